@@ -1,0 +1,78 @@
+# `make demo` and `make test` are all a new clone needs; both set up .venv first.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --no-input --disable-pip-version-check
+# Written last: a set-up that was interrupted has no stamp and is completed by the next make.
+STAMP := $(VENV)/.setup-complete
+SETUP_FILES := requirements.txt requirements-dev.txt setup.py tools/check_environment.py \
+	tools/install_detectron2.py tools/detectron2_mends.py tools/detectron2_wheel.py
+# A machine that was set up with the headless build keeps it.
+OPENCV ?= $(if $(wildcard $(VENV)/lib/python3*/site-packages/opencv_python_headless-*),opencv-python-headless,opencv-python)
+OTHER_OPENCV = $(filter-out $(OPENCV),opencv-python opencv-python-headless)
+ifneq ($(filter-out opencv-python opencv-python-headless,$(OPENCV)),)
+$(error OPENCV must be opencv-python or opencv-python-headless, got $(OPENCV))
+endif
+
+.PHONY: help setup demo test lint overfit clean
+
+help:
+	@echo "make setup    create $(VENV) with everything (PYTHON=python3.12 chooses the interpreter,"
+	@echo "              OPENCV=opencv-python-headless is for machines without libGL)"
+	@echo "make demo     train, evaluate and draw masks on the embedded data set"
+	@echo "make test     run the tests"
+	@echo "make lint     check style and format"
+	@echo "make overfit  check on real photographs that the model learns"
+	@echo "make clean    remove caches and builds; $(VENV), data and results stay"
+
+setup: $(STAMP)
+	@echo "$(VENV) is ready"
+
+$(STAMP): $(SETUP_FILES)
+	@rm -f $@
+	@command -v "$(PYTHON)" >/dev/null || { \
+		echo "error: $(PYTHON) is not installed; name a Python >= 3.10: make setup PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+		echo "error: $$("$(PYTHON)" --version 2>&1) is too old; name a Python >= 3.10: make setup PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "error: $(PYTHON) lacks venv or ensurepip; install it (Debian, Ubuntu: apt install python3-venv) or name another Python: make setup PYTHON=python3.12" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
+		echo "== creating $(VENV)"; "$(PYTHON)" -m venv --clear $(VENV); }
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+		echo "error: $(VENV) was made with $$($(BIN)/python --version), too old; remove it and run make setup again" >&2; exit 1; }
+	@if $(BIN)/python -m pip show --quiet $(OTHER_OPENCV) 2>/dev/null; then \
+		$(BIN)/python -m pip uninstall --yes --quiet $(OTHER_OPENCV); fi
+	@sed 's/^opencv-python==/$(OPENCV)==/' requirements.txt > $(VENV)/requirements.txt
+	@echo "== installing torch (about 3 GB with its libraries, the first time)"
+	@grep -E '^(torch|torchvision|setuptools|wheel)==' requirements.txt > $(VENV)/torch.txt
+	@$(PIP_INSTALL) -r $(VENV)/torch.txt
+	@echo "== installing the other requirements"
+	@$(PIP_INSTALL) --quiet -r $(VENV)/requirements.txt -r requirements-dev.txt
+	@$(BIN)/python tools/check_environment.py
+	@echo "== installing detectron2"
+	@$(BIN)/python tools/install_detectron2.py
+	@echo "== installing bpt_det"
+	@$(PIP_INSTALL) --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP)
+	@$(BIN)/python tools/demo.py
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+overfit: $(STAMP)
+	@$(BIN)/python tools/overfit_check.py
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
+	find bpt_det configs tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
