@@ -1,0 +1,158 @@
+"""Writes the rendered images as a data set in COCO's layout.
+
+    <root>/annotations/instances_train.json   <root>/train/000000000001.jpg …
+    <root>/annotations/instances_val.json     <root>/val/000000000001.jpg …
+    <root>/shapes.json                        the parameters that made it
+
+The bytes depend on the parameters (and on the versions of numpy and OpenCV) only. An image depends
+on its seed, split, size and number, so a larger data set begins with the smaller one.
+"""
+
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..errors import InputError
+from ..opencv import cv2
+from .categories import CATEGORIES
+from .render import MIN_IMAGE_SIZE, SPLITS, Instance, render_image
+from .segmentation import bounding_box, encode_segmentation
+
+RECORD_NAME = "shapes.json"
+RENDERER_VERSION = 1  # raise it with any change of the pictures or annotations
+_JPEG_QUALITY = 95
+
+logger = logging.getLogger(__name__)
+
+
+def _check(parameters: dict[str, int]) -> None:
+    lowest = {"num_train": 1, "num_val": 1, "image_size": MIN_IMAGE_SIZE, "seed": 0}
+    problems = [
+        f"{name} must be at least {low}, got {parameters[name]}"
+        for name, low in lowest.items()
+        if parameters[name] < low
+    ]
+    if problems:
+        raise InputError("; ".join(problems) + ".")
+
+
+def _describe(parameters: dict[str, int]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in parameters.items())
+
+
+def _is_present(root: Path, parameters: dict[str, int]) -> bool:
+    """Whether ``root`` holds this data set; an InputError if it holds anything else."""
+    if root.is_dir() and not any(root.iterdir()) or not root.exists():
+        return False
+    advice = "choose another output folder or delete this one"
+    try:
+        recorded = json.loads((root / RECORD_NAME).read_text())
+        found = _describe(recorded)
+    except (OSError, ValueError, AttributeError):
+        raise InputError(
+            f"{root} exists and holds no shapes data set (no readable {RECORD_NAME}); {advice}."
+        ) from None
+    if recorded != parameters:
+        raise InputError(
+            f"{root} holds another data set ({found}) than the one asked for "
+            f"({_describe(parameters)}); {advice}."
+        )
+    return True
+
+
+def _annotation(number: int, image_id: int, instance: Instance) -> dict:
+    return {
+        "id": number,
+        "image_id": image_id,
+        "category_id": instance.category_id,
+        "iscrowd": int(instance.is_crowd),
+        "area": int(instance.mask.sum()),
+        "bbox": bounding_box(instance.mask),
+        "segmentation": encode_segmentation(instance.mask, instance.is_crowd),
+    }
+
+
+def _write_split(root: Path, split: str, num_images: int, image_size: int, seed: int) -> None:
+    folder = root / split
+    folder.mkdir()
+    images, annotations = [], []
+    for index in tqdm(range(num_images), desc=f"shapes {split}", disable=None):
+        pixels, instances = render_image(seed, index, split=split, image_size=image_size)
+        image_id = index + 1
+        file_name = f"{image_id:012d}.jpg"
+        # Encoded in memory: cv2.imwrite does not say why it could not write.
+        _, code = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+        (folder / file_name).write_bytes(code.tobytes())
+        height, width = pixels.shape[:2]
+        images.append({"id": image_id, "file_name": file_name, "height": height, "width": width})
+        for instance in instances:
+            annotations.append(_annotation(len(annotations) + 1, image_id, instance))
+    content = {
+        "info": {"description": f"bpt_det shapes, {split}", "version": str(RENDERER_VERSION)},
+        "licenses": [],
+        "images": images,
+        "annotations": annotations,
+        "categories": [
+            {"id": category.id, "name": category.name, "supercategory": "shape"}
+            for category in CATEGORIES
+        ],
+    }
+    path = root / "annotations" / f"instances_{split}.json"
+    path.write_text(json.dumps(content, separators=(",", ":")))
+    logger.info("%s: %d images, %d annotations", split, len(images), len(annotations))
+
+
+def write_shapes(
+    root: str | os.PathLike,
+    num_train: int,
+    num_val: int,
+    image_size: int = 128,
+    seed: int = 0,
+) -> None:
+    """Write the data set into the folder ``root``, whole or not at all.
+
+    Does nothing if ``root`` already holds the same data set.
+
+    Args:
+        root: folder to make; it may exist if it is empty.
+        num_train: number of training images, at least 1.
+        num_val: number of validation images, at least 1.
+        image_size: longest side of the images in pixels, at least ``MIN_IMAGE_SIZE``.
+        seed: at least 0.
+
+    Raises:
+        InputError: an argument is out of range, ``root`` holds something else or cannot be
+            written.
+    """
+    counts = dict(zip(SPLITS, (num_train, num_val), strict=True))
+    parameters = {f"num_{split}": count for split, count in counts.items()}
+    parameters |= {"image_size": image_size, "seed": seed}
+    _check(parameters)
+    parameters["renderer_version"] = RENDERER_VERSION
+    root = Path(os.path.abspath(root))
+    partial = root.parent / f".{root.name}.{os.getpid()}.partial"  # a sibling: the same file system
+    try:
+        if _is_present(root, parameters):
+            logger.info("%s is already there", root)
+            return
+        (partial / "annotations").mkdir(parents=True)
+        for split, count in counts.items():
+            _write_split(partial, split, count, image_size, seed)
+        (partial / RECORD_NAME).write_text(json.dumps(parameters, indent=2) + "\n")
+        try:
+            partial.rename(root)
+        except OSError:
+            # Another process may have put the same data set there in the meantime.
+            if not _is_present(root, parameters):
+                raise
+    except OSError as error:
+        raise InputError(
+            f"cannot write the data set to {root}: {error.strerror or error}; choose another "
+            "output folder."
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
