@@ -1,0 +1,20 @@
+"""Prompted ViTs in Detectron2: backbone, pyramid, data sets, evaluation, pictures."""
+
+from .backbone import PromptedViTBackbone, build_prompted_vit_pyramid
+from .coco_evaluation import CocoEvaluator
+from .dataset_mapper import ImageNamingMapper
+from .datasets import load_dataset
+from .feature_pyramid import SimpleFeaturePyramid
+from .layers import LayerNorm2d
+from .yacs import add_bpt_config
+
+__all__ = [
+    "CocoEvaluator",
+    "ImageNamingMapper",
+    "LayerNorm2d",
+    "PromptedViTBackbone",
+    "SimpleFeaturePyramid",
+    "add_bpt_config",
+    "build_prompted_vit_pyramid",
+    "load_dataset",
+]

@@ -1,0 +1,166 @@
+"""Data sets by name or by path, checked before a run starts.
+
+Registers `shapes_train` and `shapes_val` under ``$DETECTRON2_DATASETS/shapes`` (default
+``datasets/shapes``), beside Detectron2's own `coco_2017_train` and `coco_2017_val`.
+"""
+
+import difflib
+import json
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from detectron2.data import DatasetCatalog, MetadataCatalog, get_detection_dataset_dicts
+from detectron2.data.datasets import register_coco_instances
+
+from bpt_det.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+_NAMES_SHOWN = 3
+_HELP = (
+    "See datasets/README.md for where each data set goes (DETECTRON2_DATASETS names the folder "
+    "that holds them all), or run `make demo`, which needs no data."
+)
+
+
+def load_dataset(
+    names: str,
+    *,
+    num_classes: int | None = None,
+    filter_empty: bool = True,
+    image_ids: Sequence[int] | None = None,
+    json_file: str | None = None,
+    image_root: str | None = None,
+) -> list[dict]:
+    """Load a COCO-format data set in Detectron2's standard form, after checking it.
+
+    Args:
+        names: registered name; with ``json_file``, the name to register it under.
+        num_classes: classes of the model; None skips the comparison.
+        filter_empty: leave out images without an annotation that is no crowd region.
+        image_ids: only these images, in this order.
+        json_file: COCO-format annotation file of a data set of your own.
+        image_root: folder of its images.
+
+    Raises:
+        InputError: names what is missing or wrong, and what to do about it.
+    """
+    if json_file is not None:
+        _register(names, json_file, image_root)
+    if names not in DatasetCatalog.list():
+        near = difflib.get_close_matches(names, DatasetCatalog.list(), n=3, cutoff=0.0)
+        raise InputError(
+            f"data set '{names}' is not registered; the nearest names are {', '.join(near)}. "
+            "For one of your own, give json_file= and image_root= beside its name."
+        )
+    metadata = MetadataCatalog.get(names)
+    _refuse_missing_files(names, Path(metadata.json_file), Path(metadata.image_root))
+    try:
+        records = get_detection_dataset_dicts(names, filter_empty=filter_empty)
+    except (AssertionError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
+        _explain_bad_annotations(Path(metadata.json_file), metadata)
+        raise InputError(
+            f"annotation file '{metadata.json_file}' cannot be used "
+            f"({type(error).__name__}: {error}); correct it."
+        ) from error
+    if num_classes is not None and num_classes != len(metadata.thing_classes):
+        raise InputError(
+            f"data set '{names}' has {len(metadata.thing_classes)} classes but the model has "
+            f"num_classes={num_classes}; set model.roi_heads.num_classes="
+            f"{len(metadata.thing_classes)}."
+        )
+    if image_ids is not None:
+        records = _select(records, image_ids, names)
+    _refuse_missing_images(records, names)
+    return records
+
+
+def _register(name: str, json_file: str, image_root: str | None) -> None:
+    if image_root is None:
+        raise InputError(f"data set '{name}' has a json_file but no image_root; give both.")
+    if name not in DatasetCatalog.list():
+        register_coco_instances(name, {}, json_file, image_root)
+        return
+    metadata = MetadataCatalog.get(name)
+    if (metadata.get("json_file"), metadata.get("image_root")) != (json_file, image_root):
+        raise InputError(f"data set name '{name}' is taken by another; choose a new one.")
+
+
+def _refuse_missing_files(name: str, json_file: Path, image_root: Path) -> None:
+    for what, path in (("image folder", image_root), ("annotation file", json_file)):
+        if not path.exists():
+            raise InputError(f"data set '{name}': {what} '{path}' does not exist. {_HELP}")
+
+
+def _refuse_missing_images(records: list[dict], name: str) -> None:
+    """Compare the listed files with what their folders hold, one listing a folder."""
+    by_folder = defaultdict(list)
+    for record in records:
+        folder, file_name = os.path.split(record["file_name"])
+        by_folder[folder].append(file_name)
+    missing = []
+    for folder, file_names in by_folder.items():
+        present = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+        missing += [os.path.join(folder, f) for f in file_names if f not in present]
+    if missing:
+        shown = ", ".join(missing[:_NAMES_SHOWN])
+        raise InputError(
+            f"data set '{name}': {len(missing)} of {len(records)} listed images do not exist "
+            f"({shown}{' …' if len(missing) > _NAMES_SHOWN else ''}). Restore them or remove them "
+            "from the annotation file."
+        )
+
+
+def _select(records: list[dict], image_ids: Sequence[int], name: str) -> list[dict]:
+    by_id = {record["image_id"]: record for record in records}
+    absent = [image_id for image_id in image_ids if image_id not in by_id]
+    if absent:
+        raise InputError(f"data set '{name}' has no usable image with id {absent[0]}.")
+    return [by_id[image_id] for image_id in image_ids]
+
+
+def _explain_bad_annotations(json_file: Path, metadata) -> None:
+    """Raise an `InputError` that says what is wrong with an annotation file, if something is."""
+    try:
+        content = json.loads(json_file.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"annotation file '{json_file}' is truncated or not JSON ({error}); copy it again."
+        ) from error
+    keys = ("images", "annotations", "categories")
+    if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in keys):
+        raise InputError(
+            f"annotation file '{json_file}' is not in COCO's format: it needs the lists "
+            f"{', '.join(keys)}."
+        )
+    if not content["images"] or not content["categories"]:
+        what = "images" if not content["images"] else "categories"
+        raise InputError(f"annotation file '{json_file}' is empty: it lists no {what}.")
+    if all(annotation.get("iscrowd", 0) for annotation in content["annotations"]):
+        raise InputError(
+            f"annotation file '{json_file}' is empty: no image in it has an annotation that is "
+            "not a crowd region."
+        )
+    known = {category.get("id") for category in content["categories"]}
+    unknown = {annotation.get("category_id") for annotation in content["annotations"]} - known
+    expected = set(metadata.get("thing_dataset_id_to_contiguous_id", known))
+    if unknown or known != expected:
+        ids = sorted(unknown or known ^ expected, key=str)  # an entry may lack its id: None
+        raise InputError(
+            f"annotation file '{json_file}': category ids {ids[:_NAMES_SHOWN]} are not among those "
+            f"of {'its categories' if unknown else 'the registered data set'}; correct the file, "
+            "or load it under a name of its own with json_file= and image_root=."
+        )
+
+
+def _register_shapes() -> None:
+    root = Path(os.environ.get("DETECTRON2_DATASETS", "datasets")).expanduser() / "shapes"
+    for split in ("train", "val"):
+        annotations = root / "annotations" / f"instances_{split}.json"
+        register_coco_instances(f"shapes_{split}", {}, str(annotations), str(root / split))
+
+
+_register_shapes()

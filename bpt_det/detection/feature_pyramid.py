@@ -1,0 +1,125 @@
+"""ViTDet's simple feature pyramid: every level from the last feature map of a plain ViT.
+
+Source: Li et al., "Exploring Plain Vision Transformer Backbones for Object Detection"
+(arXiv:2203.16527). Modules and parameters have the names of official Detectron2
+(`simfp_2.0.weight` …), so that published ViTDet weights fit.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from detectron2.layers import Conv2d
+from detectron2.modeling.backbone import Backbone
+from torch import Tensor, nn
+
+from bpt_det.errors import InputError
+
+from .layers import LayerNorm2d
+
+
+class SimpleFeaturePyramid(Backbone):
+    """Feature maps at several strides, made from one map by deconvolution or pooling.
+
+    Args:
+        net: single-scale backbone; its map has stride s and D channels.
+        in_feature: name of that map among the outputs of ``net``.
+        out_channels: channels of every level.
+        scale_factors: resolution of each level relative to the map, out of 4, 2, 1 and 0.5,
+            halving from one to the next.
+        top_block: makes coarser levels from the last one, for instance `LastLevelMaxPool`.
+        square_pad: side in pixels; smaller images are zero-padded at the right and bottom to a
+            square of this side before ``net``. 0: no such padding. Larger images are left alone.
+
+    Raises:
+        InputError: the scale factors are not out of the above, the stride of the map is no power
+            of 2, or ``square_pad`` does not fit the coarsest level.
+    """
+
+    def __init__(
+        self,
+        net: Backbone,
+        in_feature: str,
+        out_channels: int,
+        scale_factors: Sequence[float],
+        top_block: nn.Module | None = None,
+        square_pad: int = 0,
+    ) -> None:
+        super().__init__()
+        shape = net.output_shape()[in_feature]
+        levels = [int(math.log2(shape.stride / scale)) for scale in scale_factors]
+        if levels != list(range(levels[0], levels[0] + len(levels))):
+            raise InputError(f"scale_factors must halve at each step, got {tuple(scale_factors)}.")
+        if shape.stride & (shape.stride - 1):
+            raise InputError(
+                f"the stride of '{in_feature}' must be a power of 2, got {shape.stride}."
+            )
+        self._stage_names = [f"simfp_{level}" for level in levels]
+        for name, scale in zip(self._stage_names, scale_factors, strict=True):
+            self.add_module(name, _stage(shape.channels, out_channels, scale))
+        self.net = net
+        self.in_feature = in_feature
+        self.top_block = top_block
+        self.square_pad = square_pad
+        num_top_levels = top_block.num_levels if top_block is not None else 0
+        levels += range(levels[-1] + 1, levels[-1] + 1 + num_top_levels)
+        self._out_features = [f"p{level}" for level in levels]
+        self._out_feature_strides = {f"p{level}": 2**level for level in levels}
+        self._out_feature_channels = dict.fromkeys(self._out_features, out_channels)
+        self._size_divisibility = 2 ** levels[len(scale_factors) - 1]
+        if square_pad % self._size_divisibility:
+            raise InputError(
+                f"square_pad must be a multiple of {self._size_divisibility}, got {square_pad}."
+            )
+
+    @property
+    def size_divisibility(self) -> int:
+        """Pixels that H and W must be a multiple of; Detectron2 pads a batch to it."""
+        return self._size_divisibility
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Return the maps ``{"p2": (B, C, H/4, W/4), …}`` of images (B, 3, H, W), finest first."""
+        bottom_up = self.net(self._pad_to_square(images))
+        maps = [getattr(self, name)(bottom_up[self.in_feature]) for name in self._stage_names]
+        if self.top_block is not None:
+            maps += self.top_block(maps[-1])
+        return dict(zip(self._out_features, maps, strict=True))
+
+    def _pad_to_square(self, images: Tensor) -> Tensor:
+        """Detectron2 0.6 cannot pad to a square (no `padding_constraints`), so it happens here."""
+        height, width = images.shape[-2:]
+        right, bottom = max(0, self.square_pad - width), max(0, self.square_pad - height)
+        return F.pad(images, (0, right, 0, bottom)) if right or bottom else images
+
+
+def _stage(in_channels: int, out_channels: int, scale: float) -> nn.Sequential:
+    """One level: resample by ``scale``, then 1x1 and 3x3 convolutions, each with LayerNorm."""
+    if scale == 4.0:
+        width = in_channels // 4
+        layers = [
+            nn.ConvTranspose2d(in_channels, in_channels // 2, kernel_size=2, stride=2),
+            LayerNorm2d(in_channels // 2),
+            nn.GELU(),
+            nn.ConvTranspose2d(in_channels // 2, width, kernel_size=2, stride=2),
+        ]
+    elif scale == 2.0:
+        width = in_channels // 2
+        layers = [nn.ConvTranspose2d(in_channels, width, kernel_size=2, stride=2)]
+    elif scale == 1.0:
+        width, layers = in_channels, []
+    elif scale == 0.5:
+        width, layers = in_channels, [nn.MaxPool2d(kernel_size=2, stride=2)]
+    else:
+        raise InputError(f"scale factors are out of 4, 2, 1 and 0.5, got {scale}.")
+    return nn.Sequential(
+        *layers,
+        Conv2d(width, out_channels, kernel_size=1, bias=False, norm=LayerNorm2d(out_channels)),
+        Conv2d(
+            out_channels,
+            out_channels,
+            kernel_size=3,
+            padding=1,
+            bias=False,
+            norm=LayerNorm2d(out_channels),
+        ),
+    )

@@ -1,0 +1,28 @@
+"""Layers of the detector that Detectron2 0.6 lacks."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class LayerNorm2d(nn.LayerNorm):
+    """LayerNorm over the channels of a feature map (B, C, H, W), each position by itself.
+
+    What official Detectron2 calls the "LN" norm of a convolution; 0.6 does not know that string,
+    so configs name this class. Parameters are named as there. Being an `nn.LayerNorm`, Detectron2's
+    default optimizer groups treat it as a norm.
+
+    Args:
+        num_features: C, number of channels.
+        eps: added to the variance, in squared units of the input.
+    """
+
+    def __init__(self, num_features: int, eps: float = 1e-6) -> None:
+        super().__init__(num_features, eps=eps)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the normalised map, (B, C, H, W)."""
+        channels_last = features.permute(0, 2, 3, 1)
+        normalised = F.layer_norm(
+            channels_last, self.normalized_shape, self.weight, self.bias, self.eps
+        )
+        return normalised.permute(0, 3, 1, 2)

@@ -1,0 +1,53 @@
+"""The same backbone from Detectron2's older yacs configs."""
+
+from detectron2.config import CfgNode
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+from bpt_det.errors import InputError
+from bpt_det.prompts import BilinearPrompt, FreePrompt
+from bpt_det.vit import ARCHITECTURES, build_vit
+
+
+def add_bpt_config(cfg: CfgNode) -> None:
+    """Add the keys of the prompted ViT, `cfg.MODEL.BPT`, to a yacs config.
+
+    Then ``cfg.MODEL.BACKBONE.NAME`` may be ``PromptedViTBackbone`` (one map) or
+    ``build_prompted_vit_pyramid`` (p2 to p6).
+    """
+    cfg.MODEL.BPT = CfgNode()
+    cfg.MODEL.BPT.ARCHITECTURE = "vit_b"  # a row of bpt_det.vit.ARCHITECTURES
+    cfg.MODEL.BPT.PRETRAIN_SIZE = 224  # pixels
+    cfg.MODEL.BPT.CHECKPOINT = ""  # official MAE file; empty: seeded random weights
+    cfg.MODEL.BPT.PLACEMENT = "shallow"
+    cfg.MODEL.BPT.PROMPT = "bilinear"  # bilinear, free or none
+    cfg.MODEL.BPT.PROMPT_LENGTH = 100
+    cfg.MODEL.BPT.RANK = 100  # of bilinear prompts
+    cfg.MODEL.BPT.SCALE_FACTORS = (4.0, 2.0, 1.0, 0.5)
+    cfg.MODEL.BPT.SQUARE_PAD = 0  # pixels
+
+
+def vit_from_config(cfg: CfgNode) -> VisionTransformer:
+    """Build the ViT that `cfg.MODEL.BPT` names."""
+    bpt = cfg.MODEL.BPT
+    if bpt.ARCHITECTURE not in ARCHITECTURES:
+        known = ", ".join(ARCHITECTURES)
+        raise InputError(
+            f"MODEL.BPT.ARCHITECTURE '{bpt.ARCHITECTURE}' is unknown; use one of: {known}."
+        )
+    sizes = ARCHITECTURES[bpt.ARCHITECTURE]
+    return build_vit(**sizes, pretrain_size=bpt.PRETRAIN_SIZE, checkpoint=bpt.CHECKPOINT or None)
+
+
+def prompt_from_config(cfg: CfgNode, vit: VisionTransformer) -> nn.Module | None:
+    """Build the prompt that `cfg.MODEL.BPT` names, at the width of ``vit``."""
+    bpt = cfg.MODEL.BPT
+    if bpt.PROMPT == "none":
+        return None
+    if bpt.PROMPT == "bilinear":
+        return BilinearPrompt(bpt.PROMPT_LENGTH, bpt.RANK, vit.embed_dim)
+    if bpt.PROMPT == "free":
+        return FreePrompt(bpt.PROMPT_LENGTH, vit.embed_dim, vit.patch_embed.patch_size[0])
+    raise InputError(
+        f"MODEL.BPT.PROMPT '{bpt.PROMPT}' is unknown; use one of: bilinear, free, none."
+    )
