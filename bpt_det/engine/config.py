@@ -1,0 +1,102 @@
+"""Reading a LazyConfig and its overrides, with errors a user can act on."""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from detectron2.config import LazyConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from bpt_det.errors import InputError
+
+REQUIRED_KEYS = ("model", "dataloader", "optimizer", "lr_multiplier", "train")
+
+
+def load_config(path: str, overrides: Sequence[str] = ()) -> DictConfig:
+    """Load a LazyConfig file and apply ``key=value`` overrides.
+
+    Args:
+        path: a ``.py`` config, or the ``config.yaml`` that a run has written.
+        overrides: ``key=value`` changes a key that exists, ``+key=value`` adds one.
+
+    Raises:
+        InputError: the file is missing, is no config or lacks a required key, or an override is
+            malformed or names no key.
+    """
+    if not path:
+        raise InputError("no config given; pass --config-file configs/shapes/cascade_bpt_s.py.")
+    if not Path(path).is_file():
+        raise InputError(f"config file '{path}' does not exist; see the folder configs/.")
+    try:
+        cfg = LazyConfig.load(path)
+    except SyntaxError as error:
+        raise InputError(f"config file '{path}' is not valid Python: {error.__cause__}.") from error
+    except (ValueError, ImportError) as error:
+        raise InputError(f"config file '{path}' cannot be loaded: {error}") from error
+    missing = [key for key in REQUIRED_KEYS if key not in cfg]
+    if missing:
+        raise InputError(
+            f"config file '{path}' lacks {', '.join(missing)}; a config defines "
+            f"{', '.join(REQUIRED_KEYS)} (configs/common/ has them to import)."
+        )
+    return apply_overrides(cfg, overrides)
+
+
+def apply_overrides(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """Apply overrides to a config in place; a key that does not exist needs a leading ``+``.
+
+    Raises:
+        InputError: an override is not ``key=value``, or its key does not exist; the nearest real
+            key is named.
+    """
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals or not key.strip("+ "):
+            raise InputError(f"override '{override}' is not of the form key=value.")
+        is_addition = key.startswith("+")
+        key = key.lstrip("+").strip()
+        if not is_addition and not _exists(cfg, key):
+            near = difflib.get_close_matches(key, list(_keys(cfg)), n=1, cutoff=0.0)
+            raise InputError(
+                f"override '{override}': the config has no key '{key}'; did you mean "
+                f"'{near[0]}'? To add a new key write '+{key}={value}'."
+            )
+        try:
+            LazyConfig.apply_overrides(cfg, [f"{key}={value}"])
+        except (OmegaConfBaseException, KeyError, IndexError) as error:
+            raise InputError(f"override '{override}' cannot be applied: {error}") from error
+        except Exception as error:  # hydra's parser has an exception type per grammar rule
+            if type(error).__module__.startswith("hydra"):
+                raise InputError(
+                    f"override '{override}' cannot be parsed; quote the value, as in "
+                    f"{key}='\"{value}\"'."
+                ) from error
+            raise
+    return cfg
+
+
+def _exists(cfg: DictConfig, key: str) -> bool:
+    node = cfg
+    for part in key.split("."):
+        if isinstance(node, ListConfig) and part.isdigit() and int(part) < len(node):
+            node = node._get_node(int(part))
+        elif isinstance(node, DictConfig) and part in node:
+            node = node._get_node(part)
+        elif isinstance(node, DictConfig | ListConfig):
+            return False
+        else:
+            return False
+        if OmegaConf.is_config(node) and node._is_interpolation():
+            node = node._dereference_node()
+    return True
+
+
+def _keys(node: DictConfig | ListConfig, prefix: str = "") -> Iterator[str]:
+    """Yield every dotted key of a config."""
+    names = node.keys() if isinstance(node, DictConfig) else range(len(node))
+    for name in names:
+        yield f"{prefix}{name}"
+        child = node._get_node(name)
+        if OmegaConf.is_config(child) and not child._is_none() and not child._is_interpolation():
+            yield from _keys(child, f"{prefix}{name}.")

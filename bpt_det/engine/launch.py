@@ -1,0 +1,136 @@
+"""From a command line to a run: arguments, output folder, processes, and errors as one line."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from detectron2.engine import default_argument_parser, default_setup, launch
+from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
+from omegaconf import DictConfig
+from torch.multiprocessing import ProcessExitedException
+
+from bpt_det.errors import InputError
+
+from .config import load_config
+from .loop import evaluate, load_trained_model, train
+
+EXIT_INPUT_ERROR = 2
+
+
+def build_parser(description: str) -> argparse.ArgumentParser:
+    """Return Detectron2's argument parser; the description ends with an example command."""
+    parser = default_argument_parser(epilog=" ")
+    parser.description = description
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    return parser
+
+
+def run_tool(main: Callable[[], int | None]) -> int:
+    """Run a tool's body; bad input becomes one line on stderr and exit status 2."""
+    for name in ("detectron2.engine.train_loop", "detectron2.engine.hooks"):
+        logging.getLogger(name).addFilter(_is_no_input_error)
+    try:
+        return main() or 0
+    except InputError as error:
+        print(f"error: {_last_message(error)}", file=sys.stderr)
+    except ProcessExitedException as error:  # a process of ours that has printed its line
+        return error.exit_code
+    return EXIT_INPUT_ERROR
+
+
+def train_or_evaluate(args: argparse.Namespace) -> None:
+    """Do what a parsed command line of `build_parser` asks for, in as many processes."""
+    cfg = load_config(args.config_file, args.opts)
+    num_gpus = torch.cuda.device_count()
+    if args.num_gpus > max(1, num_gpus):
+        raise InputError(
+            f"--num-gpus {args.num_gpus} asks for more than the {num_gpus} GPUs that are visible; "
+            "leave it out to use one GPU, or the CPU where there is none."
+        )
+    launch(
+        _run_in_process,
+        args.num_gpus,
+        num_machines=args.num_machines,
+        machine_rank=args.machine_rank,
+        dist_url=args.dist_url,
+        args=(cfg, args),
+    )
+
+
+def _run_in_process(cfg: DictConfig, args: argparse.Namespace) -> None:
+    if comm.get_world_size() == 1:
+        _run(cfg, args)
+    else:  # an exception would reach the parent as a traceback
+        status = run_tool(lambda: _run(cfg, args))
+        if status:
+            sys.exit(status)
+
+
+def _run(cfg: DictConfig, args: argparse.Namespace) -> None:
+    run_dir = cfg.train.output_dir
+    if args.eval_only:
+        checkpoint = cfg.train.init_checkpoint
+        if not checkpoint and not args.resume:
+            raise InputError(
+                "--eval-only needs train.init_checkpoint=PATH, or --resume for the last "
+                "checkpoint of train.output_dir."
+            )
+        model = load_trained_model(cfg, checkpoint)
+        cfg.train.output_dir = str(Path(run_dir) / "eval_only")  # the run's own log stays
+    if comm.is_main_process():
+        prepare_output_dir(cfg.train.output_dir, may_hold_run=args.resume or args.eval_only)
+    comm.synchronize()
+    default_setup(cfg, args)
+    setup_logger(cfg.train.output_dir, distributed_rank=comm.get_rank(), name="bpt_det")
+    if args.eval_only:
+        evaluate(cfg, model)
+    else:
+        train(cfg, resume=args.resume)
+
+
+def prepare_output_dir(output_dir: str, *, may_hold_run: bool) -> None:
+    """Make the output folder, and refuse to write over an earlier run.
+
+    Raises:
+        InputError: it cannot be written, or holds a run and ``may_hold_run`` is False.
+    """
+    folder = Path(output_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"cannot write to train.output_dir '{output_dir}': {error.strerror}; choose another."
+        ) from error
+    traces = [*folder.glob("*.pth"), *folder.glob("metrics.json"), *folder.glob("last_checkpoint")]
+    if traces and not may_hold_run:
+        raise InputError(
+            f"'{output_dir}' already holds a run ({traces[0].name}); continue it with --resume, or "
+            "choose another train.output_dir."
+        )
+
+
+def _is_no_input_error(record: logging.LogRecord) -> bool:
+    """Detectron2 logs every exception of a training with its traceback; bad input needs none."""
+    return not (record.exc_info and isinstance(record.exc_info[1], InputError))
+
+
+def _last_message(error: InputError) -> str:
+    """Return an error's text; torch wraps that of a loading process into its traceback."""
+    text = str(error).strip()
+    if not text.startswith("Caught "):
+        return text
+    return text.splitlines()[-1].partition(": ")[2]
+
+
+def main_of(description: str, argv: Sequence[str] | None) -> int:
+    """Parse a training tool's command line and run it; returns the exit status."""
+    args = build_parser(description).parse_args(argv)
+    return run_tool(lambda: train_or_evaluate(args))

@@ -1,0 +1,61 @@
+"""Which number format a run computes in."""
+
+from dataclasses import dataclass
+
+import torch
+
+from bpt_det.errors import InputError
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Precision:
+    """A device and the dtype of its matrix products; float32 means no mixed precision."""
+
+    device: str
+    dtype: torch.dtype
+
+    def autocast(self) -> torch.autocast:
+        """Return the context in which the forward pass runs."""
+        return torch.autocast(self.device, self.dtype, enabled=self.dtype != torch.float32)
+
+    def grad_scaler(self) -> torch.amp.GradScaler:
+        """Return a loss scaler; only float16, whose gradients underflow, really scales."""
+        return torch.amp.GradScaler(self.device, enabled=self.dtype == torch.float16)
+
+
+def resolve_device(name: str) -> str:
+    """Return ``cuda`` or ``cpu`` for a configured device; ``auto`` prefers a GPU.
+
+    Raises:
+        InputError: the name is unknown, or a GPU is asked for and there is none.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in ("cpu", "cuda"):
+        raise InputError(f"train.device must be auto, cpu or cuda, got '{name}'.")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("train.device is 'cuda' but no GPU is visible; use train.device=cpu.")
+    return name
+
+
+def resolve_precision(name: str, device: str) -> Precision:
+    """Return the precision for a configured name on a device.
+
+    Args:
+        name: ``auto`` (bfloat16 on GPUs that have it, float16 on others, float32 on the CPU) or
+            one of float32, bfloat16, float16.
+        device: ``cpu`` or ``cuda``.
+
+    Raises:
+        InputError: the name is unknown.
+    """
+    if name == "auto":
+        if device == "cpu":
+            name = "float32"
+        else:
+            name = "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+    if name not in _DTYPES:
+        raise InputError(f"train.precision must be auto or one of {', '.join(_DTYPES)}: '{name}'.")
+    return Precision(device, _DTYPES[name])

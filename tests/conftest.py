@@ -1,0 +1,50 @@
+"""Fixtures shared by all tests. Nothing here needs a network or a GPU."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from bpt_det.shapes import write_shapes
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def repository_root() -> Path:
+    """Folder that holds bpt_det/, configs/ and tools/."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def coco_root() -> Path:
+    """A folder ``coco`` in COCO's layout with real photographs, or skip."""
+    for datasets in (os.environ.get("DETECTRON2_DATASETS"), SHARED / "datasets"):
+        if datasets and (Path(datasets) / "coco/annotations/instances_val2017.json").is_file():
+            return Path(datasets) / "coco"
+    pytest.skip("no COCO 2017 here; set DETECTRON2_DATASETS to the folder that holds coco/")
+
+
+@pytest.fixture(scope="session")
+def mae_tiny_path() -> Path:
+    """A real MAE checkpoint of a small ViT, or skip."""
+    path = SHARED / "weights/mae_tiny_patch8_64.pth"
+    if not path.is_file():
+        pytest.skip("no small MAE checkpoint beside the project")
+    return path
+
+
+@pytest.fixture(scope="session")
+def shapes_root(tmp_path_factory) -> Path:
+    """A rendered shapes data set: 12 training and 6 validation images of at most 64 pixels."""
+    root = tmp_path_factory.mktemp("data") / "shapes"
+    write_shapes(root, num_train=12, num_val=6, image_size=64, seed=3)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seed():
+    """Tests draw from the same global generator whatever ran before them."""
+    torch.manual_seed(0)

@@ -1,0 +1,96 @@
+"""Loading configs and overriding their keys."""
+
+import pytest
+
+from bpt_det.engine import load_config
+from bpt_det.errors import InputError
+
+SHAPES = "configs/shapes/cascade_bpt_s.py"
+
+
+@pytest.fixture(autouse=True)
+def _in_the_repository(monkeypatch, repository_root):
+    monkeypatch.chdir(repository_root)
+
+
+def test_an_override_changes_a_key_and_what_interpolates_from_it():
+    cfg = load_config(SHAPES, ["dataloader.image_size=96", "train.max_iter=7"])
+    assert cfg.model.backbone.square_pad == 96
+    assert cfg.lr_multiplier.max_iter == 7
+
+
+def test_an_override_reaches_into_lists():
+    cfg = load_config(SHAPES, ["dataloader.train.mapper.augmentations.1.max_scale=1.5"])
+    assert cfg.dataloader.train.mapper.augmentations[1].max_scale == 1.5
+    assert cfg.dataloader.train.mapper.augmentations[1].min_scale == 0.8
+
+
+def test_an_override_may_set_a_key_that_is_none_now():
+    cfg = load_config(SHAPES, ["model.backbone.net.vit.checkpoint=some/file.pth"])
+    assert cfg.model.backbone.net.vit.checkpoint == "some/file.pth"
+
+
+@pytest.mark.parametrize(
+    ("override", "nearest"),
+    [
+        ("train.max_itr=10", "train.max_iter"),
+        ("optimizer.learning_rate=1", "optimizer."),
+        ("dataloader.train.mapper.augmentations.9.max_scale=1", "augmentations.1.max_scale"),
+        ("model.backbone.net.promt.rank=5", "model.backbone.net.prompt.rank"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_nearest_one(override, nearest):
+    key, value = override.split("=")
+    with pytest.raises(InputError) as caught:
+        load_config(SHAPES, [override])
+    assert f"the config has no key '{key}'; did you mean '" in str(caught.value)
+    assert nearest in str(caught.value).split("did you mean")[1]
+    assert str(caught.value).endswith(f"To add a new key write '+{key}={value}'.")
+
+
+def test_a_plus_adds_a_key_on_purpose():
+    assert load_config(SHAPES, ["+train.note=hello"]).train.note == "hello"
+
+
+@pytest.mark.parametrize("override", ["train.max_iter", "=3", "--resum"])
+def test_an_override_without_key_and_value_is_refused(override):
+    with pytest.raises(InputError, match=r"is not of the form key=value\."):
+        load_config(SHAPES, [override])
+
+
+def test_a_value_that_does_not_parse_is_refused():
+    with pytest.raises(
+        InputError, match=r"override 'train.output_dir=\[1' cannot be parsed; quote"
+    ):
+        load_config(SHAPES, ["train.output_dir=[1"])
+
+
+def test_a_missing_config_file_is_named():
+    with pytest.raises(InputError, match=r"config file 'configs/coco/no.py' does not exist; see"):
+        load_config("configs/coco/no.py")
+
+
+def test_no_config_file_at_all_names_one_to_start_with():
+    with pytest.raises(InputError, match=r"pass --config-file configs/shapes/cascade_bpt_s.py"):
+        load_config("")
+
+
+def test_a_config_without_the_needed_keys_lists_them_all(tmp_path):
+    path = tmp_path / "half.py"
+    path.write_text("model = {}\ntrain = {}\n")
+    with pytest.raises(InputError, match=r"half.py' lacks dataloader, optimizer, lr_multiplier; a"):
+        load_config(str(path))
+
+
+def test_a_config_that_is_not_python_is_named(tmp_path):
+    path = tmp_path / "broken.py"
+    path.write_text("model = {\n")
+    with pytest.raises(InputError, match=r"broken.py' is not valid Python: '\{' was never closed"):
+        load_config(str(path))
+
+
+def test_a_config_of_another_kind_of_file_is_refused(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text("{}")
+    with pytest.raises(InputError, match=r"config.json' cannot be loaded: .*python or yaml file"):
+        load_config(str(path))

@@ -1,0 +1,70 @@
+"""Keeping the best checkpoint."""
+
+import math
+
+import pytest
+import torch
+from detectron2.engine import HookBase, TrainerBase
+from torch import nn
+
+from bpt_det.engine import FrozenAwareCheckpointer
+from bpt_det.engine.hooks import BestCheckpoint
+
+
+class Evaluation(HookBase):
+    """Puts one value of a list into the storage every second iteration."""
+
+    def __init__(self, values):
+        self.values = iter(values)
+
+    def after_step(self):
+        if self.trainer.iter % 2:
+            self.trainer.storage.put_scalar("bbox/AP", next(self.values), smoothing_hint=False)
+
+
+class IdleTrainer(TrainerBase):
+    """Counts its iterations in the model's weight."""
+
+    def run_step(self):
+        self.model.weight.data.fill_(self.iter)
+
+
+def run(folder, values, start=0):
+    trainer = IdleTrainer()
+    trainer.model = nn.Linear(1, 1)
+    checkpointer = FrozenAwareCheckpointer(trainer.model, str(folder))
+    trainer.register_hooks([Evaluation(values), BestCheckpoint(checkpointer, "bbox/AP")])
+    trainer.train(start, start + 2 * len(values))
+
+
+def best(folder):
+    content = torch.load(folder / "model_best.pth", weights_only=True)
+    return content["best"]["bbox/AP"], content["model"]["weight"].item()
+
+
+def test_the_file_is_that_of_the_highest_value(tmp_path):
+    run(tmp_path, [3.0, 8.0, 5.0])
+    assert best(tmp_path) == (8.0, 3.0)  # the second evaluation follows iteration 3
+
+
+def test_values_that_are_not_numbers_are_never_best(tmp_path):
+    run(tmp_path, [math.nan, 2.0, math.nan])
+    assert best(tmp_path) == (2.0, 3.0)
+
+
+def test_without_a_usable_value_nothing_is_written(tmp_path):
+    run(tmp_path, [math.nan])
+    assert not list(tmp_path.glob("*.pth"))
+
+
+@pytest.mark.parametrize(("values", "expected"), [([7.0, 6.0], (8.0, 3.0)), ([9.0], (9.0, 7.0))])
+def test_a_resumed_run_remembers_the_best_value(tmp_path, values, expected):
+    run(tmp_path, [3.0, 8.0, 5.0])
+    run(tmp_path, values, start=6)
+    assert best(tmp_path) == expected
+
+
+def test_a_fresh_run_does_not_take_up_an_old_file(tmp_path):
+    run(tmp_path, [8.0])
+    run(tmp_path, [3.0], start=0)
+    assert best(tmp_path) == (3.0, 1.0)

@@ -1,0 +1,86 @@
+"""Command lines: errors as one line, output folders, number of GPUs."""
+
+import argparse
+
+import pytest
+
+from bpt_det.engine import build_parser, run_tool
+from bpt_det.engine.launch import prepare_output_dir, train_or_evaluate
+from bpt_det.errors import InputError
+
+
+def test_bad_input_is_one_line_and_status_2(capsys):
+    def main():
+        raise InputError("rank must be in [1, embed_dim=8], got 9.")
+
+    assert run_tool(main) == 2
+    assert capsys.readouterr().err == "error: rank must be in [1, embed_dim=8], got 9.\n"
+
+
+def test_bad_input_in_a_loading_process_is_one_line_too(capsys):
+    def main():
+        raise InputError(
+            "Caught InputError in DataLoader worker process 0.\nOriginal Traceback (most recent "
+            "call last):\n  File ...\nbpt_det.errors.InputError: image 'a.jpg' cannot be read."
+        )
+
+    assert run_tool(main) == 2
+    assert capsys.readouterr().err == "error: image 'a.jpg' cannot be read.\n"
+
+
+def test_success_is_status_0():
+    assert run_tool(lambda: None) == 0
+
+
+def test_an_error_of_ours_keeps_its_traceback():
+    def main():
+        raise KeyError("a bug")
+
+    with pytest.raises(KeyError):
+        run_tool(main)
+
+
+def test_a_new_output_folder_is_made(tmp_path):
+    prepare_output_dir(str(tmp_path / "a/b"), may_hold_run=False)
+    assert list((tmp_path / "a/b").iterdir()) == []
+
+
+@pytest.mark.parametrize("trace", ["model_final.pth", "metrics.json", "last_checkpoint"])
+def test_a_folder_that_holds_a_run_is_refused_unless_resumed(tmp_path, trace):
+    (tmp_path / trace).touch()
+    with pytest.raises(
+        InputError, match=rf"already holds a run \({trace}\); continue it with --re"
+    ):
+        prepare_output_dir(str(tmp_path), may_hold_run=False)
+    prepare_output_dir(str(tmp_path), may_hold_run=True)
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        InputError, match=r"cannot write to train.output_dir '.*file/run': Not a di"
+    ):
+        prepare_output_dir(str(tmp_path / "file/run"), may_hold_run=False)
+
+
+def test_more_gpus_than_there_are_are_refused(monkeypatch, repository_root):
+    monkeypatch.chdir(repository_root)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    args = build_parser("x").parse_args(
+        ["--config-file", "configs/shapes/cascade_bpt_s.py", "--num-gpus", "2"]
+    )
+    with pytest.raises(
+        InputError, match=r"--num-gpus 2 asks for more than the 0 GPUs that are vis"
+    ):
+        train_or_evaluate(args)
+
+
+def test_the_parser_takes_detectron2s_options():
+    args = build_parser("x").parse_args(
+        "--config-file c.py --resume --eval-only --num-gpus 3 --num-machines 2 --machine-rank 1 "
+        "--dist-url auto a.b=1 +c=2".split()
+    )
+    assert isinstance(args, argparse.Namespace)
+    assert (args.config_file, args.resume, args.eval_only) == ("c.py", True, True)
+    assert (args.num_gpus, args.num_machines, args.machine_rank) == (3, 2, 1)
+    assert (args.dist_url, args.opts) == ("auto", ["a.b=1", "+c=2"])

@@ -1,0 +1,24 @@
+#!/usr/bin/env python
+"""Train or evaluate a detector described by a LazyConfig.
+
+Uses the GPU if there is one, else the CPU. Settings of the config are changed as key=value:
+
+    python tools/train_net.py --config-file configs/coco/cascade_bpt_s.py --num-gpus 8 \\
+        train.output_dir=output/cascade_bpt_s
+    python tools/train_net.py --config-file configs/coco/cascade_bpt_s.py --eval-only \\
+        train.init_checkpoint=output/cascade_bpt_s/model_final.pth
+"""
+
+from collections.abc import Sequence
+
+import bpt_det.detection.datasets  # noqa: F401  registers the data sets
+from bpt_det.engine.launch import main_of
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line, train or evaluate, and return the exit status."""
+    return main_of(__doc__, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
