@@ -1,0 +1,60 @@
+"""COCO 2017 with large-scale jitter, as ViTDet trains on it."""
+
+import detectron2.data.transforms as T
+from detectron2.config import LazyCall as L
+from detectron2.data import build_detection_test_loader
+
+from bpt_det.detection import CocoEvaluator, ImageNamingMapper, load_dataset
+from bpt_det.engine import TrainLoader
+
+dataloader = dict(
+    image_size=1024,  # pixels; training crops are square, test images have it as longest side
+    train=L(TrainLoader)(
+        dataset=L(load_dataset)(
+            names="coco_2017_train", num_classes="${model.roi_heads.num_classes}"
+        ),
+        mapper=L(ImageNamingMapper)(
+            is_train=True,
+            augmentations=[
+                L(T.RandomFlip)(horizontal=True),
+                L(T.ResizeScale)(
+                    min_scale=0.1,
+                    max_scale=2.0,
+                    target_height="${dataloader.image_size}",
+                    target_width="${dataloader.image_size}",
+                ),
+                L(T.FixedSizeCrop)(
+                    crop_size=["${dataloader.image_size}", "${dataloader.image_size}"], pad=False
+                ),
+            ],
+            image_format="${model.input_format}",
+            use_instance_mask=True,
+            instance_mask_format="polygon",
+            recompute_boxes=True,  # a crop cuts objects
+        ),
+        total_batch_size=16,
+        num_workers=4,
+        seed="${train.seed}",
+    ),
+    test=L(build_detection_test_loader)(
+        dataset=L(load_dataset)(
+            names="coco_2017_val",
+            num_classes="${model.roi_heads.num_classes}",
+            filter_empty=False,
+        ),
+        mapper=L(ImageNamingMapper)(
+            is_train=False,
+            augmentations=[
+                L(T.ResizeShortestEdge)(
+                    short_edge_length="${dataloader.image_size}",
+                    max_size="${dataloader.image_size}",
+                )
+            ],
+            image_format="${model.input_format}",
+        ),
+        num_workers=4,
+    ),
+    evaluator=L(CocoEvaluator)(
+        dataset_name="${..test.dataset.names}", output_dir="${train.output_dir}/inference"
+    ),
+)
