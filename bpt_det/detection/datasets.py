@@ -57,6 +57,8 @@ def load_dataset(
             "For one of your own, give json_file= and image_root= beside its name."
         )
     metadata = MetadataCatalog.get(names)
+    if metadata.get("json_file") is None:
+        raise InputError(f"data set '{names}' has no COCO-format annotation file; choose another.")
     _refuse_missing_files(names, Path(metadata.json_file), Path(metadata.image_root))
     try:
         records = get_detection_dataset_dicts(names, filter_empty=filter_empty)

@@ -13,7 +13,6 @@ from bpt_det.errors import InputError
 from .data import TrainLoader, derive_seed
 from .precision import Precision
 
-
 _NEXT_STEP = (
     "The last good checkpoint was kept. Start again with a lower optimizer.lr and another "
     "train.output_dir; train.init_checkpoint=PATH takes the weights over."

@@ -23,7 +23,7 @@ model.backbone.net.prompt = L(BilinearPrompt)(
 )
 model.proposal_generator.anchor_generator.sizes = [[16], [32], [64], [128]]
 
-dataloader.image_size = 256
+dataloader.image_size = 224
 dataloader.train.dataset.image_ids = [
     60623,
     196393,
@@ -39,13 +39,11 @@ dataloader.train.mapper.augmentations = [
         short_edge_length="${dataloader.image_size}", max_size="${dataloader.image_size}"
     )
 ]
-dataloader.train.total_batch_size = 8
+dataloader.train.total_batch_size = 4
 dataloader.train.num_workers = dataloader.test.num_workers = 0
 dataloader.test.dataset = dataloader.train.dataset
 
 optimizer.lr = 1e-3
 lr_multiplier.warmup_iters = 50
-train.max_iter = 500
-train.eval_period = 100
-train.checkpointer.period = 500
+train.max_iter = train.eval_period = train.checkpointer.period = 300
 train.output_dir = "output/coco/overfit_micro"

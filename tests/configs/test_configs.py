@@ -6,10 +6,10 @@ import pytest
 import torch
 from detectron2.config import LazyConfig, instantiate
 from detectron2.utils.events import EventStorage
+from tiny import shrink, use_shapes
 
 import bpt_det.detection.datasets  # noqa: F401  registers the data sets
 from bpt_det.engine import load_config
-from tiny import shrink, use_shapes
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LEAVES = sorted(

@@ -9,12 +9,12 @@ import torch.multiprocessing as mp
 from detectron2.config import instantiate
 from detectron2.engine.defaults import create_ddp_model
 from detectron2.utils.events import EventStorage
+from tiny import shrink, use_shapes
 
 import bpt_det.detection.datasets  # noqa: F401  registers the data sets
 from bpt_det.engine import FrozenAwareCheckpointer, Trainer, load_config
 from bpt_det.engine.data import derive_seed
 from bpt_det.engine.precision import Precision
-from tiny import shrink, use_shapes
 
 SEED = 4
 

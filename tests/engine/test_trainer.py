@@ -10,7 +10,7 @@ from bpt_det.engine.trainer import refuse_non_finite
 
 
 class Regression(nn.Module):
-    """Losses of a linear model, plus a draw from the global generator as proposal sampling makes."""
+    """Losses of a linear model, one with a random factor, as sampled proposals have."""
 
     def __init__(self):
         super().__init__()

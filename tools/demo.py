@@ -1,0 +1,63 @@
+#!/usr/bin/env python
+"""Run the main job at small size: render a data set, train, evaluate, draw masks.
+
+Example: python tools/demo.py
+"""
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from bpt_det.engine import run_tool
+from bpt_det.engine.metrics import format_ap_table, read_final_metrics
+from bpt_det.errors import InputError
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIG = "configs/shapes/cascade_bpt_s.py"
+
+
+def run(command: Sequence[str], datasets: Path) -> None:
+    """Run one command of the main job in its own process, as a user would."""
+    print(f"\n$ python {shlex.join(command)}", flush=True)
+    environment = {**os.environ, "DETECTRON2_DATASETS": str(datasets)}
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, env=environment)
+    if done.returncode:
+        raise InputError(f"`python {shlex.join(command)}` ended with status {done.returncode}.")
+
+
+def run_demo(output: Path, overrides: Sequence[str]) -> None:
+    """Render, train, evaluate and draw; then print the metrics and where the pictures are."""
+    start = time.perf_counter()
+    datasets, pictures = output / "datasets", output / "pictures"
+    run(["-m", "bpt_det.shapes", "--output", str(datasets / "shapes")], datasets)
+    settings = [f"train.output_dir={output}", *overrides]
+    run(["tools/train_net.py", "--config-file", CONFIG, *settings], datasets)
+    draw = ["tools/visualize_masks.py", "--config-file", CONFIG, "--output", str(pictures)]
+    run([*draw, *settings], datasets)
+    print(f"\n{format_ap_table(read_final_metrics(output))}")
+    print(f"\ncontact sheet: {pictures / 'contact_sheet.png'}")
+    print(f"total time: {time.perf_counter() - start:.0f} s")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    default = f"output/demo-{time.strftime('%Y%m%d-%H%M%S')}"
+    parser.add_argument("--output", type=Path, default=ROOT / default, help="a new folder")
+    parser.add_argument("opts", nargs="*", help="settings of the config as key=value")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    return run_tool(lambda: run_demo(args.output.resolve(), args.opts))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
