@@ -73,8 +73,11 @@ def local_path(location: str) -> Path:
 
 
 def _refuse_impostors(path: Path) -> None:
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError as error:
+        raise InputError(f"'{path}' cannot be read: {error.strerror}.") from error
     if not head:
         raise InputError(f"'{path}' is empty; delete it and download it again.")
     if head.startswith(b"version https://git-lfs"):

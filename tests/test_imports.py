@@ -1,6 +1,7 @@
 """What imports what: the arrows of design.md point one way."""
 
 import ast
+import os
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import pytest
 
 def run_python(code, repository_root, tmp_path):
     """Run code in a fresh interpreter, in a folder of its own."""
-    environment = {"PYTHONPATH": str(repository_root), "PATH": ""}
+    environment = {**os.environ, "PYTHONPATH": str(repository_root)}
     return subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,

@@ -12,12 +12,12 @@ Uses the GPU if there is one, else the CPU. Settings of the config are changed a
 from collections.abc import Sequence
 
 import bpt_det.detection.datasets  # noqa: F401  registers the data sets
-from bpt_det.engine.launch import main_of
+from bpt_det.engine.launch import run_training_tool
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, train or evaluate, and return the exit status."""
-    return main_of(__doc__, argv)
+    return run_training_tool(__doc__, argv)
 
 
 if __name__ == "__main__":

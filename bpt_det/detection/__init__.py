@@ -1,5 +1,7 @@
 """Prompted ViTs in Detectron2: backbone, pyramid, data sets, evaluation, pictures."""
 
+import bpt_det.opencv  # noqa: F401  detectron2 imports cv2 too, without explaining a missing libGL
+
 from .backbone import PromptedViTBackbone, build_prompted_vit_pyramid
 from .coco_evaluation import CocoEvaluator
 from .dataset_mapper import ImageNamingMapper

@@ -266,9 +266,7 @@ def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def _num_columns(num_pictures: int) -> int:
-    return max(
-        3, round(np.sqrt(num_pictures / 2))
-    )  # two panels a tile: about twice as wide as high
+    return max(3, round(np.sqrt(num_pictures / 2)))  # a tile of two panels is wide
 
 
 def _blank(height: int, width: int) -> np.ndarray:

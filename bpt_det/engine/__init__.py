@@ -1,5 +1,7 @@
 """One training loop for every task: what Detectron2's engine lacks, and nothing else."""
 
+import bpt_det.opencv  # noqa: F401  detectron2 imports cv2 too, without explaining a missing libGL
+
 from .checkpointer import FrozenAwareCheckpointer
 from .config import apply_overrides, load_config
 from .data import TrainLoader

@@ -130,7 +130,7 @@ def _last_message(error: InputError) -> str:
     return text.splitlines()[-1].partition(": ")[2]
 
 
-def main_of(description: str, argv: Sequence[str] | None) -> int:
-    """Parse a training tool's command line and run it; returns the exit status."""
+def run_training_tool(description: str, argv: Sequence[str] | None) -> int:
+    """Parse the command line of a training tool and run it; returns the exit status."""
     args = build_parser(description).parse_args(argv)
     return run_tool(lambda: train_or_evaluate(args))

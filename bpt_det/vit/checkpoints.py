@@ -18,7 +18,6 @@ MAE_SOURCE = (
     "https://dl.fbaipublicfiles.com/mae/pretrain/mae_pretrain_vit_base.pth (also _large, _huge); "
     "download one and pass model.backbone.net.vit.checkpoint=PATH."
 )
-_MAE_PRETRAINING_ONLY = ("decoder_", "mask_token")
 _NAMES_SHOWN = 4
 
 
@@ -55,9 +54,7 @@ def load_mae_weights(vit: VisionTransformer, location: str) -> LoadReport:
         InputError: the file cannot be read, or does not hold this ViT; every difference is named.
     """
     state = _state_dict(read_weights(location, hint=MAE_SOURCE), location)
-    ignored = tuple(name for name in state if name.startswith(_MAE_PRETRAINING_ONLY))
     expected = vit.state_dict()
-    state = {name: value for name, value in state.items() if name not in ignored}
     resampled = _fit_position_embedding(state, expected, vit.num_prefix_tokens)
     _refuse_differences(state, expected, location)
     vit.load_state_dict({name: state[name] for name in expected})
@@ -65,7 +62,7 @@ def load_mae_weights(vit: VisionTransformer, location: str) -> LoadReport:
         location=location,
         loaded=tuple(expected),
         resampled=resampled,
-        ignored=(*ignored, *(name for name in state if name not in expected)),
+        ignored=tuple(name for name in state if name not in expected),  # such as the decoder
         num_parameters=sum(value.numel() for value in expected.values()),
     )
     logger.info("%s", report)
@@ -89,12 +86,13 @@ def _fit_position_embedding(
     old, new = (_grid_side(p, num_prefix_tokens) for p in (stored, expected["pos_embed"]))
     if not old or stored.shape[2] != expected["pos_embed"].shape[2]:
         return ""  # left as it is, and named among the differences
+    patch_size = expected["patch_embed.proj.weight"].shape[-1]
     state["pos_embed"] = resample_abs_pos_embed(
         stored, new_size=(new, new), num_prefix_tokens=num_prefix_tokens
     )
     return (
-        f"pos_embed {old}x{old} -> {new}x{new} (to resample only once, to the image, set "
-        f"pretrain_size to {old} patches)"
+        f"pos_embed {old}x{old} -> {new}x{new} (pretrain_size={old * patch_size} would keep it, "
+        "and resample only once, to the image)"
     )
 
 

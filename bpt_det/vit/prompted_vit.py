@@ -42,6 +42,7 @@ class PromptedViT(nn.Module):
         self.prompts = nn.ModuleDict()
         self.prompt_length = 0  # P, of the prompts that leave the last block
         self.first_prompted_block = len(vit.blocks)
+        where = resolve_placement(placement, len(vit.blocks))
         if prompt is None:
             return
         if prompt.embed_dim != vit.embed_dim:
@@ -49,7 +50,6 @@ class PromptedViT(nn.Module):
                 f"the prompt has embed_dim={prompt.embed_dim} but the ViT has "
                 f"embed_dim={vit.embed_dim}; give the prompt the ViT's."
             )
-        where = resolve_placement(placement, len(vit.blocks))
         for index in where.blocks:
             self.prompts[str(index)] = prompt if index == where.first_block else _sibling(prompt)
         self.prompt_length = prompt.prompt_length

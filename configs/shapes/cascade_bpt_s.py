@@ -30,7 +30,6 @@ dataloader.test.dataset.names = "shapes_val"
 
 optimizer.lr = 1e-3
 lr_multiplier.warmup_iters = 50
-train.max_iter = 600
-train.eval_period = 300
-train.checkpointer.period = 300
+train.max_iter = 450
+train.eval_period = train.checkpointer.period = 225
 train.output_dir = "output/shapes/cascade_bpt_s"

@@ -16,7 +16,7 @@ model.proposal_generator.batch_size_per_image = 128
 model.proposal_generator.pre_nms_topk = [500, 300]
 model.proposal_generator.post_nms_topk = [300, 150]
 
-model.roi_heads.batch_size_per_image = 64
+model.roi_heads.batch_size_per_image = 32
 model.roi_heads.box_in_features = ["p2", "p3", "p4"]
 model.roi_heads.box_pooler.scales = [1 / 4, 1 / 8, 1 / 16]
 for box_head in model.roi_heads.box_heads:

@@ -1,0 +1,72 @@
+import pytest
+import torch
+from helpers import TINY_PRETRAIN_SIZE, TINY_SIZES, count_parameters, tiny_vit
+
+from bpt_det.errors import InputError
+from bpt_det.vit import ARCHITECTURES, build_vit
+
+TINY = {**TINY_SIZES, "pretrain_size": TINY_PRETRAIN_SIZE}
+
+
+def parameters_of_a_vit(embed_dim, num_blocks, num_heads, patch_size, image_size=224):
+    """Class token, positions, patch embedding, blocks with an MLP of 4 D, final norm."""
+    d = embed_dim
+    block = 2 * d + (d * 3 * d + 3 * d) + (d * d + d) + 2 * d + (8 * d * d + 4 * d + d)
+    num_patches = (image_size // patch_size) ** 2
+    embedding = d + (num_patches + 1) * d + 3 * patch_size**2 * d + d
+    return embedding + num_blocks * block + 2 * d
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_architecture_has_the_parameters_of_its_sizes(name):
+    with torch.device("meta"):
+        vit = build_vit(**ARCHITECTURES[name])
+    assert count_parameters(vit) == parameters_of_a_vit(**ARCHITECTURES[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [("vit_b", (768, 12, 12, 16)), ("vit_l", (1024, 24, 16, 16))],
+)
+def test_published_architectures_are_those_of_table_7(name, row):
+    assert ARCHITECTURES[name] == dict(
+        zip(("embed_dim", "num_blocks", "num_heads", "patch_size"), row, strict=True)
+    )
+
+
+def test_a_vit_is_built_as_mae_builds_it():
+    vit = tiny_vit()
+    assert [vit.embed_dim, len(vit.blocks), vit.blocks[0].attn.num_heads] == [12, 5, 3]
+    assert vit.patch_embed.patch_size == (4, 4)
+    assert vit.pos_embed.shape == (1, 6 * 6 + 1, 12)  # the class token has a position
+    assert vit.num_prefix_tokens == 1
+    assert {m.eps for m in vit.modules() if isinstance(m, torch.nn.LayerNorm)} == {1e-6}
+    assert count_parameters(vit.head) == 0
+
+
+def test_random_weights_are_the_same_in_every_build_whatever_the_global_seed():
+    torch.manual_seed(1)
+    first = build_vit(**TINY).state_dict()
+    torch.manual_seed(2)
+    second = build_vit(**TINY).state_dict()
+    other = build_vit(**TINY, init_seed=1).state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not torch.equal(first["blocks.2.attn.qkv.weight"], other["blocks.2.attn.qkv.weight"])
+
+
+def test_building_does_not_disturb_the_global_generator():
+    torch.manual_seed(3)
+    expected = torch.rand(5)
+    torch.manual_seed(3)
+    build_vit(**TINY)
+    assert torch.equal(torch.rand(5), expected)
+
+
+def test_a_width_that_the_heads_do_not_divide_is_refused():
+    with pytest.raises(InputError, match=r"^embed_dim=12 is not a multiple of num_heads=5\.$"):
+        build_vit(**{**TINY, "num_heads": 5})
+
+
+def test_a_pretrain_size_that_patches_do_not_divide_is_refused():
+    with pytest.raises(InputError, match=r"^pretrain_size=26 is not a multiple of patch_size=4\.$"):
+        build_vit(**{**TINY, "pretrain_size": 26})
