@@ -1,9 +1,12 @@
 """OpenCV, with an import error that says what to do about it."""
 
+import re
+
 try:
     import cv2
 except ImportError as error:
-    if "libGL" not in str(error) and "libgthread" not in str(error):
+    # The second is what a further attempt says after the first has failed.
+    if not re.search(r"\blib[\w-]+\.so|recursion is detected", str(error)):
         raise
     raise ImportError(
         f"opencv-python needs a system library that is missing here ({error}); replace it with the "

@@ -8,6 +8,7 @@ import argparse
 import logging
 import pickle
 import re
+import struct
 import zipfile
 from http.client import HTTPException
 from pathlib import Path
@@ -20,6 +21,11 @@ from bpt_det.errors import InputError
 
 logger = logging.getLogger(__name__)
 
+# What torch.load raises on files cut or overwritten at various places.
+_SIGNS_OF_DAMAGE = (
+    *(RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError),
+    *(struct.error, zipfile.BadZipFile),
+)
 _HEAD_BYTES = 512  # enough to tell a web page or a Git LFS pointer from weights
 
 
@@ -50,7 +56,7 @@ def read_weights(location: str, *, hint: str = "") -> Any:
                 "save its state_dict alone with torch.save."
             ) from error
         raise _damaged(path) from error
-    except (RuntimeError, EOFError, zipfile.BadZipFile, OSError, ValueError, KeyError) as error:
+    except _SIGNS_OF_DAMAGE as error:
         raise _damaged(path) from error
 
 

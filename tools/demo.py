@@ -35,7 +35,7 @@ def run_demo(output: Path, overrides: Sequence[str]) -> None:
     start = time.perf_counter()
     datasets, pictures = output / "datasets", output / "pictures"
     run(["-m", "bpt_det.shapes", "--output", str(datasets / "shapes")], datasets)
-    settings = [f"train.output_dir={output}", *overrides]
+    settings = [f"train.output_dir='{output}'", *overrides]
     run(["tools/train_net.py", "--config-file", CONFIG, *settings], datasets)
     draw = ["tools/visualize_masks.py", "--config-file", CONFIG, "--output", str(pictures)]
     run([*draw, *settings], datasets)

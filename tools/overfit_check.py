@@ -27,7 +27,7 @@ EXIT_MISSED = 1
 def check(output: Path, overrides: Sequence[str]) -> int:
     """Train, print the metrics beside their targets, and return the exit status."""
     start = time.perf_counter()
-    settings = ["--config-file", str(CONFIG), f"train.output_dir={output}", *overrides]
+    settings = ["--config-file", str(CONFIG), f"train.output_dir='{output}'", *overrides]
     train_or_evaluate(build_training_parser(__doc__).parse_args(settings))
     metrics = read_final_metrics(output)
     print(f"\n{format_ap_table(metrics)}\n")

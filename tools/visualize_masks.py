@@ -19,10 +19,12 @@ Settings of the config are changed as key=value:
 
 import argparse
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import bpt_det.opencv  # noqa: F401  before detectron2 imports cv2: explains a missing libGL
+
+# isort: split
 import numpy as np
 from detectron2.config import instantiate
 from detectron2.data import Metadata, MetadataCatalog
@@ -49,6 +51,7 @@ from bpt_det.detection.visualization import (
 from bpt_det.engine.config import load_config
 from bpt_det.engine.launch import run_tool
 from bpt_det.engine.loop import load_trained_model
+from bpt_det.engine.output_dir import make_writable
 from bpt_det.errors import InputError
 
 SHEET_NAME = "contact_sheet.png"
@@ -152,15 +155,7 @@ def _metadata(cfg: DictConfig) -> Metadata:
 def _prepare_output(paths: Sequence[Path]) -> None:
     """Make the output folder, and refuse to write over anything."""
     folder = paths[0].parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".writable.{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(
-            f"cannot write to --output '{folder}': {error.strerror}; choose another folder."
-        ) from error
+    make_writable(folder, "--output")
     present = [path.name for path in paths if path.exists()]
     if present:
         raise InputError(
@@ -183,7 +178,8 @@ def _count(objects: Sequence) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, draw the pictures, and return the exit status."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logger.setLevel(logging.INFO)
+    for name in (logger.name, "bpt_det"):
+        logging.getLogger(name).setLevel(logging.INFO)
     args = build_parser().parse_intermixed_args(argv)
     return run_tool(lambda: visualize(args))
 

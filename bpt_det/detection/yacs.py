@@ -12,9 +12,15 @@ from bpt_det.vit import ARCHITECTURES, build_vit
 def add_bpt_config(cfg: CfgNode) -> None:
     """Add the keys of the prompted ViT, `cfg.MODEL.BPT`, to a yacs config.
 
+    Also sets the input to what the ViTs are pre-trained on: RGB with ImageNet's mean and standard
+    deviation in [0, 255], where Detectron2's default is BGR.
+
     Then ``cfg.MODEL.BACKBONE.NAME`` may be ``PromptedViTBackbone`` (one map) or
     ``build_prompted_vit_pyramid`` (p2 to p6).
     """
+    cfg.INPUT.FORMAT = "RGB"
+    cfg.MODEL.PIXEL_MEAN = [123.675, 116.28, 103.53]
+    cfg.MODEL.PIXEL_STD = [58.395, 57.12, 57.375]
     cfg.MODEL.BPT = CfgNode()
     cfg.MODEL.BPT.ARCHITECTURE = "vit_b"  # a row of bpt_det.vit.ARCHITECTURES
     cfg.MODEL.BPT.PRETRAIN_SIZE = 224  # pixels
@@ -28,7 +34,11 @@ def add_bpt_config(cfg: CfgNode) -> None:
 
 
 def vit_from_config(cfg: CfgNode) -> VisionTransformer:
-    """Build the ViT that `cfg.MODEL.BPT` names."""
+    """Build the ViT that `cfg.MODEL.BPT` names.
+
+    Raises:
+        InputError: the architecture is unknown, or its weights cannot be used.
+    """
     bpt = cfg.MODEL.BPT
     if bpt.ARCHITECTURE not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
@@ -40,7 +50,11 @@ def vit_from_config(cfg: CfgNode) -> VisionTransformer:
 
 
 def prompt_from_config(cfg: CfgNode, vit: VisionTransformer) -> nn.Module | None:
-    """Build the prompt that `cfg.MODEL.BPT` names, at the width of ``vit``."""
+    """Build the prompt that `cfg.MODEL.BPT` names, at the width of ``vit``.
+
+    Raises:
+        InputError: the name is unknown, or a size is out of range.
+    """
     bpt = cfg.MODEL.BPT
     if bpt.PROMPT == "none":
         return None

@@ -9,11 +9,9 @@ from detectron2.utils import comm
 from fvcore.common.checkpoint import Checkpointer
 from torch import Tensor, nn
 
-from bpt_det.errors import InputError
+from bpt_det.errors import InputError, shorten
 from bpt_det.vit import PromptedViT, fingerprint
 from bpt_det.weights import read_weights
-
-_NAMES_SHOWN = 3
 
 
 class FrozenAwareCheckpointer(Checkpointer):
@@ -48,8 +46,9 @@ class FrozenAwareCheckpointer(Checkpointer):
         broken = [key for key, value in trained.items() if not torch.isfinite(value).all()]
         if broken:
             raise InputError(
-                f"{_shorten(broken)} became NaN or infinite; checkpoint '{name}' was not written "
-                "and the last good one was kept. Lower optimizer.lr."
+                f"{shorten(broken)} became NaN or infinite; checkpoint '{name}' was not written "
+                "and the last good one was kept: go on from it with --resume and a lower "
+                "optimizer.lr."
             )
         data = {"model": trained, "frozen": frozen_fingerprints(self.model), **extra}
         data.update({key: value.state_dict() for key, value in self.checkpointables.items()})
@@ -122,7 +121,7 @@ def _refuse_other_model(state: dict[str, Tensor], model: nn.Module, path: str) -
         "missing there": [key for key in expected if key not in state],
         "unknown here": [key for key in state if key not in expected],
     }
-    problems = [f"{len(keys)} {what} ({_shorten(keys)})" for what, keys in groups.items() if keys]
+    problems = [f"{len(keys)} {what} ({shorten(keys)})" for what, keys in groups.items() if keys]
     if problems:
         raise InputError(
             f"'{path}' does not fit this model: {'; '.join(problems)}. Set prompt_length, rank, "
@@ -141,11 +140,7 @@ def _write_atomically(path: Path, content: dict | str) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # torch.save turns a full disk into the latter
+        raise InputError(f"cannot write '{path}' ({error}); is the disk full?") from error
+    finally:
         partial.unlink(missing_ok=True)
-        raise InputError(f"cannot write '{path}': {error.strerror or error}.") from error
-
-
-def _shorten(names: list[str]) -> str:
-    more = len(names) - _NAMES_SHOWN
-    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

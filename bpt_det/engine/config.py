@@ -10,7 +10,18 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bpt_det.errors import InputError
 
-REQUIRED_KEYS = ("model", "dataloader", "optimizer", "lr_multiplier", "train")
+# What the training loop reads; `model` and the data loaders are built from whatever they hold.
+REQUIRED_KEYS = (
+    *("model", "dataloader.train", "dataloader.test", "dataloader.evaluator"),
+    *("optimizer.params", "lr_multiplier"),
+    *(
+        f"train.{key}"
+        for key in (
+            *("output_dir", "init_checkpoint", "max_iter", "eval_period", "log_period"),
+            *("best_metric", "checkpointer", "device", "precision", "seed", "ddp"),
+        )
+    ),
+)
 
 
 def load_config(path: str, overrides: Sequence[str] = ()) -> DictConfig:
@@ -34,13 +45,18 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> DictConfig:
         raise InputError(f"config file '{path}' is not valid Python: {error.__cause__}.") from error
     except (ValueError, ImportError) as error:
         raise InputError(f"config file '{path}' cannot be loaded: {error}") from error
-    missing = [key for key in REQUIRED_KEYS if key not in cfg]
+    missing = [key for key in REQUIRED_KEYS if not _exists(cfg, key)]
     if missing:
         raise InputError(
-            f"config file '{path}' lacks {', '.join(missing)}; a config defines "
-            f"{', '.join(REQUIRED_KEYS)} (configs/common/ has them to import)."
+            f"config file '{path}' lacks {', '.join(missing)}; configs/common/ has what a config "
+            "needs, to import."
         )
-    return apply_overrides(cfg, overrides)
+    apply_overrides(cfg, overrides)
+    for key, least in (("max_iter", 1), ("seed", 0), ("log_period", 1)):
+        value = cfg.train[key]
+        if not isinstance(value, int) or value < least:
+            raise InputError(f"train.{key} must be a whole number from {least} on, got {value!r}.")
+    return cfg
 
 
 def apply_overrides(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
@@ -83,8 +99,6 @@ def _exists(cfg: DictConfig, key: str) -> bool:
             node = node._get_node(int(part))
         elif isinstance(node, DictConfig) and part in node:
             node = node._get_node(part)
-        elif isinstance(node, DictConfig | ListConfig):
-            return False
         else:
             return False
         if OmegaConf.is_config(node) and node._is_interpolation():

@@ -37,7 +37,7 @@ class BestCheckpoint(HookBase):
         """Take up the best value of the run that is resumed."""
         path = Path(self.checkpointer.save_dir) / f"{BEST_NAME}.pth"
         if self.trainer.start_iter > 0 and path.is_file():
-            self.best_value = read_weights(str(path))["best"][self.metric]
+            self.best_value = read_weights(str(path))["best"].get(self.metric, -math.inf)
 
     def after_step(self) -> None:
         """Save if an evaluation at this iteration was the best so far."""
@@ -47,6 +47,10 @@ class BestCheckpoint(HookBase):
         """The last evaluation happens after training."""
         if self.trainer.iter >= self.trainer.max_iter:
             self._check()
+            if self.metric not in self.trainer.storage.latest():
+                logger.warning(
+                    "No evaluation gave '%s': %s.pth is not kept", self.metric, BEST_NAME
+                )
 
     def _check(self) -> None:
         value, iteration = self.trainer.storage.latest().get(self.metric, (math.nan, -1))

@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +16,8 @@ from torch.multiprocessing import ProcessExitedException
 from bpt_det.errors import InputError
 
 from .config import load_config
-from .loop import evaluate, load_trained_model, train
+from .loop import evaluate, last_checkpoint, load_trained_model, train
+from .output_dir import prepare_output_dir
 
 EXIT_INPUT_ERROR = 2
 
@@ -46,12 +46,7 @@ def run_tool(main: Callable[[], int | None]) -> int:
 def train_or_evaluate(args: argparse.Namespace) -> None:
     """Do what a parsed command line of `build_parser` asks for, in as many processes."""
     cfg = load_config(args.config_file, args.opts)
-    num_gpus = torch.cuda.device_count()
-    if args.num_gpus > max(1, num_gpus):
-        raise InputError(
-            f"--num-gpus {args.num_gpus} asks for more than the {num_gpus} GPUs that are visible; "
-            "leave it out to use one GPU, or the CPU where there is none."
-        )
+    _refuse_impossible_processes(args, cfg.train.device)
     launch(
         _run_in_process,
         args.num_gpus,
@@ -71,50 +66,40 @@ def _run_in_process(cfg: DictConfig, args: argparse.Namespace) -> None:
             sys.exit(status)
 
 
+def _refuse_impossible_processes(args: argparse.Namespace, device: str) -> None:
+    num_visible = torch.cuda.device_count()
+    if args.num_gpus > max(1, num_visible):
+        raise InputError(
+            f"--num-gpus {args.num_gpus} asks for more than the {num_visible} GPUs that are "
+            "visible; leave it out to use one GPU, or the CPU where there is none."
+        )
+    if args.num_gpus * args.num_machines > 1 and (device == "cpu" or not num_visible):
+        raise InputError(
+            f"--num-gpus {args.num_gpus} --num-machines {args.num_machines} needs GPUs, but the "
+            "run is on the CPU; leave both out."
+        )
+
+
 def _run(cfg: DictConfig, args: argparse.Namespace) -> None:
-    run_dir = cfg.train.output_dir
+    checkpoint = cfg.train.init_checkpoint
     if args.eval_only:
-        checkpoint = cfg.train.init_checkpoint
-        if not checkpoint and not args.resume:
+        if args.resume:
+            checkpoint = last_checkpoint(cfg.train.output_dir)
+        if not checkpoint:
             raise InputError(
                 "--eval-only needs train.init_checkpoint=PATH, or --resume for the last "
                 "checkpoint of train.output_dir."
             )
-        model = load_trained_model(cfg, checkpoint)
-        cfg.train.output_dir = str(Path(run_dir) / "eval_only")  # the run's own log stays
+        cfg.train.output_dir = str(Path(cfg.train.output_dir) / "eval_only")  # keeps the run's log
     if comm.is_main_process():
         prepare_output_dir(cfg.train.output_dir, may_hold_run=args.resume or args.eval_only)
     comm.synchronize()
     default_setup(cfg, args)
     setup_logger(cfg.train.output_dir, distributed_rank=comm.get_rank(), name="bpt_det")
     if args.eval_only:
-        evaluate(cfg, model)
+        evaluate(cfg, load_trained_model(cfg, checkpoint))
     else:
         train(cfg, resume=args.resume)
-
-
-def prepare_output_dir(output_dir: str, *, may_hold_run: bool) -> None:
-    """Make the output folder, and refuse to write over an earlier run.
-
-    Raises:
-        InputError: it cannot be written, or holds a run and ``may_hold_run`` is False.
-    """
-    folder = Path(output_dir)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".writable.{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(
-            f"cannot write to train.output_dir '{output_dir}': {error.strerror}; choose another."
-        ) from error
-    traces = [*folder.glob("*.pth"), *folder.glob("metrics.json"), *folder.glob("last_checkpoint")]
-    if traces and not may_hold_run:
-        raise InputError(
-            f"'{output_dir}' already holds a run ({traces[0].name}); continue it with --resume, or "
-            "choose another train.output_dir."
-        )
 
 
 def _is_no_input_error(record: logging.LogRecord) -> bool:

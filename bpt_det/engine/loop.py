@@ -2,8 +2,11 @@
 
 import copy
 import logging
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import torch
 from detectron2.config import instantiate
 from detectron2.engine import default_writers, hooks
 from detectron2.engine.defaults import create_ddp_model
@@ -41,6 +44,7 @@ def train(cfg: DictConfig, *, resume: bool = False) -> dict:
     _log_trained_parameters(model)
     optimizer = _build_optimizer(cfg, model)
     data_loader = instantiate(cfg.dataloader.train)
+    test_loader = instantiate(cfg.dataloader.test)  # now, so that bad data stop the run at once
     model = _distribute(model, device, cfg.train.ddp)
     precision = resolve_precision(cfg.train.precision, device)
     trainer = Trainer(model, data_loader, optimizer, precision, cfg.train.seed)
@@ -48,14 +52,20 @@ def train(cfg: DictConfig, *, resume: bool = False) -> dict:
     results: dict = {}
 
     def evaluate_and_keep() -> dict:
-        results.clear()
-        results.update(evaluate(cfg, model) or {})
+        if sys.exc_info()[0] is None:  # Detectron2 evaluates even where the last iteration failed
+            results.clear()
+            results.update(evaluate(cfg, model, test_loader))
         return results
 
     _register_hooks(cfg, trainer, checkpointer, evaluate_and_keep)
     checkpointer.resume_or_load(cfg.train.init_checkpoint, resume=resume)
     resumed = resume and checkpointer.has_checkpoint()
     start_iteration = trainer.iter + 1 if resumed else 0
+    if len(set(comm.all_gather(start_iteration))) > 1:
+        raise InputError(
+            f"processes find different checkpoints in '{cfg.train.output_dir}'; it must be a "
+            "folder that all machines share."
+        )
     data_loader.start_iteration = start_iteration
     if start_iteration >= cfg.train.max_iter:
         raise InputError(
@@ -66,13 +76,22 @@ def train(cfg: DictConfig, *, resume: bool = False) -> dict:
     return results
 
 
-def evaluate(cfg: DictConfig, model: nn.Module) -> dict:
-    """Run a model over `dataloader.test`, log and return the metrics by task, rates in percent."""
-    data_loader = instantiate(cfg.dataloader.test)
-    results = inference_on_dataset(model, data_loader, instantiate(cfg.dataloader.evaluator))
+def evaluate(cfg: DictConfig, model: nn.Module, test_loader: Iterable | None = None) -> dict:
+    """Run a model over the test data, log and return the metrics by task, rates in percent.
+
+    Computes in float32, as Detectron2 does. Processes other than the main one return {}.
+
+    Args:
+        cfg: config with `dataloader`.
+        model: takes the batches of ``test_loader``.
+        test_loader: None builds `dataloader.test`.
+    """
+    if test_loader is None:
+        test_loader = instantiate(cfg.dataloader.test)
+    results = inference_on_dataset(model, test_loader, instantiate(cfg.dataloader.evaluator))
     if comm.is_main_process():
         print_csv_format(results)
-    return results
+    return results or {}
 
 
 def load_trained_model(cfg: DictConfig, checkpoint: str = "") -> nn.Module:
@@ -87,13 +106,18 @@ def load_trained_model(cfg: DictConfig, checkpoint: str = "") -> nn.Module:
         InputError: there is no such file, or it does not fit the model.
     """
     device = resolve_device(cfg.train.device)
-    path = checkpoint or cfg.train.init_checkpoint or _last_checkpoint(cfg.train.output_dir)
+    path = checkpoint or cfg.train.init_checkpoint or last_checkpoint(cfg.train.output_dir)
     model = instantiate(cfg.model).to(device).eval()
     FrozenAwareCheckpointer(model).load(path)
     return _distribute(model, device, cfg.train.ddp)
 
 
-def _last_checkpoint(output_dir: str) -> str:
+def last_checkpoint(output_dir: str) -> str:
+    """Return the path of the checkpoint that a run would resume from.
+
+    Raises:
+        InputError: the folder holds none.
+    """
     tag = Path(output_dir) / "last_checkpoint"
     if not tag.is_file():
         raise InputError(
@@ -103,7 +127,7 @@ def _last_checkpoint(output_dir: str) -> str:
     return str(tag.with_name(tag.read_text().strip()))
 
 
-def _build_optimizer(cfg: DictConfig, model: nn.Module):
+def _build_optimizer(cfg: DictConfig, model: nn.Module) -> torch.optim.Optimizer:
     optimizer = copy.deepcopy(cfg.optimizer)
     optimizer.params.model = model
     return instantiate(optimizer)
@@ -115,7 +139,12 @@ def _distribute(model: nn.Module, device: str, ddp: DictConfig) -> nn.Module:
     return create_ddp_model(model, **ddp, **devices)
 
 
-def _register_hooks(cfg, trainer, checkpointer, evaluate_and_keep) -> None:
+def _register_hooks(
+    cfg: DictConfig,
+    trainer: Trainer,
+    checkpointer: FrozenAwareCheckpointer,
+    evaluate_and_keep: Callable[[], dict],
+) -> None:
     is_main = comm.is_main_process()
     writers = default_writers(cfg.train.output_dir, cfg.train.max_iter) if is_main else []
     trainer.register_hooks(

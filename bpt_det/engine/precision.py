@@ -55,7 +55,8 @@ def resolve_precision(name: str, device: str) -> Precision:
         if device == "cpu":
             name = "float32"
         else:
-            name = "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+            has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+            name = "bfloat16" if has_bfloat16 else "float16"
     if name not in _DTYPES:
         raise InputError(f"train.precision must be auto or one of {', '.join(_DTYPES)}: '{name}'.")
     return Precision(device, _DTYPES[name])

@@ -14,8 +14,7 @@ from .data import TrainLoader, derive_seed
 from .precision import Precision
 
 _NEXT_STEP = (
-    "The last good checkpoint was kept. Start again with a lower optimizer.lr and another "
-    "train.output_dir; train.init_checkpoint=PATH takes the weights over."
+    "The last good checkpoint was kept: go on from it with --resume and a lower optimizer.lr."
 )
 
 
@@ -58,7 +57,8 @@ class Trainer(SimpleTrainer):
                 losses = self.model(batch)
         except FloatingPointError as error:  # Detectron2's RPN looks at its proposals itself
             raise NonFiniteLossError(
-                f"{error} (iteration {self.iter}, before the losses). {_NEXT_STEP}"
+                f"the RPN's proposals became NaN or infinite at iteration {self.iter} ({error}); "
+                f"training stopped. {_NEXT_STEP}"
             ) from error
         refuse_non_finite(losses, self.iter)
         self.optimizer.zero_grad()
@@ -72,8 +72,18 @@ class Trainer(SimpleTrainer):
         return {**super().state_dict(), "grad_scaler": self.grad_scaler.state_dict()}
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Continue from a state that `state_dict` returned."""
+        """Continue from a state that `state_dict` returned.
+
+        Learning rate, weight decay and the like stay as the optimizer was built: the config
+        decides, so that a resumed run can change them.
+        """
+        settings = [
+            {name: value for name, value in group.items() if name != "params"}
+            for group in self.optimizer.param_groups
+        ]
         super().load_state_dict(state_dict)
+        for group, setting in zip(self.optimizer.param_groups, settings, strict=True):
+            group.update(setting, initial_lr=setting["lr"])
         if state_dict["grad_scaler"] and self.grad_scaler.is_enabled():
             self.grad_scaler.load_state_dict(state_dict["grad_scaler"])
 

@@ -1,7 +1,10 @@
 """Vision Transformer sizes as one table, and the function that builds one of them."""
 
 import torch
+import torch.nn.functional as F
+from timm.layers import build_sincos2d_pos_embed
 from timm.models.vision_transformer import VisionTransformer
+from torch import nn
 
 from bpt_det.errors import InputError
 
@@ -29,8 +32,11 @@ def build_vit(
 ) -> VisionTransformer:
     """Build timm's Vision Transformer as MAE uses it: class token, LayerNorm eps 1e-6, no head.
 
+    Without a checkpoint it starts as MAE's encoder does before pre-training
+    (facebookresearch/mae models_mae.py): Xavier-uniform weights, sine-cosine positions.
+
     Args:
-        embed_dim: D, token width; a multiple of ``num_heads``.
+        embed_dim: D, token width; a multiple of ``num_heads`` and of 4.
         num_blocks: number of transformer blocks.
         num_heads: attention heads of each block.
         patch_size: side of a patch in pixels.
@@ -44,8 +50,9 @@ def build_vit(
     Raises:
         InputError: sizes do not fit each other, or the checkpoint does not fit them.
     """
-    if embed_dim % num_heads:
-        raise InputError(f"embed_dim={embed_dim} is not a multiple of num_heads={num_heads}.")
+    for divisor, name in ((num_heads, "num_heads="), (4, "")):
+        if embed_dim % divisor:
+            raise InputError(f"embed_dim={embed_dim} is not a multiple of {name}{divisor}.")
     if pretrain_size % patch_size:
         raise InputError(
             f"pretrain_size={pretrain_size} is not a multiple of patch_size={patch_size}."
@@ -62,7 +69,12 @@ def build_vit(
             num_classes=0,
             global_pool="",
             dynamic_img_size=True,
+            weight_init="jax",  # timm's name for Xavier-uniform
         )
+        nn.init.normal_(vit.cls_token, std=0.02)
+    positions = build_sincos2d_pos_embed(vit.patch_embed.grid_size, embed_dim)
+    with torch.no_grad():
+        vit.pos_embed.copy_(F.pad(positions, (0, 0, vit.num_prefix_tokens, 0)))
     if checkpoint is not None:
         load_mae_weights(vit, checkpoint)
     return vit

@@ -8,17 +8,16 @@ from timm.layers import resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from bpt_det.errors import InputError
+from bpt_det.errors import InputError, shorten
 from bpt_det.weights import read_weights
 
 logger = logging.getLogger(__name__)
 
 MAE_SOURCE = (
     "The official MAE weights (CC BY-NC 4.0: non-commercial) are at "
-    "https://dl.fbaipublicfiles.com/mae/pretrain/mae_pretrain_vit_base.pth (also _large, _huge); "
+    "https://dl.fbaipublicfiles.com/mae/pretrain/mae_pretrain_vit_base.pth (also _large); "
     "download one and pass model.backbone.net.vit.checkpoint=PATH."
 )
-_NAMES_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class LoadReport:
                 f"MAE weights from {self.location}",
                 f"  loaded:     {len(self.loaded)} tensors, {self.num_parameters:,} parameters",
                 f"  resampled:  {self.resampled or 'nothing'}",
-                f"  ignored:    {_shorten(self.ignored) or 'nothing'}",
+                f"  ignored:    {shorten(self.ignored, 4) or 'nothing'}",
                 "  missing:    nothing",
             ]
         )
@@ -115,18 +114,13 @@ def _refuse_differences(
     extra_blocks = [n for n in state if n.startswith("blocks.") and n not in expected]
     problems = []
     if missing:
-        problems.append(f"{len(missing)} missing ({_shorten(missing)})")
+        problems.append(f"{len(missing)} missing ({shorten(missing)})")
     if sizes:
-        problems.append(f"{len(sizes)} of another size ({_shorten(sizes)})")
+        problems.append(f"{len(sizes)} of another size ({shorten(sizes)})")
     if extra_blocks:
-        problems.append(f"{len(extra_blocks)} of further blocks ({_shorten(extra_blocks)})")
+        problems.append(f"{len(extra_blocks)} of further blocks ({shorten(extra_blocks)})")
     if problems:
         raise InputError(
             f"'{location}' does not hold this ViT: {'; '.join(problems)}. Choose the architecture "
             "that the file was made with (embed_dim, num_blocks, patch_size)."
         )
-
-
-def _shorten(names: list[str] | tuple[str, ...]) -> str:
-    more = len(names) - _NAMES_SHOWN
-    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -72,7 +72,11 @@ class PromptedViT(nn.Module):
         return self
 
     def grid_size(self, height: int, width: int) -> tuple[int, int]:
-        """Return the patch grid (H / patch_size, W / patch_size) of an image size in pixels."""
+        """Return the patch grid (H / patch_size, W / patch_size) of an image size in pixels.
+
+        Raises:
+            InputError: a side is no multiple of the patch size.
+        """
         if height % self.patch_size or width % self.patch_size:
             raise InputError(
                 f"image size {height}x{width} is not a multiple of patch_size={self.patch_size}; "
@@ -110,8 +114,11 @@ class PromptedViT(nn.Module):
 
 
 def fingerprint(vit: nn.Module) -> str:
-    """Return a sha256 over names, shapes and float32 values of a network's parameters."""
+    """Return a sha256 of what a ViT computes: its parameters in float32, heads and norm's eps."""
     digest = hashlib.sha256()
+    for name, module in vit.named_modules():
+        settings = getattr(module, "num_heads", None), getattr(module, "eps", None)
+        digest.update(f"{name} {settings}\n".encode())
     for name, tensor in sorted(vit.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().float().cpu().contiguous().numpy().data)

@@ -24,16 +24,8 @@ model.backbone.net.prompt = L(BilinearPrompt)(
 model.proposal_generator.anchor_generator.sizes = [[16], [32], [64], [128]]
 
 dataloader.image_size = 224
-dataloader.train.dataset.image_ids = [
-    60623,
-    196393,
-    294920,
-    352257,
-    358083,
-    501760,
-    522418,
-    565248,  # fmt: skip
-]
+photographs = [60623, 196393, 294920, 352257, 358083, 501760, 522418, 565248]
+dataloader.train.dataset.image_ids = photographs
 dataloader.train.mapper.augmentations = [
     L(T.ResizeShortestEdge)(
         short_edge_length="${dataloader.image_size}", max_size="${dataloader.image_size}"

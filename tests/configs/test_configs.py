@@ -114,7 +114,7 @@ def test_frozen_weights_are_bit_equal_after_a_step_and_trained_ones_move(leaf, s
 @pytest.mark.parametrize("leaf", LEAVES)
 def test_a_leaf_is_short_and_says_how_to_run_it(leaf):
     text = (ROOT / leaf).read_text()
-    assert len([line for line in text.splitlines() if line.strip()]) <= 50
+    assert len([line for line in text.splitlines() if line.strip()]) <= 40
     header = text.split('"""')[1]
     assert "Run:    " in header and "Data:   " in header
 

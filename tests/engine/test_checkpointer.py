@@ -1,5 +1,8 @@
 """Checkpoints: what is in them, how they are written, and what they refuse."""
 
+import io
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -132,12 +135,14 @@ def test_a_full_disk_is_one_line_and_keeps_the_earlier_file(tmp_path, monkeypatc
     model = Detector()
     before = saved(tmp_path, model).read_bytes()
 
-    def full(content, file):
-        raise OSError(28, "No space left on device")
+    class FullDisk(io.FileIO):
+        def write(self, data):
+            raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("bpt_det.engine.checkpointer.torch.save", full)
-    with pytest.raises(InputError, match=r"cannot write '.*model.pth': No space left on device\."):
+    monkeypatch.setattr(Path, "open", lambda self, mode: FullDisk(self, mode))
+    with pytest.raises(InputError, match=r"cannot write '.*model.pth' \(.*\); is the disk full\?"):
         FrozenAwareCheckpointer(model, str(tmp_path)).save("model")
+    monkeypatch.undo()
     assert (tmp_path / "model.pth").read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["last_checkpoint", "model.pth"]
 

@@ -78,7 +78,10 @@ def test_no_config_file_at_all_names_one_to_start_with():
 def test_a_config_without_the_needed_keys_lists_them_all(tmp_path):
     path = tmp_path / "half.py"
     path.write_text("model = {}\ntrain = {}\n")
-    with pytest.raises(InputError, match=r"half.py' lacks dataloader, optimizer, lr_multiplier; a"):
+    with pytest.raises(
+        InputError,
+        match=r"half.py' lacks dataloader.train, .*train.output_dir, .*train.ddp; con",
+    ):
         load_config(str(path))
 
 
@@ -94,3 +97,17 @@ def test_a_config_of_another_kind_of_file_is_refused(tmp_path):
     path.write_text("{}")
     with pytest.raises(InputError, match=r"config.json' cannot be loaded: .*python or yaml file"):
         load_config(str(path))
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("train.max_iter=0", "train.max_iter must be a whole number from 1 on, got 0."),
+        ("train.max_iter=abc", "train.max_iter must be a whole number from 1 on, got 'abc'."),
+        ("train.seed=-1", "train.seed must be a whole number from 0 on, got -1."),
+    ],
+)
+def test_a_number_out_of_range_is_refused(override, expected):
+    with pytest.raises(InputError) as caught:
+        load_config(SHAPES, [override])
+    assert str(caught.value) == expected

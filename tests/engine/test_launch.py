@@ -5,7 +5,8 @@ import argparse
 import pytest
 
 from bpt_det.engine import build_parser, run_tool
-from bpt_det.engine.launch import prepare_output_dir, train_or_evaluate
+from bpt_det.engine.launch import train_or_evaluate
+from bpt_det.engine.output_dir import prepare_output_dir
 from bpt_det.errors import InputError
 
 
@@ -73,6 +74,17 @@ def test_more_gpus_than_there_are_are_refused(monkeypatch, repository_root):
         InputError, match=r"--num-gpus 2 asks for more than the 0 GPUs that are vis"
     ):
         train_or_evaluate(args)
+
+
+@pytest.mark.parametrize(
+    "asked", [["--num-machines", "2"], ["--num-gpus", "2", "train.device=cpu"]]
+)
+def test_several_processes_without_gpus_are_refused(monkeypatch, repository_root, asked):
+    monkeypatch.chdir(repository_root)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2 * ("train.device=cpu" in asked))
+    config = ["--config-file", "configs/shapes/cascade_bpt_s.py"]
+    with pytest.raises(InputError, match=r"needs GPUs, but the run is on the CPU; leave both out"):
+        train_or_evaluate(build_parser("x").parse_args([*config, *asked]))
 
 
 def test_the_parser_takes_detectron2s_options():

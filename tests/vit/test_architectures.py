@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from helpers import TINY_PRETRAIN_SIZE, TINY_SIZES, count_parameters, tiny_vit
@@ -70,3 +72,18 @@ def test_a_width_that_the_heads_do_not_divide_is_refused():
 def test_a_pretrain_size_that_patches_do_not_divide_is_refused():
     with pytest.raises(InputError, match=r"^pretrain_size=26 is not a multiple of patch_size=4\.$"):
         build_vit(**{**TINY, "pretrain_size": 26})
+
+
+def test_random_weights_start_as_those_of_maes_encoder():
+    """Xavier-uniform matrices, and at (row, column) of the grid sines and cosines of both."""
+    vit = build_vit(embed_dim=8, num_blocks=1, num_heads=2, patch_size=4, pretrain_size=12)
+    weight = vit.blocks[0].mlp.fc1.weight.detach()
+    bound = math.sqrt(6 / (8 + 32))
+    assert weight.abs().max() <= bound and weight.std() == pytest.approx(bound / 3**0.5, rel=0.1)
+    assert torch.equal(vit.pos_embed[0, 0], torch.zeros(8))  # the class token has no place
+    frequencies = [1, 1 / 100]  # 10000 ** -(i / 2)
+    for row, column in [(0, 0), (1, 2), (2, 1)]:
+        found = sorted(vit.pos_embed[0, 1 + 3 * row + column].tolist())
+        angles = [place * f for place in (row, column) for f in frequencies]
+        expected = sorted(f(angle) for angle in angles for f in (math.sin, math.cos))
+        assert found == pytest.approx(expected, abs=1e-5)

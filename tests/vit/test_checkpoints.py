@@ -133,17 +133,17 @@ def test_wrong_sizes_are_named_with_both_shapes(path, vit):
 
 
 def test_a_wider_file_is_refused_and_its_positions_are_not_resampled(path, vit):
-    write_mae_file(path, {**MICRO, "embed_dim": 15, "pretrain_size": 16})
+    write_mae_file(path, {**MICRO, "embed_dim": 20, "pretrain_size": 16})
     text = refusal(path, vit)
     assert f"{NUM_TENSORS} of another size (" in text
-    assert "pos_embed is (1, 17, 15) but the ViT needs (1, 37, 12)" in text
+    assert "pos_embed is (1, 17, 20) but the ViT needs (1, 37, 12)" in text
 
 
 def test_further_blocks_of_a_deeper_file_are_named(path, vit):
     write_mae_file(path, {**MICRO, "num_blocks": 7})
     assert refusal(path, vit) == (
         f"'{path}' does not hold this ViT: 24 of further blocks (blocks.5.norm1.weight, "
-        "blocks.5.norm1.bias, blocks.5.attn.qkv.weight, blocks.5.attn.qkv.bias and 20 more). "
+        "blocks.5.norm1.bias, blocks.5.attn.qkv.weight and 21 more). "
         f"{ADVICE}"
     )
 

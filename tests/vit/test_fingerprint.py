@@ -28,7 +28,7 @@ def test_the_fingerprint_depends_on_values_and_not_on_their_type():
 def test_the_fingerprint_tells_depths_and_shapes_apart():
     prints = {
         fingerprint(tiny_vit(torch.float32, **sizes))
-        for sizes in ({}, {"num_blocks": 4}, {"embed_dim": 15}, {"pretrain_size": 28})
+        for sizes in ({}, {"num_blocks": 4}, {"embed_dim": 24}, {"pretrain_size": 28})
     }
     assert len(prints) == 4
 
@@ -38,3 +38,9 @@ def test_the_fingerprint_tells_names_and_shapes_of_equal_values_apart():
     parameters = [("a", values.view(3, 4)), ("a", values.view(4, 3)), ("b", values.view(3, 4))]
     prints = {fingerprint(nn.ParameterDict({name: value})) for name, value in parameters}
     assert len(prints) == 3
+
+
+def test_the_fingerprint_tells_numbers_of_heads_apart_though_no_weight_differs():
+    vit, other = (tiny_vit(torch.float32, num_heads=heads) for heads in (2, 3))
+    assert all(torch.equal(v, other.state_dict()[n]) for n, v in vit.state_dict().items())
+    assert fingerprint(vit) != fingerprint(other)

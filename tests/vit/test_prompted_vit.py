@@ -215,13 +215,13 @@ def test_blocks_before_the_first_prompted_one_leave_no_graph(placement, first):
 @pytest.mark.parametrize("kind", ["bilinear", "free"])
 def test_gradients_of_prompts_match_finite_differences(placement, kind):
     prompt = {
-        "bilinear": BilinearPrompt(prompt_length=2, rank=1, embed_dim=6),
-        "free": FreePrompt(prompt_length=2, embed_dim=6, patch_size=4),
+        "bilinear": BilinearPrompt(prompt_length=2, rank=1, embed_dim=8),
+        "free": FreePrompt(prompt_length=2, embed_dim=8, patch_size=4),
     }[kind]
-    vit = tiny_vit(embed_dim=6, num_blocks=3, num_heads=2, pretrain_size=8)
+    vit = tiny_vit(embed_dim=8, num_blocks=3, num_heads=2, pretrain_size=8)
     model = PromptedViT(vit, prompt, placement).double()
     images = images_of((8, 12))
-    weights = torch.randn(2, 6, 6, generator=seeded(2), dtype=torch.float64)
+    weights = torch.randn(2, 6, 8, generator=seeded(2), dtype=torch.float64)
     parameters = dict(model.prompts.named_parameters())
 
     def loss_of(*values):
