@@ -6,7 +6,7 @@ try:
     import cv2
 except ImportError as error:
     # The second is what a further attempt says after the first has failed.
-    if not re.search(r"\blib[\w-]+\.so|recursion is detected", str(error)):
+    if not re.search(r"\blib[\w.-]+\.so|recursion is detected", str(error)):
         raise
     raise ImportError(
         f"opencv-python needs a system library that is missing here ({error}); replace it with the "

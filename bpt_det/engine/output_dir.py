@@ -35,7 +35,8 @@ def prepare_output_dir(output_dir: str, *, may_hold_run: bool) -> None:
     """
     make_writable(output_dir, "train.output_dir")
     folder = Path(output_dir)
-    traces = [*folder.glob("*.pth"), *folder.glob("metrics.json"), *folder.glob("last_checkpoint")]
+    metrics = [path for path in folder.glob("metrics.json") if path.stat().st_size]
+    traces = [*folder.glob("*.pth"), *metrics, *folder.glob("last_checkpoint")]
     if traces and not may_hold_run:
         raise InputError(
             f"'{output_dir}' already holds a run ({traces[0].name}); continue it with --resume, or "

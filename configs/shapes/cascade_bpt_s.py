@@ -24,12 +24,12 @@ dataloader.image_size = 128
 dataloader.train.dataset.names = "shapes_train"
 dataloader.train.mapper.instance_mask_format = "bitmask"  # objects with holes are RLE
 dataloader.train.mapper.augmentations[1].update(min_scale=0.8, max_scale=1.25)
-dataloader.train.total_batch_size = 8
+dataloader.train.total_batch_size = 4
 dataloader.train.num_workers = dataloader.test.num_workers = 0
 dataloader.test.dataset.names = "shapes_val"
 
 optimizer.lr = 1e-3
 lr_multiplier.warmup_iters = 50
-train.max_iter = 450
-train.eval_period = train.checkpointer.period = 225
+train.max_iter = 900
+train.eval_period = train.checkpointer.period = 450
 train.output_dir = "output/shapes/cascade_bpt_s"

@@ -48,12 +48,18 @@ def test_a_new_output_folder_is_made(tmp_path):
 
 @pytest.mark.parametrize("trace", ["model_final.pth", "metrics.json", "last_checkpoint"])
 def test_a_folder_that_holds_a_run_is_refused_unless_resumed(tmp_path, trace):
-    (tmp_path / trace).touch()
+    (tmp_path / trace).write_text("x")
     with pytest.raises(
         InputError, match=rf"already holds a run \({trace}\); continue it with --re"
     ):
         prepare_output_dir(str(tmp_path), may_hold_run=False)
     prepare_output_dir(str(tmp_path), may_hold_run=True)
+
+
+def test_a_run_that_ended_before_its_first_iteration_left_nothing_worth_keeping(tmp_path):
+    for name in ("metrics.json", "config.yaml", "log.txt"):
+        (tmp_path / name).touch()
+    prepare_output_dir(str(tmp_path), may_hold_run=False)
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
