@@ -2,7 +2,7 @@
 
 On the command line it writes a file with random values, for trying a full-size config:
 
-    python tests/helpers.py --output /tmp/mae_random_vit_base.pth
+    python tests/helpers.py --output mae_random_vit_base.pth
 """
 
 import argparse

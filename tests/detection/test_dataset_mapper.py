@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 from detectron2.data import DatasetMapper
+from detectron2.structures import BoxMode
 from PIL import Image
+from pycocotools.mask import encode
 
 from bpt_det.detection import ImageNamingMapper
 from bpt_det.errors import InputError
@@ -71,3 +73,21 @@ def test_an_image_of_another_size_than_recorded_is_named_with_both(path):
         f"Mismatched image shape for image {path}, got ({WIDTH}, {HEIGHT}), expect "
         f"({HEIGHT}, {WIDTH}). Please check the width/height in your annotation."
     )
+
+
+def test_masks_as_rle_where_polygons_are_asked_for_name_the_setting(path):
+    mask = np.zeros((HEIGHT, WIDTH), dtype=np.uint8, order="F")
+    mask[5:20, 10:30] = 1
+    annotation = {
+        "bbox": [10, 5, 20, 15],
+        "bbox_mode": BoxMode.XYWH_ABS,
+        "category_id": 0,
+        "segmentation": encode(mask),
+    }
+    mapper = ImageNamingMapper(
+        is_train=True, augmentations=[], image_format="RGB", use_instance_mask=True
+    )
+    with pytest.raises(InputError, match=r"has masks as RLE; set .*instance_mask_format=bitmask\."):
+        mapper(
+            {"file_name": str(path), "height": HEIGHT, "width": WIDTH, "annotations": [annotation]}
+        )

@@ -105,3 +105,10 @@ def test_an_unknown_prompt_is_refused_with_the_known_ones(cfg):
     text = r"^MODEL\.BPT\.PROMPT 'soft' is unknown; use one of: bilinear, free, none\.$"
     with pytest.raises(InputError, match=text):
         build_backbone(cfg)
+
+
+def test_the_input_is_what_the_vits_were_pre_trained_on_not_detectron2s_default(cfg):
+    assert get_cfg().INPUT.FORMAT == "BGR"
+    assert cfg.INPUT.FORMAT == "RGB"
+    assert cfg.MODEL.PIXEL_MEAN == pytest.approx([255 * v for v in (0.485, 0.456, 0.406)])
+    assert cfg.MODEL.PIXEL_STD == pytest.approx([255 * v for v in (0.229, 0.224, 0.225)])

@@ -68,3 +68,12 @@ def test_a_fresh_run_does_not_take_up_an_old_file(tmp_path):
     run(tmp_path, [8.0])
     run(tmp_path, [3.0], start=0)
     assert best(tmp_path) == (3.0, 1.0)
+
+
+def test_a_run_resumed_with_another_metric_starts_its_best_anew(tmp_path):
+    run(tmp_path, [8.0])
+    content = torch.load(tmp_path / "model_best.pth", weights_only=True)
+    content["best"] = {"segm/AP": 99.0, "iteration": 1}
+    torch.save(content, tmp_path / "model_best.pth")
+    run(tmp_path, [5.0], start=2)
+    assert best(tmp_path) == (5.0, 3.0)

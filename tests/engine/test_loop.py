@@ -4,11 +4,11 @@ import json
 
 import pytest
 import torch
+from tiny import shrink, use_shapes
 
 import bpt_det.detection.datasets  # noqa: F401  registers the data sets
 from bpt_det.engine import load_config, load_trained_model, train
 from bpt_det.errors import InputError
-from tiny import shrink, use_shapes
 
 
 @pytest.fixture
