@@ -105,6 +105,8 @@ def draw_objects(
     objects = sorted((_magnify(one, factor) for one in objects), key=_area, reverse=True)
     colors = [class_color(one.class_index, thing_colors) for one in objects]
     canvas, gray = image.copy(), image.mean(axis=2)
+    if not objects:
+        return canvas  # some versions of Matplotlib shift an image by a pixel
     for one, color in zip(objects, colors, strict=True):
         _fill(canvas, one, color, gray)
     visualizer = Visualizer(canvas)
