@@ -5,6 +5,7 @@ Example: python tools/demo.py
 """
 
 import argparse
+import logging
 import os
 import shlex
 import subprocess
@@ -14,8 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bpt_det.engine import run_tool
+from bpt_det.engine.config import as_override
 from bpt_det.engine.metrics import format_ap_table, read_final_metrics
 from bpt_det.errors import InputError
+
+logger = logging.getLogger("demo")
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = "configs/shapes/cascade_bpt_s.py"
@@ -24,7 +28,7 @@ SCORE_THRESHOLD = "0.2"  # after so short a training on an untrained ViT, scores
 
 def run(command: Sequence[str], datasets: Path) -> None:
     """Run one command of the main job in its own process, as a user would."""
-    print(f"\n$ python {shlex.join(command)}", flush=True)
+    logger.info("\n$ python %s", shlex.join(command))
     environment = {**os.environ, "DETECTRON2_DATASETS": str(datasets)}
     done = subprocess.run([sys.executable, *command], cwd=ROOT, env=environment)
     if done.returncode:
@@ -36,13 +40,13 @@ def run_demo(output: Path, overrides: Sequence[str]) -> None:
     start = time.perf_counter()
     datasets, pictures = output / "datasets", output / "pictures"
     run(["-m", "bpt_det.shapes", "--output", str(datasets / "shapes")], datasets)
-    settings = [f"train.output_dir='{output}'", *overrides]
+    settings = [as_override("train.output_dir", output), *overrides]
     run(["tools/train_net.py", "--config-file", CONFIG, *settings], datasets)
     draw = ["tools/visualize_masks.py", "--config-file", CONFIG, "--output", str(pictures)]
     run([*draw, "--score-threshold", SCORE_THRESHOLD, *settings], datasets)
-    print(f"\n{format_ap_table(read_final_metrics(output))}")
-    print(f"\ncontact sheet: {pictures / 'contact_sheet.png'}")
-    print(f"total time: {time.perf_counter() - start:.0f} s")
+    logger.info("\n%s", format_ap_table(read_final_metrics(output)))
+    logger.info("\ncontact sheet: %s", pictures / "contact_sheet.png")
+    logger.info("total time: %.0f s", time.perf_counter() - start)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -57,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     return run_tool(lambda: run_demo(args.output.resolve(), args.opts))
 
 

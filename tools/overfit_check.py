@@ -8,15 +8,20 @@ Example: DETECTRON2_DATASETS=/data python tools/overfit_check.py
 """
 
 import argparse
+import logging
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import bpt_det.detection.datasets  # noqa: F401  registers the data sets
 from bpt_det.engine import run_tool
+from bpt_det.engine.config import as_override
 from bpt_det.engine.launch import build_parser as build_training_parser
 from bpt_det.engine.launch import train_or_evaluate
 from bpt_det.engine.metrics import format_ap_table, read_final_metrics
+
+logger = logging.getLogger("overfit_check")
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "configs/coco/overfit_micro.py"
@@ -27,14 +32,14 @@ EXIT_MISSED = 1
 def check(output: Path, overrides: Sequence[str]) -> int:
     """Train, print the metrics beside their targets, and return the exit status."""
     start = time.perf_counter()
-    settings = ["--config-file", str(CONFIG), f"train.output_dir='{output}'", *overrides]
+    settings = ["--config-file", str(CONFIG), as_override("train.output_dir", output), *overrides]
     train_or_evaluate(build_training_parser(__doc__).parse_args(settings))
     metrics = read_final_metrics(output)
-    print(f"\n{format_ap_table(metrics)}\n")
+    logger.info("\n%s\n", format_ap_table(metrics))
     for name, target in TARGETS.items():
         verdict = "reached" if metrics[name] >= target else "MISSED"
-        print(f"{name} {metrics[name]:.1f}, target {target:.0f}: {verdict}")
-    print(f"total time: {time.perf_counter() - start:.0f} s")
+        logger.info("%s %.1f, target %.0f: %s", name, metrics[name], target, verdict)
+    logger.info("total time: %.0f s", time.perf_counter() - start)
     return 0 if all(metrics[name] >= target for name, target in TARGETS.items()) else EXIT_MISSED
 
 
@@ -50,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     return run_tool(lambda: check(args.output.resolve(), args.opts))
 
 

@@ -1,6 +1,7 @@
 """Reading a LazyConfig and its overrides, with errors a user can act on."""
 
 import difflib
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -90,6 +91,14 @@ def apply_overrides(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
                 ) from error
             raise
     return cfg
+
+
+def as_override(key: str, value: object) -> str:
+    """Return ``key=value``, quoted where a plain text would be parsed, as a path with a comma."""
+    text = str(value)
+    if not re.fullmatch(r"[\w./-]+", text):
+        text = "'" + text.replace("'", r"\'") + "'"
+    return f"{key}={text}"
 
 
 def _exists(cfg: DictConfig, key: str) -> bool:

@@ -3,6 +3,7 @@
 import pytest
 
 from bpt_det.engine import load_config
+from bpt_det.engine.config import as_override
 from bpt_det.errors import InputError
 
 SHAPES = "configs/shapes/cascade_bpt_s.py"
@@ -111,3 +112,9 @@ def test_a_number_out_of_range_is_refused(override, expected):
     with pytest.raises(InputError) as caught:
         load_config(SHAPES, [override])
     assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize("value", ["plain/path-1", "with space, comma", "it's", "a=b", "[1"])
+def test_a_text_written_as_an_override_comes_back_as_it_was(value):
+    cfg = load_config(SHAPES, [as_override("train.output_dir", value)])
+    assert cfg.train.output_dir == value
