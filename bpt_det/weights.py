@@ -10,12 +10,14 @@ import pickle
 import re
 import struct
 import zipfile
+from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlparse
 
 import torch
+from torch import Tensor
 
 from bpt_det.errors import InputError
 
@@ -58,6 +60,23 @@ def read_weights(location: str, *, hint: str = "") -> Any:
         raise _damaged(path) from error
     except _SIGNS_OF_DAMAGE as error:
         raise _damaged(path) from error
+
+
+class StateDifferences(NamedTuple):
+    """Names in which a state_dict differs from the one that is expected."""
+
+    missing: list[str]
+    resized: list[str]
+    unknown: list[str]
+
+
+def compare_states(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> StateDifferences:
+    """Return which tensors a state_dict lacks, has in another shape, or has beyond the expected."""
+    return StateDifferences(
+        missing=[name for name in expected if name not in state],
+        resized=[n for n, v in expected.items() if n in state and state[n].shape != v.shape],
+        unknown=[name for name in state if name not in expected],
+    )
 
 
 def local_path(location: str) -> Path:

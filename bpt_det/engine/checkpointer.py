@@ -1,6 +1,7 @@
 """Checkpoints of what was trained, tied to the frozen network it was trained on."""
 
 import os
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from bpt_det.errors import InputError, shorten
 from bpt_det.vit import PromptedViT, fingerprint
-from bpt_det.weights import read_weights
+from bpt_det.weights import compare_states, read_weights
 
 
 class FrozenAwareCheckpointer(Checkpointer):
@@ -50,7 +51,7 @@ class FrozenAwareCheckpointer(Checkpointer):
                 "and the last good one was kept: go on from it with --resume and a lower "
                 "optimizer.lr."
             )
-        data = {"model": trained, "frozen": frozen_fingerprints(self.model), **extra}
+        data = {"model": trained, "frozen": self._fingerprints, **extra}
         data.update({key: value.state_dict() for key, value in self.checkpointables.items()})
         path = Path(self.save_dir) / f"{name}.pth"
         self.logger.info("Saving checkpoint to %s", path)
@@ -71,13 +72,18 @@ class FrozenAwareCheckpointer(Checkpointer):
         checkpoint = read_weights(path, hint=hint)
         if not isinstance(checkpoint, dict) or not {"model", "frozen"} <= checkpoint.keys():
             raise InputError(f"'{path}' is not a checkpoint of this project. {hint}")
-        _refuse_other_frozen_networks(checkpoint.pop("frozen"), self.model, path)
+        _refuse_other_frozen_networks(checkpoint.pop("frozen"), self._fingerprints, path)
         _refuse_other_model(checkpoint["model"], self.model, path)
         self.model.load_state_dict(checkpoint.pop("model"), strict=False)
         for key in self.checkpointables if checkpointables is None else checkpointables:
             if key in checkpoint:
                 self.checkpointables[key].load_state_dict(checkpoint.pop(key))
         return checkpoint
+
+    @cached_property
+    def _fingerprints(self) -> dict[str, str]:
+        """Computed once: it reads every frozen weight, and these never change."""
+        return frozen_fingerprints(self.model)
 
 
 def trained_state(model: nn.Module) -> dict[str, Tensor]:
@@ -99,8 +105,10 @@ def _frozen_networks(model: nn.Module) -> dict[str, nn.Module]:
     }
 
 
-def _refuse_other_frozen_networks(stored: dict[str, str], model: nn.Module, path: str) -> None:
-    for name, here in frozen_fingerprints(model).items():
+def _refuse_other_frozen_networks(
+    stored: dict[str, str], expected: dict[str, str], path: str
+) -> None:
+    for name, here in expected.items():
         if stored.get(name) != here:
             raise InputError(
                 f"'{path}' was trained on another frozen ViT ({name} has fingerprint "
@@ -111,16 +119,12 @@ def _refuse_other_frozen_networks(stored: dict[str, str], model: nn.Module, path
 
 def _refuse_other_model(state: dict[str, Tensor], model: nn.Module, path: str) -> None:
     expected = trained_state(model)
+    missing, resized, unknown = compare_states(state, expected)
     sizes = [
-        f"{key} is {tuple(state[key].shape)} there, {tuple(value.shape)} here"
-        for key, value in expected.items()
-        if key in state and state[key].shape != value.shape
+        f"{key} is {tuple(state[key].shape)} there, {tuple(expected[key].shape)} here"
+        for key in resized
     ]
-    groups = {
-        "of another size": sizes,
-        "missing there": [key for key in expected if key not in state],
-        "unknown here": [key for key in state if key not in expected],
-    }
+    groups = {"of another size": sizes, "missing there": missing, "unknown here": unknown}
     problems = [f"{len(keys)} {what} ({shorten(keys)})" for what, keys in groups.items() if keys]
     if problems:
         raise InputError(

@@ -9,7 +9,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from bpt_det.errors import InputError, shorten
-from bpt_det.weights import read_weights
+from bpt_det.weights import compare_states, read_weights
 
 logger = logging.getLogger(__name__)
 
@@ -105,13 +105,12 @@ def _grid_side(pos_embed: Tensor, num_prefix_tokens: int) -> int:
 def _refuse_differences(
     state: dict[str, Tensor], expected: dict[str, Tensor], location: str
 ) -> None:
-    missing = [name for name in expected if name not in state]
+    missing, resized, unknown = compare_states(state, expected)
     sizes = [
-        f"{name} is {tuple(state[name].shape)} but the ViT needs {tuple(value.shape)}"
-        for name, value in expected.items()
-        if name in state and state[name].shape != value.shape
+        f"{name} is {tuple(state[name].shape)} but the ViT needs {tuple(expected[name].shape)}"
+        for name in resized
     ]
-    extra_blocks = [n for n in state if n.startswith("blocks.") and n not in expected]
+    extra_blocks = [name for name in unknown if name.startswith("blocks.")]
     problems = []
     if missing:
         problems.append(f"{len(missing)} missing ({shorten(missing)})")
