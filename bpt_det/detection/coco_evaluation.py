@@ -48,20 +48,20 @@ class CocoEvaluator(COCOEvaluator):
         if not self._do_evaluation:
             logger.info("The annotation file holds no annotations to score against.")
             return
+        truth = COCO(self._coco_api.dataset)
         for task in self._tasks:
-            scored = _score(self._coco_api.dataset, results, task, image_ids) if results else None
+            scored = _score(truth, results, task, image_ids) if results else None
             self._results[task] = self._derive_coco_results(
                 scored, task, class_names=self._metadata.get("thing_classes")
             )
 
 
 def _score(
-    ground_truth: dict, results: list[dict], task: str, image_ids: Sequence[int]
+    truth: COCO, results: list[dict], task: str, image_ids: Sequence[int]
 ) -> COCOeval_faster:
     """Return a summarised evaluation of COCO-format results."""
     if task == "segm":  # with a box beside it, the area of a mask would be taken from the box
         results = [{k: v for k, v in result.items() if k != "bbox"} for result in results]
-    truth = COCO(ground_truth)
     evaluation = COCOeval_faster(truth, truth.loadRes(results), task, print_function=logger.debug)
     evaluation.params.imgIds = sorted(image_ids)
     evaluation.evaluate()
