@@ -6,7 +6,6 @@ Registers `shapes_train` and `shapes_val` under ``$DETECTRON2_DATASETS/shapes`` 
 
 import difflib
 import json
-import logging
 import os
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,8 +15,6 @@ from detectron2.data import DatasetCatalog, MetadataCatalog, get_detection_datas
 from detectron2.data.datasets import register_coco_instances
 
 from bpt_det.errors import InputError
-
-logger = logging.getLogger(__name__)
 
 _NAMES_SHOWN = 3
 _HELP = (

@@ -1,4 +1,4 @@
-"""Putting prompt tokens into a sequence and taking them out again."""
+"""Putting prompt tokens into a sequence, in place of earlier ones."""
 
 import torch
 from torch import Tensor

@@ -9,7 +9,8 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from ..errors import InputError
+from bpt_det.errors import InputError
+
 from .dataset import write_shapes
 
 

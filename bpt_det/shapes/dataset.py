@@ -16,8 +16,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..errors import InputError
-from ..opencv import cv2
+from bpt_det.errors import InputError
+from bpt_det.opencv import cv2
+
 from .categories import CATEGORIES
 from .render import MIN_IMAGE_SIZE, SPLITS, Instance, render_image
 from .segmentation import bounding_box, encode_segmentation
