@@ -121,6 +121,27 @@ def write_cars(root, *, test_list="devkit/cars_test_annos_withlabels.mat"):
     return root
 
 
+def write_old_cars(root):
+    """Stanford Cars in the older layout: all images in one folder and one list."""
+    names = np.empty((1, 3), object)
+    names[0] = ["AM General Hummer SUV 2000", "Acura RL Sedan 2012", "smart fortwo 2012"]
+    rows = [
+        (label, split == "test")
+        for label, sizes in enumerate(zip(TRAIN_SIZES, TEST_SIZES, strict=True), 1)
+        for split, size in zip(("train", "test"), sizes, strict=True)
+        for _ in range(size)
+    ]
+    fields = ("relative_im_path", "bbox_x1", "class", "test")
+    annotations = np.empty((1, len(rows)), [(field, object) for field in fields])
+    for number, (label, is_test) in enumerate(rows, 1):
+        path = f"car_ims/{number:06d}.jpg"
+        annotations[0, number - 1] = (path, 39, label, int(is_test))
+        write_image(root / path, _colour(number))
+    content = {"annotations": annotations, "class_names": names}
+    scipy.io.savemat(root / "cars_annos.mat", content)
+    return root
+
+
 def write_class_folders(root, splits=("train", "val")):
     """ImageNet's layout; ``splits=("",)`` puts the class folders at the top."""
     number = 0

@@ -105,7 +105,7 @@ SPECS = {
         title="Stanford Cars",
         source="see https://ai.stanford.edu/~jkrause/cars/car_dataset.html",
         folder="StanfordCars",
-        anchors=(*CARS_FILES, "cars_train"),
+        anchors=(*CARS_FILES, "cars_train", "car_ims"),
         read=read_cars,
         num_classes=196,
         counts={"train": 7329, "val": 815, "test": 8041},
@@ -120,6 +120,15 @@ SPECS = {
         num_classes=1000,
         counts={"train": 1281167, "val": 50000},
         draws_validation=False,
+    ),
+    "shapes_crops": DatasetSpec(
+        title="crops of the embedded shapes",
+        source="render them with python -m bpt_det.shapes --crops --output datasets/shapes_crops",
+        folder="shapes_crops",
+        anchors=("train", "val", "test"),
+        read=read_class_folders,
+        num_classes=10,
+        counts={},
     ),
 }
 

@@ -66,7 +66,15 @@ def read_image(file_name: str) -> np.ndarray:
     Raises:
         InputError: it is missing, cannot be decoded, or has more than 8 bits a channel.
     """
-    data = read_bytes(file_name)
+    return decode_image(read_bytes(file_name), file_name)
+
+
+def decode_image(data: bytes, file_name: str) -> np.ndarray:
+    """Return what `read_image` does, from a file's bytes; the name is for the error.
+
+    Raises:
+        InputError: they cannot be decoded, or have more than 8 bits a channel.
+    """
     try:
         with Image.open(io.BytesIO(data)) as image:
             if image.mode in ("I", "F") or image.mode.startswith("I;16"):

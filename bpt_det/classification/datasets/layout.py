@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 SPLITS = ("train", "val", "test")
+TRAINVAL = "trainval"  # the first two together, for final numbers
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 
 

@@ -16,6 +16,7 @@ CARS_FILES = (
     "devkit/cars_test_annos_withlabels.mat",
     "devkit/cars_meta.mat",
 )
+OLD_CARS_FILE = "cars_annos.mat"  # beside a folder car_ims
 
 
 def read_flowers(tree: FileTree) -> Layout:
@@ -67,9 +68,13 @@ def read_dogs(tree: FileTree) -> Layout:
 def read_cars(tree: FileTree) -> Layout:
     """Read Stanford Cars; the test labels are a file of their own, in ``devkit`` or beside it.
 
+    The older layout, with all images in one list, is read as well.
+
     Raises:
         InputError: a file is missing or malformed, a label is out of range, or a class is empty.
     """
+    if tree.holds(OLD_CARS_FILE):
+        return _read_old_cars(tree)
     names = _read_field(tree, CARS_FILES[2], "class_names").tolist()
     images = []
     for split, file in zip(("train", "test"), CARS_FILES, strict=False):
@@ -85,14 +90,35 @@ def read_cars(tree: FileTree) -> Layout:
         ]
         _check_labels(tree, file, part, len(names))
         images += part
+    return _to_cars(tree, CARS_FILES[2], images, names)
+
+
+def _read_old_cars(tree: FileTree) -> Layout:
+    """Read the layout in which one list tells the split of each image (``test`` is 0 or 1)."""
+    names = _read_field(tree, OLD_CARS_FILE, "class_names").tolist()
+    annotations = _read_field(tree, OLD_CARS_FILE, "annotations")
+    fields = ("relative_im_path", "class", "test")
+    if not set(fields) <= set(annotations.dtype.names or ()):
+        raise InputError(f"'{tree.file_name(OLD_CARS_FILE)}' lacks one of {', '.join(fields)}")
+    columns = (annotations[field] for field in fields)
+    images = [
+        LabelledImage(str(path), int(label), "test" if is_test else "train")
+        for path, label, is_test in zip(*columns, strict=True)
+    ]
+    _check_labels(tree, OLD_CARS_FILE, images, len(names))
+    return _to_cars(tree, OLD_CARS_FILE, images, names)
+
+
+def _to_cars(tree: FileTree, file: str, images: list[LabelledImage], names: list[str]) -> Layout:
     used = {image.class_id for image in images}
     empty = [f"{i} {name}" for i, name in enumerate(names, 1) if i not in used]
     if empty:
         raise InputError(
-            f"{len(empty)} classes of '{tree.file_name(CARS_FILES[2])}' have no image: "
+            f"{len(empty)} classes of '{tree.file_name(file)}' have no image: "
             f"{shorten(empty)}; {tree.advice}"
         )
-    return Layout(images, dict(enumerate(names, 1)), tree.file_name("devkit"), ("train", "test"))
+    source = tree.file_name(file if file == OLD_CARS_FILE else "devkit")
+    return Layout(images, dict(enumerate(names, 1)), source, ("train", "test"))
 
 
 def _read_field(tree: FileTree, path: str, field: str) -> np.ndarray:

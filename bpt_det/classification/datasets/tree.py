@@ -22,6 +22,13 @@ class FileTree:
         self._base = self.root.as_posix().rstrip("/")
         self.prefix = prefix
         self.advice = advice
+        self._read: set[str] = set()
+
+    def sources(self) -> list[str]:
+        """Return the files and folders that decide what it holds and what was read from it."""
+        if not self.root.is_dir():
+            return [self._base]
+        return [self._base, *(self.file_name(path) for path in (*self.folders, *self._read))]
 
     def file_name(self, path: str) -> str:
         """Return the name under which ``read_bytes`` and ``read_image`` find a file."""
@@ -62,6 +69,7 @@ class FileTree:
         """
         if not self.holds(path):
             raise InputError(f"'{self.file_name(path)}' is missing; {self.advice}")
+        self._read.add(path)
         return read_bytes(self.file_name(path))
 
     def require(self, paths: list[str], listed_in: str) -> None:

@@ -165,7 +165,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
     [
         ("cubs", r"unknown data set 'cubs'; did you mean cub"),
         ("Flower", "did you mean flowers"),
-        ("zzz", r"unknown data set 'zzz'; there are cub, .*imagenet and folder:PATH"),
+        ("zzz", r"unknown data set 'zzz'; there are cub, .*shapes_crops and folder:PATH"),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest(name, match, tmp_path):
@@ -173,4 +173,4 @@ def test_an_unknown_name_is_refused_with_the_nearest(name, match, tmp_path):
 
 
 def test_an_unknown_split_is_refused(tmp_path):
-    refuses("split 'trainval' is not one of train, val, test", "cub", tmp_path, "trainval")
+    refuses("split 'dev' is not one of train, val, test, trainval", "cub", tmp_path, "dev")

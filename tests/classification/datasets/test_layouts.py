@@ -5,6 +5,7 @@ from collections import Counter
 import class_trees
 import numpy as np
 import pytest
+import scipy.io
 from class_trees import TEST_SIZES, TRAIN_SIZES, VAL_SIZES
 
 from bpt_det.classification.datasets import load_classification, read_image
@@ -79,6 +80,28 @@ def test_imagenet_without_val_does_not_draw_one_from_the_training_part(tmp_path)
 def test_test_labels_of_cars_may_lie_beside_the_devkit(tmp_path):
     class_trees.write_cars(tmp_path, test_list="cars_test_annos_withlabels.mat")
     assert sizes(load_classification("cars", tmp_path, "test")) == TEST_SIZES
+
+
+@pytest.mark.parametrize("folder", ["", "StanfordCars"])
+def test_the_older_layout_of_cars_has_one_list_for_both_parts(folder, tmp_path):
+    class_trees.write_old_cars(tmp_path / folder)
+    train, val, test = (load_classification("cars", tmp_path, s) for s in ("train", "val", "test"))
+    assert train.class_names == CLASS_NAMES["cars"]
+    assert sizes(test) == TEST_SIZES and sum(sizes(val)) == 3
+    assert tuple(map(sum, zip(sizes(train), sizes(val), strict=True))) == TRAIN_SIZES
+    assert test[0]["image_id"] == f"car_ims/{TRAIN_SIZES[0] + 1:06d}.jpg"
+
+
+def test_the_older_list_of_cars_without_splits_is_refused(tmp_path):
+    class_trees.write_old_cars(tmp_path)
+    fields = [("relative_im_path", object), ("class", object)]
+    content = {"annotations": np.array([[("car_ims/000001.jpg", 1)]], fields)}
+    names = np.array([["one", "two"]], object)
+    scipy.io.savemat(tmp_path / "cars_annos.mat", {**content, "class_names": names})
+    with pytest.raises(
+        ValueError, match="cars_annos.mat' lacks one of relative_im_path, class, te"
+    ):
+        load_classification("cars", tmp_path, "train")
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
-"""Fixtures of the classification data sets."""
+"""Fixtures of classification: real images."""
 
 from pathlib import Path
 
 import pytest
 
-SHARED = Path(__file__).resolve().parents[3].parent / "shared"
+SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 
 
 @pytest.fixture(scope="session")
