@@ -145,14 +145,26 @@ class PromptedViT(nn.Module):
 
         Blocks before the first prompted one depend on the image alone and leave no graph.
         """
+        return self.finish(self.prefix_tokens(images))
+
+    def prefix_tokens(self, images: Tensor) -> Tensor:
+        """Return what enters the first prompted block, (B, 1 + N, D), of images (B, 3, H, W).
+
+        Of a frozen ViT it depends on the image alone. Without prompts it is all tokens after the
+        last block.
+        """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             tokens = embed_images(self.vit, images)
             for block in self.vit.blocks[: self.first_prompted_block]:
                 tokens = block(tokens)
+        return tokens
+
+    def finish(self, tokens: Tensor) -> Tensor:
+        """Return all tokens after the last block, (B, 1 + P + N, D), of `prefix_tokens`."""
         num_prompts = 0
         for index in range(self.first_prompted_block, len(self.vit.blocks)):
             if str(index) in self.prompts:
-                prompts = self.prompts[str(index)](images.shape[0])
+                prompts = self.prompts[str(index)](tokens.shape[0])
                 tokens = insert_prompts(tokens, prompts, self.vit.num_prefix_tokens, num_prompts)
                 num_prompts = prompts.shape[1]
             tokens = self.vit.blocks[index](tokens)

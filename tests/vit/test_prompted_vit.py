@@ -287,3 +287,21 @@ def test_an_image_that_is_no_multiple_of_the_patch_is_refused(size):
     )
     with pytest.raises(InputError, match=text):
         prompted_vit()(images_of(size))
+
+
+@pytest.mark.parametrize(("placement", "first"), [("shallow", 0), ("last_2", 3), ([1, 4], 1)])
+def test_the_prefix_is_what_enters_the_first_prompted_block(placement, first):
+    model = prompted_vit(placement)
+    tokens = embed(model.vit, images_of((20, 36)))
+    for block in model.vit.blocks[:first]:
+        tokens = run_block(block, tokens)
+    prefix = model.prefix_tokens(images_of((20, 36)))
+    torch.testing.assert_close(prefix, tokens)
+    assert torch.equal(model.finish(prefix), model.forward_tokens(images_of((20, 36))))
+
+
+def test_without_prompts_the_prefix_is_the_whole_network():
+    model = PromptedViT(tiny_vit())
+    prefix = model.prefix_tokens(images_of((32, 32)))
+    assert torch.equal(prefix, model.forward_tokens(images_of((32, 32))))
+    assert model.finish(prefix) is prefix
