@@ -17,12 +17,17 @@ def build_param_groups(
     weight_decay_norm: float | None = None,
     layer_decay: float | None = None,
     overrides: Mapping[str, Mapping[str, float]] | None = None,
+    *,
+    weight_decay_1d: float | None = None,
+    head_weight_decay: float | None = None,
 ) -> list[dict[str, Any]]:
     """Return an optimizer's parameter groups, one for each pair of rate and weight decay.
 
     As Detectron2's `get_default_optimizer_params`, whose rules for norms are used, and beyond it:
 
-    - A ViT's positions and class token are not decayed, as in ViTDet.
+    - The first of these that fits decides about the weight decay of a parameter: ``overrides``;
+      ``weight_decay_1d``; ``head_weight_decay``; 0 for a ViT's positions and class token, as in
+      ViTDet; ``weight_decay_norm``; ``weight_decay``.
     - With ``layer_decay``, a trained ViT of L blocks learns the slower the nearer to the image:
       the rate of depth d is ``base_lr * layer_decay ** (L + 1 - d)``, with d from the ViT's
       `parameter_depths`: 0 for patch embedding, class token and positions, i + 1 for block i.
@@ -37,17 +42,18 @@ def build_param_groups(
         layer_decay: in (0, 1]; None: the same rate for all.
         overrides: settings by a parameter's own name, for instance
             ``{"bias": {"weight_decay": 0.0}}``; they come before all other rules.
+        weight_decay_1d: of biases and all else of one dimension or fewer, the head's bias too, as
+            in WangYZ1608/BPT@9fc3c78 utils.py (there 0); None: as of all others.
+        head_weight_decay: of the head of a classifier, its module ``head``; None: as of all others.
 
     Raises:
-        InputError: ``layer_decay`` is out of range or lacks a ``base_lr``.
+        InputError: ``layer_decay`` is out of range or lacks a ``base_lr``, a weight decay is below
+            0, or there is no head for ``head_weight_decay``.
     """
-    if layer_decay is not None and not 0 < layer_decay <= 1:
-        raise InputError(f"optimizer.params.layer_decay must be in (0, 1], got {layer_decay}.")
-    if layer_decay is not None and base_lr is None:
-        raise InputError("optimizer.params.layer_decay needs a base_lr; set it to '${..lr}'.")
+    _refuse_bad_layer_decay(layer_decay, base_lr)
     overrides = {name: dict(settings) for name, settings in (overrides or {}).items()}
     rates = {} if layer_decay is None else _layer_rates(model, base_lr, layer_decay)
-    undecayed = _positions_and_class_tokens(model)
+    decays = _special_weight_decays(model, weight_decay_1d, head_weight_decay)
     own_names = {parameter: name.split(".")[-1] for name, parameter in model.named_parameters()}
     groups = get_default_optimizer_params(
         model, base_lr, weight_decay, weight_decay_norm, overrides=overrides
@@ -58,10 +64,39 @@ def build_param_groups(
             settings = {**group, "params": [parameter]}
             if parameter in rates:
                 settings["lr"] = rates[parameter]
-            if parameter in undecayed:
-                settings["weight_decay"] = 0.0
+            if parameter in decays:
+                settings["weight_decay"] = decays[parameter]
             single.append({**settings, **overrides.get(own_names[parameter], {})})
     return reduce_param_groups(single)
+
+
+def _refuse_bad_layer_decay(layer_decay: float | None, base_lr: float | None) -> None:
+    if layer_decay is not None and not 0 < layer_decay <= 1:
+        raise InputError(f"optimizer.params.layer_decay must be in (0, 1], got {layer_decay}.")
+    if layer_decay is not None and base_lr is None:
+        raise InputError("optimizer.params.layer_decay needs a base_lr; set it to '${..lr}'.")
+
+
+def _special_weight_decays(
+    model: nn.Module, of_1d: float | None, of_head: float | None
+) -> dict[nn.Parameter, float]:
+    """Return the weight decay of each parameter that a rule of ours decides about."""
+    for name, decay in (("weight_decay_1d", of_1d), ("head_weight_decay", of_head)):
+        if decay is not None and not (isinstance(decay, int | float) and decay >= 0):
+            raise InputError(f"optimizer.params.{name} must be 0 or more, or null, got {decay}.")
+    if of_head is not None and not any(name == "head" for name, _ in model.named_children()):
+        raise InputError(
+            f"optimizer.params.head_weight_decay={of_head} is for a module `head` of the model, "
+            f"but {type(model).__name__} has none; set it to null."
+        )
+    decays = dict.fromkeys(_positions_and_class_tokens(model), 0.0)
+    for name, parameter in model.named_parameters():
+        is_1d = parameter.ndim <= 1 or name.split(".")[-1] == "bias"
+        if of_1d is not None and is_1d:
+            decays[parameter] = of_1d
+        elif of_head is not None and name.startswith("head."):
+            decays[parameter] = of_head
+    return decays
 
 
 def _layer_rates(model: nn.Module, base_lr: float, layer_decay: float) -> dict[nn.Parameter, float]:
