@@ -17,6 +17,8 @@ from bpt_det.files import written_whole
 from bpt_det.vit import PromptedViT, fingerprint
 from bpt_det.weights import compare_states, read_weights
 
+from .ema import EMA
+
 logger = logging.getLogger(__name__)
 
 CLASS_NAMES = "class_names"  # a file's key
@@ -89,7 +91,8 @@ class FrozenAwareCheckpointer(Checkpointer):
         """Load a file into the model and the named checkpointables (None: all).
 
         Raises:
-            InputError: the file is missing or damaged, or is of another model or frozen ViT.
+            InputError: the file is missing or damaged, is of another model or frozen ViT, or lacks
+                averages (EMA) that are to be loaded.
         """
         if not path:
             return {}
@@ -100,8 +103,16 @@ class FrozenAwareCheckpointer(Checkpointer):
         _refuse_other_frozen_networks(checkpoint, self.model, path)
         _refuse_other_model(checkpoint["model"], self.model, path)
         _warn_about_other_names(checkpoint.get(CLASS_NAMES), self.class_names, path)
+        wanted = list(self.checkpointables) if checkpointables is None else checkpointables
+        if EMA in wanted and EMA not in checkpoint:
+            raise InputError(
+                f"'{path}' holds no averages of weights (ema), as its run kept none; set "
+                "train.ema.decay=null."
+            )
+        if EMA in checkpoint and EMA not in self.checkpointables:
+            self.logger.info("'%s' holds averages of weights (ema) too; they are not used", path)
         self.model.load_state_dict(checkpoint.pop("model"), strict=False)
-        for key in self.checkpointables if checkpointables is None else checkpointables:
+        for key in wanted:
             if key in checkpoint:
                 self.checkpointables[key].load_state_dict(checkpoint.pop(key))
         return checkpoint

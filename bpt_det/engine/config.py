@@ -4,9 +4,10 @@ import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from detectron2.config import LazyConfig
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bpt_det.errors import InputError, one_line
@@ -68,6 +69,13 @@ def load_config(path: str, overrides: Sequence[str] = (), adapt: Adapt | None = 
     if adapt is not None:
         adapt(cfg, overrides)
     refuse_bad_settings(cfg.train)
+    parts = ("final_test", "final_evaluator")
+    final_test, final_evaluator = (OmegaConf.select(cfg, f"dataloader.{part}") for part in parts)
+    if final_test is not None and final_evaluator is None:
+        raise InputError(
+            "dataloader.final_test needs an evaluator of its data, dataloader.final_evaluator; or "
+            "set dataloader.final_test=null for no test at the end of a run."
+        )
     return cfg
 
 
@@ -81,12 +89,10 @@ def refuse_bad_settings(settings: DictConfig) -> None:
         value = OmegaConf.select(settings, key, default=least)
         if not isinstance(value, int) or value < least:
             raise InputError(f"train.{key} must be a whole number from {least} on, got {value!r}.")
-    stopping = settings.get("early_stopping")
-    if stopping is not None and not isinstance(stopping, Mapping):
-        raise InputError(
-            f"train.early_stopping={stopping} sets nothing; write "
-            f"train.early_stopping.patience={stopping}."
-        )
+    for key, name in (("early_stopping", "patience"), ("ema", "decay")):
+        value = settings.get(key)
+        if value is not None and not isinstance(value, Mapping):
+            raise InputError(f"train.{key}={value} sets nothing; write train.{key}.{name}={value}.")
     for key in ("reference_batch_size", "early_stopping.patience"):
         value = OmegaConf.select(settings, key)
         if value is not None and (not isinstance(value, int) or value < 1):
@@ -96,12 +102,54 @@ def refuse_bad_settings(settings: DictConfig) -> None:
     norm = settings.get("clip_grad_norm")
     if norm is not None and not (isinstance(norm, int | float) and norm > 0):
         raise InputError(f"train.clip_grad_norm must be above 0, or null (off), got {norm!r}.")
+    decay = OmegaConf.select(settings, "ema.decay")
+    if decay is not None and not (isinstance(decay, int | float) and 0 < decay < 1):
+        raise InputError(
+            f"train.ema.decay must be above 0 and below 1, or null (off), got {decay!r}."
+        )
+    _refuse_bad_curves(settings.get("curves"))
     BestMetric(settings.best_metric, settings.get("best_metric_mode", "max"))
     if OmegaConf.select(settings, "early_stopping.patience") and settings.eval_period < 1:
         raise InputError(
             "train.early_stopping.patience counts evaluations, but train.eval_period="
             f"{settings.eval_period} means none before the end; set a period."
         )
+
+
+def _refuse_bad_curves(curves: Any) -> None:
+    is_list = isinstance(curves, Sequence) and not isinstance(curves, str)
+    if curves is not None and not (is_list and all(isinstance(name, str) for name in curves)):
+        raise InputError(
+            f"train.curves must be a list of metrics such as [bbox/AP], or null (off), got "
+            f"{curves!r}."
+        )
+
+
+def find_vit_owner(cfg: DictConfig) -> tuple[str, DictConfig]:
+    """Return the one part of a config's model that has a ``vit`` beside it: dotted key and node.
+
+    Beside the ``vit`` are the settings of what is built around it, such as ``prompt``,
+    ``placement`` and ``statistics``.
+
+    Raises:
+        InputError: the model has no ``vit``, or several.
+    """
+    owners = list(find_vit_owners(cfg))
+    if len(owners) != 1:
+        names = f" ({', '.join(key for key, _ in owners)})" if owners else ""
+        raise InputError(
+            f"the config's model needs one part with a `vit`, but has {len(owners)}{names}; the "
+            "configs in configs/ show how a model is built around one."
+        )
+    return owners[0]
+
+
+def find_vit_owners(cfg: DictConfig) -> Iterator[tuple[str, DictConfig]]:
+    """Yield every part of a config's model that has a ``vit`` beside it: dotted key and node."""
+    for key, node in (("model", cfg.model), *_nodes(cfg.model, "model.")):
+        if _has_children(node) and isinstance(node, DictConfig):
+            if OmegaConf.is_config(node.get("vit")):
+                yield key, node
 
 
 def apply_overrides(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
@@ -118,7 +166,9 @@ def apply_overrides(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
         is_addition = key.startswith("+")
         key = key.lstrip("+").strip()
         if not is_addition and not _exists(cfg, key):
-            near = difflib.get_close_matches(key, list(_keys(cfg)), n=1, cutoff=0.0)
+            near = difflib.get_close_matches(
+                key, [name for name, _ in _nodes(cfg)], n=1, cutoff=0.0
+            )
             raise InputError(
                 f"override '{override}': the config has no key '{key}'; did you mean "
                 f"'{near[0]}'? To add a new key write '+{key}={value}'."
@@ -162,11 +212,14 @@ def _exists(cfg: DictConfig, key: str) -> bool:
     return True
 
 
-def _keys(node: DictConfig | ListConfig, prefix: str = "") -> Iterator[str]:
-    """Yield every dotted key of a config."""
-    names = node.keys() if isinstance(node, DictConfig) else range(len(node))
-    for name in names:
-        yield f"{prefix}{name}"
+def _nodes(node: DictConfig | ListConfig, prefix: str = "") -> Iterator[tuple[str, Node]]:
+    """Yield every dotted key of a config with what is there, interpolations as they are."""
+    for name in node.keys() if isinstance(node, DictConfig) else range(len(node)):
         child = node._get_node(name)
-        if OmegaConf.is_config(child) and not child._is_none() and not child._is_interpolation():
-            yield from _keys(child, f"{prefix}{name}.")
+        yield f"{prefix}{name}", child
+        if _has_children(child):
+            yield from _nodes(child, f"{prefix}{name}.")
+
+
+def _has_children(node: Node) -> bool:
+    return OmegaConf.is_config(node) and not node._is_none() and not node._is_interpolation()

@@ -1,10 +1,12 @@
 """From a command line to a run: arguments, output folder, processes, and errors as one line."""
 
 import argparse
+import contextlib
 import logging
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from logging.handlers import BufferingHandler
 from pathlib import Path
 
 import torch
@@ -17,13 +19,12 @@ from torch.multiprocessing import ProcessExitedException
 from bpt_det.errors import InputError
 from bpt_det.vit import MissingStatisticsError
 
-from .config import Adapt, as_override, load_config
-from .loop import evaluate, last_checkpoint, load_trained_model, train
+from .config import Adapt, as_override, find_vit_owner, load_config
+from .loop import evaluate_checkpoint, last_checkpoint, train
 from .output_dir import prepare_output_dir
 
 EXIT_INPUT_ERROR = 2
 EXIT_INTERRUPTED = 130  # as shells count the signal of Ctrl-C
-_STATISTICS = "model.backbone.net.statistics"
 
 
 def build_parser(description: str) -> argparse.ArgumentParser:
@@ -71,7 +72,8 @@ def run_tool(main: Callable[[], int | None]) -> int:
 
 def train_or_evaluate(args: argparse.Namespace, adapt: Adapt | None = None) -> None:
     """Do what a parsed command line of `build_parser` asks for, in as many processes."""
-    cfg = load_config(args.config_file, args.opts, adapt)
+    with _kept_log() as records:
+        cfg = load_config(args.config_file, args.opts, adapt)
     _refuse_impossible_processes(args, cfg.train.device)
     launch(
         _run_in_process,
@@ -79,15 +81,34 @@ def train_or_evaluate(args: argparse.Namespace, adapt: Adapt | None = None) -> N
         num_machines=args.num_machines,
         machine_rank=args.machine_rank,
         dist_url=args.dist_url,
-        args=(cfg, args),
+        args=(cfg, args, records),
     )
 
 
-def _run_in_process(cfg: DictConfig, args: argparse.Namespace) -> None:
+@contextlib.contextmanager
+def _kept_log() -> Iterator[list[logging.LogRecord]]:
+    """Keep what is logged before the output folder and with it the log file are known."""
+    logger = logging.getLogger("bpt_det")
+    kept = BufferingHandler(capacity=sys.maxsize)
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(kept)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False  # else warnings would be printed twice
+    try:
+        yield kept.buffer
+    finally:
+        logger.removeHandler(kept)
+        logger.setLevel(level)
+        logger.propagate = propagate
+
+
+def _run_in_process(
+    cfg: DictConfig, args: argparse.Namespace, records: list[logging.LogRecord]
+) -> None:
     if comm.get_world_size() == 1:
-        _run(cfg, args)
+        _run(cfg, args, records)
     else:  # an exception would reach the parent as a traceback
-        status = run_tool(lambda: _run(cfg, args))
+        status = run_tool(lambda: _run(cfg, args, records))
         if status:
             sys.exit(status)
 
@@ -106,7 +127,7 @@ def _refuse_impossible_processes(args: argparse.Namespace, device: str) -> None:
         )
 
 
-def _run(cfg: DictConfig, args: argparse.Namespace) -> None:
+def _run(cfg: DictConfig, args: argparse.Namespace, records: list[logging.LogRecord]) -> None:
     checkpoint = cfg.train.init_checkpoint
     if args.eval_only:
         if args.resume:
@@ -122,8 +143,10 @@ def _run(cfg: DictConfig, args: argparse.Namespace) -> None:
     comm.synchronize()
     default_setup(cfg, args)
     setup_logger(cfg.train.output_dir, distributed_rank=comm.get_rank(), name="bpt_det")
+    for record in records:
+        logging.getLogger(record.name).handle(record)
     if args.eval_only:
-        evaluate(cfg, load_trained_model(cfg, checkpoint))
+        evaluate_checkpoint(cfg, checkpoint)
         return
     try:
         train(cfg, resume=args.resume)
@@ -134,14 +157,15 @@ def _run(cfg: DictConfig, args: argparse.Namespace) -> None:
 def _how_to_collect(cfg: DictConfig, args: argparse.Namespace) -> str:
     """Return the next step where token statistics are missing, which ends with the command."""
     command = ["tools/collect_statistics.py", "--config-file", args.config_file, *args.opts]
-    path = OmegaConf.select(cfg, _STATISTICS)
+    key = f"{find_vit_owner(cfg)[0]}.statistics"
+    path = OmegaConf.select(cfg, key)
     before = ""
     if path is None:
         name = f"statistics/{Path(args.config_file).stem}.safetensors"
-        command.append(as_override(_STATISTICS, name))
+        command.append(as_override(key, name))
         before = f"add {shlex.quote(command[-1])} to this command too, and "
     elif Path(path).exists():  # that file is never written over
-        before = f"delete that file or name another with {_STATISTICS}=FILE, and "
+        before = f"delete that file or name another with {key}=FILE, and "
     return f"{before}collect them: python {shlex.join(command)}"
 
 

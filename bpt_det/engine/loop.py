@@ -2,15 +2,14 @@
 
 import logging
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import torch
 from detectron2.config import instantiate
 from detectron2.data import MetadataCatalog
-from detectron2.engine import default_writers, hooks
 from detectron2.engine.defaults import create_ddp_model
-from detectron2.evaluation import inference_on_dataset, print_csv_format
 from detectron2.utils import comm
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -18,14 +17,16 @@ from torch import nn
 from bpt_det.errors import InputError
 from bpt_det.vit import PromptedViT
 
-from .best_metric import BestMetric
 from .checkpointer import FrozenAwareCheckpointer
-from .data import TrainLoader
-from .hooks import BestCheckpoint, EarlyStopping
+from .data import TrainLoader, prepare_loader
+from .ema import EMA, Ema, build_ema, evaluate_with_averages
+from .evaluation import EVALUATOR, FINAL_EVALUATOR, evaluate
+from .final_test import FinalTest, build_final_loader
 from .optimizer import build_optimizer, scale_learning_rate
 from .precision import resolve_device, resolve_precision
 from .sharing import build_around, frozen_vit_of
 from .trainer import Trainer
+from .training_hooks import build_hooks
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +34,11 @@ LAST_CHECKPOINT = "last_checkpoint"  # file that names it
 
 
 def train(cfg: DictConfig, *, resume: bool = False) -> dict:
-    """Train the model of a config and return the metrics of the last evaluation.
+    """Train the model of a config; return the metrics of the last evaluation and the final test.
 
-    Reads `model`, `dataloader.{train,test,evaluator}`, `optimizer`, `lr_multiplier` and of `train`
-    what configs/common/train.py has.
+    Reads `model`, `dataloader`, `optimizer`, `lr_multiplier` and of `train` what
+    configs/common/train.py has. Where there are `dataloader.final_test` and `.final_evaluator`, the
+    best weights are tested on these data once, at the end.
 
     Args:
         cfg: a config with these keys.
@@ -46,52 +48,61 @@ def train(cfg: DictConfig, *, resume: bool = False) -> dict:
         InputError: something in the config or the data cannot be used.
     """
     device = resolve_device(cfg.train.device)
-    model = instantiate(cfg.model).to(device)
     is_resumed = resume and (Path(cfg.train.output_dir) / LAST_CHECKPOINT).is_file()
-    if not is_resumed and not cfg.train.init_checkpoint:  # a checkpoint holds all values
-        _initialize_prompts(model, cfg.train.seed)
-    _log_trained_parameters(model)
+    model = _build_model(cfg, device, is_loaded=is_resumed or bool(cfg.train.init_checkpoint))
+    ema = build_ema(cfg.train, model)
     optimizer = build_optimizer(cfg, model)
     data_loader = instantiate(cfg.dataloader.train)
     test_loader = instantiate(cfg.dataloader.test)  # now, so that bad data stop the run at once
-    model = _distribute(model, device, cfg.train.ddp)
-    trainer = _build_trainer(cfg, model, data_loader, optimizer, device)
+    final_loader = build_final_loader(cfg)
+    distributed = _distribute(model, device, cfg.train.ddp)
+    trainer = _build_trainer(cfg, distributed, data_loader, optimizer, device)
     checkpointer = FrozenAwareCheckpointer(
-        model, cfg.train.output_dir, class_names=_class_names(cfg), trainer=trainer
+        *(model, cfg.train.output_dir), class_names=_class_names(cfg, data_loader), trainer=trainer
     )
+    if ema is not None:
+        checkpointer.add_checkpointable(EMA, ema)
     results: dict = {}
 
     def evaluate_and_keep() -> dict:
         if sys.exc_info()[0] is None:  # Detectron2 evaluates even where the last iteration failed
             results.clear()
-            results.update(evaluate(cfg, model, test_loader))
+            results.update(_evaluate_both(cfg, distributed, test_loader, EVALUATOR, ema))
         return results
 
-    _register_hooks(cfg, trainer, checkpointer, evaluate_and_keep)
+    test = partial(_evaluate_both, cfg, distributed, final_loader, FINAL_EVALUATOR, ema)
+    final_test = None if final_loader is None else FinalTest(test, checkpointer, results)
+    trainer.register_hooks(build_hooks(cfg, checkpointer, evaluate_and_keep, ema, final_test))
     checkpointer.resume_or_load(cfg.train.init_checkpoint, resume=resume)
     start_iteration = trainer.iter + 1 if is_resumed else 0
     _refuse_nothing_to_train(cfg.train, trainer, start_iteration)
+    for loader in (data_loader, test_loader):
+        prepare_loader(loader, model)
     data_loader.start_batch = start_iteration * trainer.accumulate_steps
     trainer.train(start_iteration, cfg.train.max_iter)
     return results
 
 
-def evaluate(cfg: DictConfig, model: nn.Module, test_loader: Iterable | None = None) -> dict:
-    """Run a model over the test data, log and return the metrics by task, rates in percent.
+def evaluate_checkpoint(cfg: DictConfig, checkpoint: str) -> dict:
+    """Evaluate a trained model, and its averaged weights too where `train.ema.decay` is set.
 
-    Computes in float32, as Detectron2 does. Processes other than the main one return {}.
+    On `dataloader.final_test` if the config has it, else on `dataloader.test`.
 
     Args:
-        cfg: config with `dataloader`.
-        model: takes the batches of ``test_loader``.
-        test_loader: None builds `dataloader.test`.
+        cfg: config with `model`, `dataloader` and `train`.
+        checkpoint: file to load.
+
+    Raises:
+        InputError: there is no such file, or it does not fit the model.
     """
-    if test_loader is None:
-        test_loader = instantiate(cfg.dataloader.test)
-    results = inference_on_dataset(model, test_loader, instantiate(cfg.dataloader.evaluator))
-    if comm.is_main_process():
-        print_csv_format(results)
-    return results or {}
+    device = resolve_device(cfg.train.device)
+    model = instantiate(cfg.model).to(device).eval()
+    ema = build_ema(cfg.train, model)
+    FrozenAwareCheckpointer(model, **_checkpointed(ema)).load(checkpoint)
+    model = _distribute(model, device, cfg.train.ddp)
+    final_loader = build_final_loader(cfg)
+    evaluator = EVALUATOR if final_loader is None else FINAL_EVALUATOR
+    return _evaluate_both(cfg, model, final_loader, evaluator, ema)
 
 
 def load_trained_model(
@@ -162,14 +173,31 @@ def _build_trainer(
     )
 
 
-def _initialize_prompts(model: nn.Module, seed: int) -> None:
-    for module in model.modules():
+def _checkpointed(ema: Ema | None) -> dict[str, Ema]:
+    return {} if ema is None else {EMA: ema}
+
+
+def _evaluate_both(
+    cfg: DictConfig, model: nn.Module, loader: Iterable | None, evaluator: str, ema: Ema | None
+) -> dict:
+    """Evaluate weights, and their averages where there are some, on a loader (None: the test)."""
+    return evaluate_with_averages(partial(evaluate, cfg, model, loader, evaluator), ema)
+
+
+def _build_model(cfg: DictConfig, device: str, *, is_loaded: bool) -> nn.Module:
+    """Build the model to train; a checkpoint loaded into it holds the values of its prompts."""
+    model = instantiate(cfg.model).to(device)
+    for module in () if is_loaded else model.modules():
         if isinstance(module, PromptedViT):
-            module.initialize_prompts(seed)
+            module.initialize_prompts(cfg.train.seed)
+    _log_trained_parameters(model)
+    return model
 
 
-def _class_names(cfg: DictConfig) -> list[str] | None:
-    """Return what the training data call their classes, if they are registered and say it."""
+def _class_names(cfg: DictConfig, data_loader: TrainLoader) -> list[str] | None:
+    """Return what the training data call their classes, or the data set registered for them."""
+    if data_loader.class_names is not None:
+        return data_loader.class_names
     name = OmegaConf.select(cfg, "dataloader.train.dataset.names")
     return MetadataCatalog.get(name).get("thing_classes") if isinstance(name, str) else None
 
@@ -193,38 +221,6 @@ def _distribute(model: nn.Module, device: str, ddp: DictConfig) -> nn.Module:
     """Wrap the model where several processes train it; on the CPU it has no device ids."""
     devices = {} if device == "cuda" else {"device_ids": None}
     return create_ddp_model(model, **ddp, **devices)
-
-
-def _register_hooks(
-    cfg: DictConfig,
-    trainer: Trainer,
-    checkpointer: FrozenAwareCheckpointer,
-    evaluate_and_keep: Callable[[], dict],
-) -> None:
-    settings = cfg.train
-    is_main = comm.is_main_process()
-    writers = default_writers(settings.output_dir, settings.max_iter) if is_main else []
-    metric = BestMetric(settings.best_metric, settings.get("best_metric_mode", "max"))
-    save = hooks.PeriodicCheckpointer(checkpointer, **settings.checkpointer) if is_main else None
-    evaluation = [
-        hooks.EvalHook(settings.eval_period, evaluate_and_keep),
-        BestCheckpoint(checkpointer, metric) if is_main else None,
-    ]
-    patience = OmegaConf.select(settings, "early_stopping.patience")
-    if patience is None:
-        saving_and_evaluation = [save, *evaluation]  # a failed evaluation loses no iteration
-    else:  # the checkpoint holds what an evaluation at its iteration has found
-        period = settings.eval_period
-        stop = EarlyStopping(checkpointer, metric, patience=patience, eval_period=period)
-        saving_and_evaluation = [*evaluation, stop, save]
-    trainer.register_hooks(
-        [
-            hooks.IterationTimer(),
-            hooks.LRScheduler(scheduler=instantiate(cfg.lr_multiplier)),
-            *saving_and_evaluation,
-            hooks.PeriodicWriter(writers, period=settings.log_period) if is_main else None,
-        ]
-    )
 
 
 def _log_trained_parameters(model: nn.Module) -> None:

@@ -1,27 +1,51 @@
 """Reading back what a run has written to its metrics.json."""
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from tabulate import tabulate
 
 from bpt_det.errors import InputError
 
 
-def read_final_metrics(output_dir: str | Path) -> dict[str, float]:
+def read_records(metrics_file: str | Path) -> Iterator[dict[str, Any]]:
+    """Yield the records of a metrics.json; lines that an interruption has cut are left out.
+
+    Args:
+        metrics_file: one record a line, with an ``iteration`` each; it need not exist.
+    """
+    path = Path(metrics_file)
+    for line in path.read_text(errors="replace").splitlines() if path.is_file() else []:
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(record, dict) and "iteration" in record:
+            yield record
+
+
+def read_final_metrics(
+    output_dir: str | Path, metric: str | Sequence[str] = "bbox/AP"
+) -> dict[str, float]:
     """Return the metrics of the last evaluation of a run, by name such as ``bbox/AP``.
 
     Args:
         output_dir: folder of the run.
+        metric: the evaluation gives this one, or one of these.
 
     Raises:
-        InputError: there was no evaluation yet.
+        InputError: there was no such evaluation yet.
     """
+    wanted = {metric} if isinstance(metric, str) else set(metric)
     path = Path(output_dir) / "metrics.json"
-    lines = path.read_text().splitlines() if path.is_file() else []
-    evaluations = [record for record in map(json.loads, lines) if "bbox/AP" in record]
+    evaluations = [record for record in read_records(path) if not wanted.isdisjoint(record)]
     if not evaluations:
-        raise InputError(f"'{path}' holds no evaluation; train with --config-file first.")
+        raise InputError(
+            f"'{path}' holds no evaluation with {' or '.join(sorted(wanted))}; train with "
+            "--config-file first."
+        )
     return {name: value for name, value in evaluations[-1].items() if "/" in name}
 
 

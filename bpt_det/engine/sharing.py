@@ -1,14 +1,15 @@
 """Several models around one frozen ViT, each with prompts and heads of its own."""
 
 import copy
-from collections.abc import Iterator
 
 from detectron2.config import instantiate
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
 from bpt_det.errors import InputError
 from bpt_det.vit import PromptedViT
+
+from .config import find_vit_owners
 
 
 def frozen_vit_of(model: nn.Module) -> nn.Module:
@@ -39,7 +40,7 @@ def build_around(vit: nn.Module, cfg: DictConfig) -> nn.Module:
         InputError: the config has no ``vit`` or several, trains it, or does not use it as it is.
     """
     cfg = copy.deepcopy(cfg)
-    owners = list(_owners_of_a_vit(cfg.model))
+    owners = [node for _, node in find_vit_owners(cfg)]
     if len(owners) != 1:
         raise InputError(f"a shared ViT needs a config with one `vit`; this has {len(owners)}.")
     if not owners[0].get("frozen", True):
@@ -56,14 +57,3 @@ def build_around(vit: nn.Module, cfg: DictConfig) -> nn.Module:
             "without share_vit_of."
         )
     return model
-
-
-def _owners_of_a_vit(node: DictConfig | ListConfig) -> Iterator[DictConfig]:
-    """Yield each node that builds something around a ``vit``."""
-    if isinstance(node, DictConfig) and OmegaConf.is_config(node.get("vit")):
-        yield node
-    keys = node.keys() if isinstance(node, DictConfig) else range(len(node))
-    for key in keys:
-        child = node._get_node(key)
-        if OmegaConf.is_config(child) and not child._is_none() and not child._is_interpolation():
-            yield from _owners_of_a_vit(child)

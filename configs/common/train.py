@@ -16,6 +16,10 @@ train = dict(
     # Evaluations in a row without a new best after which the run ends; None: never early. The
     # weights to use are those of model_best.pth then.
     early_stopping=dict(patience=None),
+    # An average of the trained weights, average = decay * average + (1 - decay) * weight at every
+    # iteration, evaluated beside them as bbox_ema/AP and so on; for instance 0.999. None: none.
+    ema=dict(decay=None),
+    curves=["bbox/AP", "segm/AP"],  # drawn into curves.png beside the losses; None: not drawn
     checkpointer=dict(period=2500, max_to_keep=2),
     device="auto",  # auto, cuda or cpu
     precision="auto",  # auto, float32, bfloat16 or float16

@@ -2,9 +2,10 @@
 
 import pytest
 from detectron2.config import LazyConfig
+from omegaconf import OmegaConf
 
 from bpt_det.engine import load_config
-from bpt_det.engine.config import as_override
+from bpt_det.engine.config import as_override, find_vit_owner
 from bpt_det.errors import InputError
 
 SHAPES = "configs/shapes/cascade_bpt_s.py"
@@ -142,6 +143,28 @@ def test_a_config_of_another_kind_of_file_is_refused(tmp_path):
             "train.early_stopping.patience must be a whole number from 1 on, or null (off), got 0.",
         ),
         ("train.clip_grad_norm=0", "train.clip_grad_norm must be above 0, or null (off), got 0."),
+        (
+            "train.ema.decay=1.0",
+            "train.ema.decay must be above 0 and below 1, or null (off), got 1.0.",
+        ),
+        (
+            "train.ema.decay=0",
+            "train.ema.decay must be above 0 and below 1, or null (off), got 0.",
+        ),
+        (
+            "train.ema.decay=high",
+            "train.ema.decay must be above 0 and below 1, or null (off), got 'high'.",
+        ),
+        ("train.ema=0.9", "train.ema=0.9 sets nothing; write train.ema.decay=0.9."),
+        (
+            "train.curves=bbox/AP",
+            "train.curves must be a list of metrics such as [bbox/AP], or null (off), got "
+            "'bbox/AP'.",
+        ),
+        (
+            "train.curves=[3]",
+            "train.curves must be a list of metrics such as [bbox/AP], or null (off), got [3].",
+        ),
         ("train.best_metric_mode=low", "train.best_metric_mode must be max or min, got 'low'."),
     ],
 )
@@ -165,7 +188,32 @@ def test_stopping_early_without_evaluations_is_refused():
 def test_a_config_from_before_the_newer_keys_is_loaded(tmp_path):
     cfg = load_config(SHAPES)
     newer = ("accumulate_steps", "clip_grad_norm", "reference_batch_size", "best_metric_mode")
-    for key in (*newer, "early_stopping"):
+    for key in (*newer, "early_stopping", "ema", "curves"):
         del cfg.train[key]
     LazyConfig.save(cfg, str(tmp_path / "config.yaml"))
     assert load_config(str(tmp_path / "config.yaml")).train == cfg.train
+
+
+def test_the_part_around_the_vit_is_found_in_a_detector():
+    cfg = load_config(SHAPES)
+    key, node = find_vit_owner(cfg)
+    assert key == "model.backbone.net" and node is cfg.model.backbone.net
+
+
+def test_the_part_around_the_vit_is_found_in_a_classifier_and_in_a_list():
+    cfg = OmegaConf.create({"model": {"head": "${none}", "backbone": {"vit": {"embed_dim": 8}}}})
+    assert find_vit_owner(cfg) == ("model.backbone", cfg.model.backbone)
+    cfg = OmegaConf.create({"model": {"parts": [{"a": 1}, {"vit": {"embed_dim": 8}}]}})
+    assert find_vit_owner(cfg) == ("model.parts.1", cfg.model.parts[1])
+
+
+@pytest.mark.parametrize(
+    ("model", "found"),
+    [
+        ({"backbone": {"vit": None}}, "0"),
+        ({"a": {"vit": {"b": 1}}, "c": {"vit": {"b": 1}}}, r"2 \(model.a, model.c\)"),
+    ],
+)
+def test_a_model_with_no_vit_or_with_several_is_refused(model, found):
+    with pytest.raises(InputError, match=rf"needs one part with a `vit`, but has {found}; the con"):
+        find_vit_owner(OmegaConf.create({"model": model}))

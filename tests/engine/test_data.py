@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from bpt_det.engine import TrainLoader
+from bpt_det.engine import TrainLoader, build_test_loader
+from bpt_det.engine.data import prepare_loader
 from bpt_det.errors import InputError
 
 RECORDS = [{"index": index} for index in range(7)]
@@ -76,3 +77,73 @@ def test_two_processes_see_disjoint_halves_of_a_round(monkeypatch):
     indices = [sample[0] for half in seen for sample in half]
     assert sorted(indices) == list(range(6))
     assert {s[1] for s in seen[0]}.isdisjoint(s[1] for s in seen[1])
+
+
+class NamedRecords(list):
+    class_names = ("cat", "dog")
+
+
+def test_the_loader_knows_the_classes_of_a_data_set_that_names_them():
+    loader = TrainLoader(NamedRecords(RECORDS), draw, total_batch_size=3)
+    assert loader.class_names == ["cat", "dog"]
+    assert TrainLoader(RECORDS, draw, total_batch_size=3).class_names is None
+
+
+def index_of(record):
+    return record["index"]
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_evaluation_sees_every_sample_once_in_order(num_workers):
+    loader = build_test_loader(RECORDS, index_of, batch_size=3, num_workers=num_workers)
+    assert list(loader) == list(loader) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert len(loader) == 3
+    assert list(build_test_loader(RECORDS, index_of)) == [[index] for index in range(7)]
+
+
+def test_two_processes_evaluate_disjoint_parts_that_are_everything(monkeypatch):
+    target = "detectron2.data.samplers.distributed_sampler.comm"
+    monkeypatch.setattr(f"{target}.get_world_size", lambda: 2)
+    seen = []
+    for rank in range(2):
+        monkeypatch.setattr(f"{target}.get_rank", lambda rank=rank: rank)
+        loader = build_test_loader(RECORDS, index_of, batch_size=3)
+        assert len(loader) == 2 - rank
+        seen += itertools.chain(*loader)
+    assert seen == list(range(7))
+
+
+def test_data_without_a_sample_are_refused():
+    with pytest.raises(InputError, match=r"the data set to evaluate on holds no sample; name an"):
+        build_test_loader([], index_of)
+
+
+@pytest.mark.parametrize("batch_size", [0, 1.5])
+def test_a_batch_size_that_is_no_number_of_samples_is_refused(batch_size):
+    with pytest.raises(
+        InputError, match=rf"of an evaluation must be a whole number from 1 on, got {batch_size}\."
+    ):
+        build_test_loader(RECORDS, index_of, batch_size=batch_size)
+
+
+class PreparedMapper:
+    def prepare(self, model, dataset):
+        self.prepared = (model, dataset)
+
+    def __call__(self, record):
+        return record["index"], self.prepared[0]
+
+
+@pytest.mark.parametrize("build", [build_test_loader, TrainLoader])
+def test_a_mapper_that_prepares_gets_the_model_and_the_data_set(build):
+    mapper = PreparedMapper()
+    loader = build(RECORDS, mapper, 3)
+    prepare_loader(loader, "the model")
+    assert mapper.prepared == ("the model", RECORDS)
+    assert next(iter(loader))[0][1] == "the model"
+
+
+@pytest.mark.parametrize("build", [build_test_loader, TrainLoader])
+def test_a_mapper_that_prepares_nothing_is_left_alone(build):
+    prepare_loader(build(RECORDS, draw, 3), "the model")
+    prepare_loader([], "the model")  # a loader without a mapper

@@ -115,7 +115,7 @@ def run(rank, port, arguments):
     """One of two processes of the whole main job, as `launch` starts them."""
     join(rank, port)
     args = build_parser("x").parse_args(arguments)
-    _run_in_process(load_config(args.config_file, args.opts), args)
+    _run_in_process(load_config(args.config_file, args.opts), args, [])
 
 
 def write_config(shapes_root, folder):

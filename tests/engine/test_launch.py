@@ -3,9 +3,10 @@
 import argparse
 
 import pytest
+from omegaconf import OmegaConf
 
 from bpt_det.engine import build_parser, build_tool_parser, run_tool
-from bpt_det.engine.launch import run_training_tool, train_or_evaluate
+from bpt_det.engine.launch import _how_to_collect, run_training_tool, train_or_evaluate
 from bpt_det.engine.output_dir import prepare_output_dir
 from bpt_det.errors import InputError
 
@@ -132,3 +133,13 @@ def test_a_training_tool_takes_options_after_settings(tmp_path, capsys):
     with pytest.raises(SystemExit):
         run_training_tool("", [*argv, "--evaluate-only"])
     assert "unrecognized arguments: --evaluate-only" in capsys.readouterr().err
+
+
+def test_missing_statistics_are_asked_for_under_the_key_of_the_config():
+    cfg = OmegaConf.create({"model": {"backbone": {"vit": {"embed_dim": 8}, "statistics": None}}})
+    args = argparse.Namespace(config_file="configs/fgvc/cub_spt_s.py", opts=[])
+    assert _how_to_collect(cfg, args) == (
+        "add model.backbone.statistics=statistics/cub_spt_s.safetensors to this command too, and "
+        "collect them: python tools/collect_statistics.py --config-file configs/fgvc/cub_spt_s.py "
+        "model.backbone.statistics=statistics/cub_spt_s.safetensors"
+    )

@@ -1,0 +1,88 @@
+"""The test at the end of a run: once, on data that decide about nothing."""
+
+import contextlib
+import copy
+import logging
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from detectron2.config import instantiate
+from detectron2.engine import HookBase
+from detectron2.evaluation.testing import flatten_results_dict
+from detectron2.utils import comm
+from omegaconf import DictConfig, OmegaConf
+
+from .checkpointer import FrozenAwareCheckpointer, trained_state
+from .ema import EMA
+from .hooks import BEST_NAME
+
+logger = logging.getLogger(__name__)
+
+
+def build_final_loader(cfg: DictConfig) -> Iterable | None:
+    """Return the loader `dataloader.final_test`, or None where the config has none."""
+    settings = OmegaConf.select(cfg, "dataloader.final_test")
+    return None if settings is None else instantiate(settings)
+
+
+class FinalTest(HookBase):
+    """Evaluates ``model_best.pth`` after the last iteration; without such a file, the last weights.
+
+    The metrics go into the event storage, unsmoothed, and the model gets its weights back. Register
+    it in every process, after `BestCheckpoint` and before the hook that writes the metrics.
+
+    Args:
+        evaluate: evaluates the checkpointer's model as it is, and returns metrics by task.
+        checkpointer: of the run; with averages if these are evaluated too.
+        results: gets the metrics, beside what it holds.
+    """
+
+    def __init__(
+        self, evaluate: Callable[[], dict], checkpointer: FrozenAwareCheckpointer, results: dict
+    ) -> None:
+        self.evaluate = evaluate
+        self.checkpointer = checkpointer
+        self.results = results
+
+    def after_train(self) -> None:
+        """Test, if the run has come to its end and did not fail."""
+        trainer = self.trainer
+        is_finished = trainer.is_stopped or trainer.iter >= trainer.max_iter
+        if not is_finished or sys.exc_info()[0] is not None:
+            return
+        comm.synchronize()  # the main process has written the best checkpoint by now
+        with self._best_weights():
+            results = self.evaluate()
+        self.results.update(results)
+        # Writers leave out an iteration that they have written, which a stopped run's last may be.
+        iteration = trainer.storage.iter
+        trainer.storage.iter = min(trainer.iter + 1, trainer.max_iter)
+        trainer.storage.put_scalars(**flatten_results_dict(results), smoothing_hint=False)
+        trainer.storage.iter = iteration
+        comm.synchronize()
+
+    @contextlib.contextmanager
+    def _best_weights(self) -> Iterator[None]:
+        path = Path(self.checkpointer.save_dir) / f"{BEST_NAME}.pth"
+        if not path.is_file():
+            logger.info("Final test of the last weights, as there is no %s", path.name)
+            yield
+            return
+        model = self.checkpointer.model
+        ema = self.checkpointer.checkpointables.get(EMA)
+        weights = {name: t.to("cpu", copy=True) for name, t in trained_state(model).items()}
+        averages = None if ema is None else copy.deepcopy(ema.state_dict())
+        try:
+            content = self.checkpointer.load(str(path), [] if ema is None else [EMA])
+            best = content["best"]
+            metric = next(name for name in best if name not in ("mode", "iteration"))
+            logger.info(
+                "Final test of %s: %s %.3f at iteration %d",
+                *(path.name, metric, best[metric], best["iteration"]),
+            )
+            yield
+        finally:
+            model.load_state_dict(weights, strict=False)
+            if ema is not None:
+                ema.load_state_dict(averages)
