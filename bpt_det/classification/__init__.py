@@ -1,1 +1,30 @@
-"""Classification: a second head on the same prompts and the same engine."""
+"""Image classification with the prompts of the core and the engine of detection."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .classifier import PromptedClassifier
+    from .evaluation import ClassificationEvaluator
+    from .mapper import ClassificationMapper
+    from .own_data import use_classification_data
+
+__all__ = [
+    "ClassificationEvaluator",
+    "ClassificationMapper",
+    "PromptedClassifier",
+    "use_classification_data",
+]
+_MODULES = {
+    "ClassificationEvaluator": "evaluation",
+    "ClassificationMapper": "mapper",
+    "PromptedClassifier": "classifier",
+    "use_classification_data": "own_data",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for: the readers of data sets do without torch and Detectron2."""
+    if name in _MODULES:
+        return getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

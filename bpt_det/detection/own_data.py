@@ -40,9 +40,15 @@ def use_own_data(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
             what the config came with.
 
     Raises:
-        InputError: a part is missing or cannot be read, or two of the settings contradict.
+        InputError: a part is missing or cannot be read, two of the settings contradict, or the
+            config is one of classification.
     """
     data = cfg.get("data") or {}
+    if isinstance(data, str) or "name" in data:
+        raise InputError(
+            f"data.name={data if isinstance(data, str) else data.name} is a classification data "
+            "set; train and evaluate this config with tools/train_cls.py."
+        )
     sources = {
         split: split_source(data[split], f"data.{split}=")
         for split in _LOADERS

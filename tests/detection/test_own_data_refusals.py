@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from omegaconf import OmegaConf
 from own_datasets import entry, new_config, write_data
 
 from bpt_det.detection import use_own_data
@@ -118,3 +119,14 @@ def test_malformed_entries_are_passed_on_to_the_check(tmp_path, val, annotations
         r" them\.$",
         text,
     )
+
+
+def test_a_classification_config_is_sent_to_the_tool_for_it():
+    cfg = OmegaConf.create({"data": {"name": "cub"}})
+    with pytest.raises(
+        InputError, match=r"data.name=cub is a classification .* tools/train_cls.py"
+    ):
+        use_own_data(cfg)
+    cfg.data = "folder:/birds"
+    with pytest.raises(InputError, match=r"data.name=folder:/birds is a classification data set"):
+        use_own_data(cfg)

@@ -1,0 +1,134 @@
+"""A prompted ViT with a linear head.
+
+Shape legend: B batch, P prompt_length, N patches, D embed_dim, K num_classes.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from detectron2.utils.events import get_event_storage
+from torch import Tensor, nn
+
+from bpt_det.errors import InputError
+from bpt_det.vit import PromptedViT
+
+POOLINGS = ("all", "prompts", "patches", "cls")
+
+
+class PromptedClassifier(nn.Module):
+    """Prompted ViT, mean of its last tokens, the ViT's final norm, a linear head.
+
+    The order is that of WangYZ1608/BPT@9fc3c78 Models/MAE_bpt_shallow.py for MAE: the mean of
+    prompts and patches, then the norm. With ``cls``, for MoCo v3 and supervised pre-training, the
+    norm of the class token is the class token of the norm, since LayerNorm treats tokens one by
+    one. The head starts with a truncated normal of standard deviation 0.02 and a bias of 0.
+
+    A batch is a list of samples, as Detectron2's models take it: dicts with ``image`` (3, H, W),
+    values in [0, 255], all of one size, and in training ``label``. ``tokens`` (1 + N, D) of
+    `PromptedViT.prefix_tokens` may stand in for the image.
+
+    Args:
+        backbone: the frozen or trained ViT with its prompts.
+        num_classes: K.
+        pooling: what the mean is taken of: ``all`` (prompts and patches), ``prompts``,
+            ``patches``, or ``cls``, the class token alone.
+        pixel_mean, pixel_std: of each channel, in [0, 255].
+        input_format: order of the channels, RGB; the data sets are read so.
+
+    Raises:
+        InputError: there are fewer than two classes, the pooling is unknown or needs prompts that
+            are not there, or the format is not RGB.
+    """
+
+    def __init__(
+        self,
+        backbone: PromptedViT,
+        num_classes: int,
+        *,
+        pooling: str = "all",
+        pixel_mean: Sequence[float],
+        pixel_std: Sequence[float],
+        input_format: str = "RGB",
+    ) -> None:
+        super().__init__()
+        _check_settings(backbone, num_classes, pooling, input_format)
+        self.backbone = backbone
+        self.pooling = pooling
+        self.input_format = input_format
+        self.head = nn.Linear(backbone.embed_dim, num_classes)
+        nn.init.trunc_normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+        # PromptedViT leaves its final norm untrained, as it does not apply it; here it is applied.
+        backbone.vit.norm.requires_grad_(not backbone.frozen)
+        for name, values in (("pixel_mean", pixel_mean), ("pixel_std", pixel_std)):
+            self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
+
+    def forward(self, batch: list[dict]) -> dict[str, Tensor] | list[dict[str, Tensor]]:
+        """Return ``{"loss_ce": mean cross entropy}`` in training, else each sample's logits.
+
+        Training also puts the batch's accuracy, in percent, into Detectron2's event storage as
+        ``train/top1``. In evaluation the result is a list of ``{"logits": (K,) float32}``.
+
+        Raises:
+            InputError: a label is not below K.
+        """
+        logits = self.classify(self.last_tokens(batch))
+        if not self.training:
+            return [{"logits": row} for row in logits]
+        labels = self._labels(batch)
+        is_correct = logits.detach().argmax(dim=1) == labels
+        get_event_storage().put_scalar("train/top1", 100 * is_correct.float().mean().item())
+        return {"loss_ce": F.cross_entropy(logits, labels)}
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """Return images (B, 3, H, W), values in [0, 255], as the ViT takes them."""
+        return (images - self.pixel_mean) / self.pixel_std
+
+    def last_tokens(self, batch: list[dict]) -> Tensor:
+        """Return all tokens after the last block, (B, 1 + P + N, D)."""
+        device = self.pixel_mean.device
+        if "tokens" in batch[0]:
+            tokens = torch.stack([sample["tokens"] for sample in batch])
+            return self.backbone.finish(tokens.to(device, self.head.weight.dtype))
+        images = torch.stack([sample["image"] for sample in batch]).to(device)
+        return self.backbone.forward_tokens(self.normalize(images))
+
+    def classify(self, tokens: Tensor) -> Tensor:
+        """Return logits (B, K), float32, of all last tokens."""
+        num_prefix, prompt_length = self.backbone.vit.num_prefix_tokens, self.backbone.prompt_length
+        if self.pooling == "cls":
+            pooled = tokens[:, 0]
+        else:
+            start, stop = {
+                "all": (num_prefix, None),
+                "prompts": (num_prefix, num_prefix + prompt_length),
+                "patches": (num_prefix + prompt_length, None),
+            }[self.pooling]
+            pooled = tokens[:, start:stop].mean(dim=1)
+        return self.head(self.backbone.vit.norm(pooled)).float()
+
+    def _labels(self, batch: list[dict]) -> Tensor:
+        labels = [sample["label"] for sample in batch]
+        if max(labels) >= self.head.out_features:
+            sample = batch[labels.index(max(labels))]
+            raise InputError(
+                f"label {sample['label']} of '{sample['image_id']}' is out of range: "
+                f"model.num_classes={self.head.out_features}; set it to the data's number."
+            )
+        return torch.tensor(labels, device=self.pixel_mean.device)
+
+
+def _check_settings(
+    backbone: PromptedViT, num_classes: int, pooling: str, input_format: str
+) -> None:
+    if not isinstance(num_classes, int) or num_classes < 2:
+        raise InputError(f"model.num_classes must be a whole number from 2 on, got {num_classes}.")
+    if pooling not in POOLINGS:
+        raise InputError(f"model.pooling must be one of {', '.join(POOLINGS)}, got '{pooling}'.")
+    if pooling == "prompts" and not backbone.prompts:
+        raise InputError("model.pooling=prompts needs prompts, but the model has none; set all.")
+    if pooling == "cls" and backbone.vit.cls_token is None:
+        raise InputError("model.pooling=cls needs a class token, but the ViT has none; set all.")
+    if input_format != "RGB":
+        raise InputError(f"model.input_format must be RGB for classification, got {input_format}.")

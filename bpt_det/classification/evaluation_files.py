@@ -1,0 +1,79 @@
+"""The tables of an evaluation as CSV files: predictions, confusion matrix, accuracy by class."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bpt_det.classification.confusion import count_images
+from bpt_det.classification.prediction import Prediction
+from bpt_det.files import written_whole
+
+_RANKED_SEPARATOR = " | "
+
+
+def write_predictions(
+    path: Path, predictions: Sequence[Prediction], class_names: Sequence[str]
+) -> None:
+    """Write one row per image; the prediction is empty where the logits were not finite.
+
+    ``top5`` holds the names of the likeliest classes, separated by `` | ``.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    rows: list[Sequence] = [
+        ("image_id", "label", "prediction", "confidence", "correct", "top5"),
+    ]
+    for prediction in predictions:
+        names = [class_names[index] for index in prediction.ranked]
+        rows.append(
+            (
+                prediction.image_id,
+                class_names[prediction.label],
+                names[0] if names else "",
+                f"{prediction.probabilities[0]:.6f}" if names else "",
+                prediction.is_correct,
+                _RANKED_SEPARATOR.join(names),
+            )
+        )
+    _write(path, rows)
+
+
+def write_confusion(path: Path, counts: np.ndarray, class_names: Sequence[str]) -> None:
+    """Write the confusion matrix, (K, K), rows true, with the names as first row and column.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    rows = [(name, *row) for name, row in zip(class_names, counts.tolist(), strict=True)]
+    _write(path, [("true \\ predicted", *class_names), *rows])
+
+
+def write_per_class(
+    path: Path, predictions: Sequence[Prediction], class_names: Sequence[str]
+) -> None:
+    """Write the number of images and the accuracy in percent, empty without images, by class.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    correct = [prediction for prediction in predictions if prediction.is_correct]
+    columns = zip(
+        class_names,
+        count_images(predictions, len(class_names)).tolist(),
+        count_images(correct, len(class_names)).tolist(),
+        strict=True,
+    )
+    rows = [(name, n, f"{100 * hits / n:.4f}" if n else "") for name, n, hits in columns]
+    _write(path, [("class", "num_images", "accuracy"), *rows])
+
+
+def _write(path: Path, rows: Iterable[Sequence]) -> None:
+    # File names that are not UTF-8 reach us with surrogates; they leave as they came.
+    with (
+        written_whole(path) as partial,
+        partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        csv.writer(file).writerows(rows)

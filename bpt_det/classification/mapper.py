@@ -1,0 +1,112 @@
+"""From a record of a data set to the sample a classifier takes."""
+
+import zlib
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import nn
+from torchvision.transforms import v2
+
+from bpt_det.classification.datasets import read_image
+from bpt_det.classification.prefix_cache import PrefixCache
+from bpt_det.errors import InputError
+
+
+class ClassificationMapper:
+    """Reads an image and crops it; random choices come from torch's global generator.
+
+    Training crops a random part (8 to 100 % of the area) and flips it by chance; otherwise the
+    shorter side is resized and the centre cut out. Both resize bicubically, with Pillow, as the
+    published code does (WangYZ1608/BPT@9fc3c78 Dataset/FGVC.py).
+
+    Args:
+        image_size: side of the crop in pixels.
+        resize_size: shorter side in pixels before the centre is cut out.
+        augment: whether to crop and flip by chance.
+        num_views: so many fixed random crops of each image, of which every call takes one; they
+            depend on the image's id alone. None: another crop every time.
+        cache: holds ``tokens`` (T, D) of the views, which then stand in for ``image``, from
+            `prepare` on; None: none.
+
+    Attributes:
+        description: text that tells one way of making views from another.
+
+    Raises:
+        InputError: a size is not positive, or the crop is larger than what it is cut out of.
+    """
+
+    def __init__(
+        self,
+        image_size: int = 224,
+        resize_size: int = 256,
+        *,
+        augment: bool = True,
+        num_views: int | None = None,
+        cache: PrefixCache | None = None,
+    ) -> None:
+        if not 1 <= image_size <= resize_size:
+            raise InputError(
+                "dataloader.image_size must be in [1, dataloader.resize_size="
+                f"{resize_size}], got {image_size}."
+            )
+        if num_views is not None and (not isinstance(num_views, int) or num_views < 1):
+            raise InputError(
+                f"num_views must be a whole number from 1 on, or null, got {num_views!r}."
+            )
+        self.image_size = image_size
+        self.augment = augment
+        self.num_views = num_views if augment else 1
+        self.cache = cache
+        bicubic = v2.InterpolationMode.BICUBIC
+        if augment:
+            crop = [
+                v2.RandomResizedCrop(image_size, interpolation=bicubic),
+                v2.RandomHorizontalFlip(),
+            ]
+        else:
+            crop = [v2.Resize(resize_size, interpolation=bicubic), v2.CenterCrop(image_size)]
+        self._transform = v2.Compose([*crop, v2.PILToTensor()])
+        self.description = " ".join(str(self._transform).split())
+
+    def prepare(self, model: nn.Module, dataset: Iterable[dict[str, Any]]) -> None:
+        """Fill the cache, if there is one that is enabled, see `PrefixCache.fill`.
+
+        Args:
+            model: a `PromptedClassifier`.
+            dataset: the records that samples will be asked of.
+        """
+        if self.cache is not None:
+            self.cache.fill(model, dataset, self)
+
+    def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Return ``image`` (3, image_size, image_size), uint8, beside the record's entries.
+
+        With a filled cache ``tokens`` (T, D), bfloat16, in its place.
+
+        Raises:
+            InputError: the image cannot be read.
+        """
+        return self.make_view(record, self.draw_view())
+
+    def draw_view(self) -> int | None:
+        """Return which of the fixed views a sample shows; None where views are not fixed."""
+        if self.num_views is None:
+            return None
+        return int(torch.randint(self.num_views, ()))
+
+    def make_view(self, record: dict[str, Any], view: int | None) -> dict[str, Any]:
+        """Return the sample of a fixed view, or with None that of a new random one."""
+        if self.cache is not None and self.cache.is_filled:
+            return {**record, "tokens": self.cache.read(record["image_id"], view)}
+        image = Image.fromarray(read_image(record["file_name"]))
+        if view is None or not self.augment:
+            return {**record, "image": self._transform(image)}
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(_view_seed(record["image_id"], view))
+            return {**record, "image": self._transform(image)}
+
+
+def _view_seed(image_id: str, view: int) -> int:
+    return zlib.crc32(f"{view}/{image_id}".encode())
