@@ -1,4 +1,4 @@
-"""Every config in the tree: it loads, saves, takes overrides, builds, and trains what it should."""
+"""Every config of a detector: it loads, saves, takes overrides, builds, trains what it should."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +18,8 @@ from bpt_det.vit.statistics import save_statistics
 ROOT = Path(__file__).resolve().parent.parent.parent
 LEAVES = sorted(
     str(path.relative_to(ROOT))
-    for path in (ROOT / "configs").rglob("*.py")
-    if "common" not in path.relative_to(ROOT).parts
+    for folder in ("coco", "shapes")
+    for path in (ROOT / "configs" / folder).glob("*.py")
 )
 
 # Every parameter of a detector starts with one of these; the right column says if it is trained.

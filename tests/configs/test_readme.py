@@ -11,10 +11,17 @@ from bpt_det.engine import load_config
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _ROW = re.compile(r"^\| `(?P<name>\w+)`(?P<marks>[ ¹²]*)\| (?P<rest>.*) \|$", re.MULTILINE)
+
+
+def section(title):
+    """Return the text below a heading of the README."""
+    return (ROOT / "README.md").read_text().split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
 # name: its marks, and the cells after it
 ROWS = {
     row["name"]: (row["marks"], [cell.strip() for cell in row["rest"].split("|")])
-    for row in _ROW.finditer((ROOT / "README.md").read_text())
+    for row in _ROW.finditer(section("Methods"))
 }
 PROMPTED = [name for name, (_, cells) in ROWS.items() if cells[2]]
 
@@ -53,3 +60,30 @@ def test_the_table_marks_what_needs_statistics(name, monkeypatch):
     monkeypatch.chdir(ROOT)
     net = load_config(f"configs/coco/cascade_{name}.py").model.backbone.net
     assert (net.get("statistics") is not None) == ("²" in ROWS[name][0])
+
+
+CLASSIFIED = {
+    name: [cell.strip() for cell in row["rest"].split("|")][2:]
+    for row in re.finditer(
+        r"^\| (?P<names>`[^|]*) \| (?P<rest>.*) \|$", section("Classification"), re.M
+    )
+    for name in re.findall(r"`(\w+)`", row["names"])
+}
+DATA = ("cub", "nabirds", "flowers", "dogs", "cars")
+
+
+def test_the_classification_table_has_a_row_for_every_method():
+    found = {p.stem.partition("_")[2] for p in (ROOT / "configs/fgvc").glob("cub_*.py")}
+    assert found - {"bpt_s_moco", "bpt_s_sup"} == set(CLASSIFIED)
+    assert all(len(cells) == 6 for cells in CLASSIFIED.values())
+
+
+@pytest.mark.parametrize("name", CLASSIFIED)
+def test_the_classification_table_has_the_published_accuracies_of_the_headers(name):
+    leaves = [*(f"fgvc/{data}_{name}" for data in DATA), f"imagenet/{name}"]
+    for leaf, cell in zip(leaves, CLASSIFIED[name], strict=True):
+        path = ROOT / f"configs/{leaf}.py"
+        if cell != "–":
+            assert f"Result: published {cell} top-1; " in path.read_text(), leaf
+        elif path.exists():
+            assert "Result: not published" in path.read_text(), leaf

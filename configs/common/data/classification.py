@@ -1,0 +1,74 @@
+"""A classification data set: random crops to train on, centre crops to evaluate.
+
+During a training the validation split is evaluated and decides which weights are the best; the test
+split is read once, at its end, and by --eval-only.
+"""
+
+from detectron2.config import LazyCall as L
+
+from bpt_det.classification import ClassificationEvaluator, ClassificationMapper
+from bpt_det.classification.datasets import load_classification
+from bpt_det.classification.prefix_cache import PrefixCache
+from bpt_det.engine import TrainLoader, build_test_loader
+
+# cub, nabirds, flowers, dogs, cars, imagenet, shapes_crops, or folder:PATH; data=NAME on the
+# command line is short for data.name=NAME.
+data = dict(name="cub")
+
+_cache = L(PrefixCache)(
+    enabled="${dataloader.cache_prefix}",
+    folder="${dataloader.cache_dir}",
+    num_workers="${...num_workers}",
+)
+
+dataloader = dict(
+    root=None,  # folder that holds the data set; None: DETECTRON2_DATASETS, or else datasets
+    fraction=100,  # percent of each class's training images
+    image_size=224,  # pixels
+    resize_size=256,  # pixels; shorter side before the centre is cut out
+    # Compute what enters the first prompted block only once, for the training and the validation
+    # images; needs train.mapper.augment=False or num_views, and a placement such as last_4.
+    cache_prefix=False,
+    cache_dir=None,  # keep it in files in this folder, for later runs too; None: in memory
+    train=L(TrainLoader)(
+        dataset=L(load_classification)(
+            name="${data.name}",
+            root="${dataloader.root}",
+            split="train",  # trainval: with the validation images
+            fraction="${dataloader.fraction}",
+        ),
+        mapper=L(ClassificationMapper)(
+            image_size="${dataloader.image_size}",
+            resize_size="${dataloader.resize_size}",
+            augment=True,  # random crop and flip
+            num_views=None,  # so many fixed crops of each image; None: another one every time
+            cache=_cache,
+        ),
+        total_batch_size=32,
+        num_workers=4,
+        seed="${train.seed}",
+    ),
+    test=L(build_test_loader)(
+        dataset=L(load_classification)(name="${data.name}", root="${dataloader.root}", split="val"),
+        mapper=L(ClassificationMapper)(
+            image_size="${dataloader.image_size}",
+            resize_size="${dataloader.resize_size}",
+            augment=False,
+            cache=_cache,
+        ),
+        batch_size=32,
+        num_workers=4,
+    ),
+    evaluator=L(ClassificationEvaluator)(dataset="${..test.dataset}", task="val"),
+    final_test=L(build_test_loader)(
+        dataset=L(load_classification)(
+            name="${data.name}", root="${dataloader.root}", split="test"
+        ),
+        mapper="${..test.mapper}",
+        batch_size="${..test.batch_size}",
+        num_workers="${..test.num_workers}",
+    ),
+    final_evaluator=L(ClassificationEvaluator)(
+        dataset="${..final_test.dataset}", task="test", output_dir="${train.output_dir}/test"
+    ),
+)

@@ -1,0 +1,7 @@
+"""The same classifier at a size for two CPU cores: micro ViT with random weights."""
+
+from bpt_det.vit import ARCHITECTURES
+
+from .classifier_vit_b import model
+
+model.backbone.vit.update(**ARCHITECTURES["vit_micro"], pretrain_size=64, checkpoint=None)

@@ -1,0 +1,27 @@
+"""A linear head on a frozen ViT-B; no prompts yet."""
+
+from detectron2.config import LazyCall as L
+
+from bpt_det.classification import PromptedClassifier
+from bpt_det.vit import ARCHITECTURES, PromptedViT, build_vit
+
+model = L(PromptedClassifier)(
+    backbone=L(PromptedViT)(
+        vit=L(build_vit)(
+            **ARCHITECTURES["vit_b"],
+            pretrain_size=224,
+            pretrained_patch_size=None,  # where it is not patch_size, patches are resampled
+            checkpoint="weights/mae_pretrain_vit_base.pth",
+            drop_path_rate=0.0,
+        ),
+        prompt=None,
+        placement="shallow",
+        statistics=None,  # file of tools/collect_statistics.py, where the prompts need one
+        frozen=True,
+    ),
+    num_classes=200,  # the tools take it from the data
+    pooling="all",  # mean of prompts and patches; cls for MoCo v3 and supervised pre-training
+    pixel_mean=[123.675, 116.28, 103.53],  # ImageNet, RGB in [0, 255]
+    pixel_std=[58.395, 57.12, 57.375],
+    input_format="RGB",
+)

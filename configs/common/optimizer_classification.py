@@ -1,0 +1,18 @@
+"""AdamW with a weight decay of its own for the head, and none on biases and 1-D parameters."""
+
+from detectron2.config import LazyCall as L
+from torch.optim import AdamW
+
+from bpt_det.engine import build_param_groups
+
+optimizer = L(AdamW)(
+    params=L(build_param_groups)(  # the trainer adds the model
+        base_lr="${..lr}",
+        weight_decay_1d=0.0,
+        head_weight_decay=0.5,
+        layer_decay=None,  # for full fine-tuning: in (0, 1], a slower rate nearer to the image
+    ),
+    lr=5e-2,
+    betas=[0.9, 0.999],
+    weight_decay=5e-3,
+)

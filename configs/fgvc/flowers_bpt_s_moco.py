@@ -1,0 +1,15 @@
+"""Oxford Flowers 102, frozen MoCo v3 ViT-B, shallow bilinear prompts.
+
+Run:    python tools/train_cls.py --config-file configs/fgvc/flowers_bpt_s_moco.py
+Data:   Oxford Flowers 102, laid out as in datasets/README.md; MoCo v3 ViT-B weights, see README.md
+Result: not published by data set; ours: not measured yet
+"""
+
+from .flowers_bpt_s import data, dataloader, lr_multiplier, model, optimizer, train
+
+model.backbone.vit.checkpoint = "weights/vit-b-300ep.pth.tar"
+model.pooling = "cls"
+optimizer.lr = 5e-2
+optimizer.weight_decay = 1e-3
+optimizer.params.head_weight_decay = 0.05
+train.output_dir = "output/fgvc/flowers_bpt_s_moco"

@@ -1,0 +1,15 @@
+"""NABirds, frozen MAE ViT-B, shallow trained-whitened prompts.
+
+Run:    python tools/train_cls.py --config-file configs/fgvc/nabirds_twhiten_s.py
+Before: python tools/collect_statistics.py --config-file configs/fgvc/nabirds_twhiten_s.py
+Data:   NABirds, laid out as in datasets/README.md; MAE ViT-B weights, see README.md
+Result: not published; ours: not measured yet
+"""
+
+from ..common.prompts import whitened as _whitened
+from .nabirds_linear import data, dataloader, lr_multiplier, model, optimizer, train
+
+model.backbone.prompt = _whitened
+model.backbone.prompt.train_basis = True
+model.backbone.statistics = "statistics/nabirds_vit_b_whiten_s.safetensors"
+train.output_dir = "output/fgvc/nabirds_twhiten_s"

@@ -1,0 +1,14 @@
+"""Frozen micro ViT, shallow bilinear prompts, crops of shapes.
+
+Run:    make demo-cls, or python tools/train_cls.py --config-file configs/shapes_crops/bpt_s.py
+Data:   python -m bpt_det.shapes --crops --output datasets/shapes_crops
+Result: see README.md; the ViT has random weights until one is shipped (its checkpoint= is None)
+"""
+
+from ..common.prompts import bilinear as _bilinear
+from .linear import data, dataloader, lr_multiplier, model, optimizer, train
+
+model.backbone.prompt = _bilinear
+model.backbone.prompt.prompt_length = 20
+model.backbone.prompt.rank = 10
+train.output_dir = "output/shapes_crops/bpt_s"
