@@ -19,12 +19,13 @@ ifneq ($(filter-out opencv-python opencv-python-headless,$(OPENCV)),)
 $(error OPENCV must be opencv-python or opencv-python-headless, got $(OPENCV))
 endif
 
-.PHONY: help setup demo test lint overfit clean
+.PHONY: help setup demo demo-cls test lint overfit clean
 
 help:
 	@echo "make setup    create $(VENV) with everything (PYTHON=python3.12 chooses the interpreter,"
 	@echo "              OPENCV=opencv-python-headless is for machines without libGL)"
 	@echo "make demo     train, evaluate and draw masks on the embedded data set"
+	@echo "make demo-cls train and test classifiers on crops of the embedded data set"
 	@echo "make test     run the tests"
 	@echo "make lint     check style and format"
 	@echo "make overfit  check on real photographs that the model learns"
@@ -62,6 +63,9 @@ $(STAMP): $(SETUP_FILES)
 
 demo: $(STAMP)
 	@$(BIN)/python tools/demo.py
+
+demo-cls: $(STAMP)
+	@$(BIN)/python tools/demo_cls.py
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest

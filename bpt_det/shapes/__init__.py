@@ -1,6 +1,8 @@
-"""The embedded data set: rendered shapes with instance masks, in COCO's format."""
+"""The embedded data set: rendered shapes with instance masks, in COCO's format, and crops of them
+in class folders."""
 
 from .categories import CATEGORIES, Category
+from .crops import write_shape_crops
 from .dataset import write_shapes
 from .render import Instance, RenderedImage, render_image
 
@@ -10,5 +12,6 @@ __all__ = [
     "Instance",
     "RenderedImage",
     "render_image",
+    "write_shape_crops",
     "write_shapes",
 ]

@@ -1,7 +1,11 @@
 """Render the embedded data set: a COCO-format detection data set of textured shapes.
 
-Example:
+With --crops: single shapes cut out of such images, on grey ground, in class folders, for
+classification; the numbers are those of each class then.
+
+Examples:
     python -m bpt_det.shapes --output datasets/shapes --num-train 1500 --num-val 150
+    python -m bpt_det.shapes --crops --output datasets/shapes_crops --num-train 100
 """
 
 import argparse
@@ -11,7 +15,11 @@ from collections.abc import Sequence
 
 from bpt_det.errors import InputError
 
+from .crops import write_shape_crops
 from .dataset import write_shapes
+
+DETECTION_DEFAULTS = {"num_train": 1500, "num_val": 150, "image_size": 128}
+CROP_DEFAULTS = {"num_train": 100, "num_val": 20, "num_test": 30, "crop_size": 64}  # of each class
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -21,20 +29,48 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--output", required=True, metavar="DIR", help="folder to make")
-    parser.add_argument("--num-train", type=int, default=1500, metavar="N", help="default: 1500")
-    parser.add_argument("--num-val", type=int, default=150, metavar="N", help="default: 150")
-    parser.add_argument(
-        "--image-size", type=int, default=128, metavar="PX", help="longest side, default: 128"
-    )
+    parser.add_argument("--crops", action="store_true", help="crops in class folders")
+    _add_number(parser, "--num-train", "N")
+    _add_number(parser, "--num-val", "N")
+    _add_number(parser, "--num-test", "N")
+    _add_number(parser, "--image-size", "PX", "longest side, ")
+    _add_number(parser, "--crop-size", "PX", "side of a crop, ")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
     return parser
+
+
+def _add_number(parser: argparse.ArgumentParser, flag: str, metavar: str, text: str = "") -> None:
+    """Add an option whose default depends on --crops and is left to `_chosen`."""
+    name = flag.removeprefix("--").replace("-", "_")
+    modes = (DETECTION_DEFAULTS, ""), (CROP_DEFAULTS, " with --crops")
+    defaults = [f"{known[name]}{mode}" for known, mode in modes if name in known]
+    parser.add_argument(
+        flag, type=int, metavar=metavar, help=f"{text}default: {', '.join(defaults)}"
+    )
+
+
+def _chosen(args: argparse.Namespace, defaults: dict[str, int]) -> dict[str, int]:
+    """Return the options named in ``defaults`` as given, and refuse those of the other mode."""
+    given = {
+        name: getattr(args, name)
+        for name in (*DETECTION_DEFAULTS, *CROP_DEFAULTS)
+        if getattr(args, name) is not None
+    }
+    foreign = [f"--{name.replace('_', '-')}" for name in given if name not in defaults]
+    if foreign:
+        mode = "--crops does not take" if args.crops else "only --crops takes"
+        raise InputError(f"{mode} {' and '.join(foreign)}; leave out one or the other.")
+    return {**defaults, **given}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        write_shapes(args.output, args.num_train, args.num_val, args.image_size, args.seed)
+        if args.crops:
+            write_shape_crops(args.output, seed=args.seed, **_chosen(args, CROP_DEFAULTS))
+        else:
+            write_shapes(args.output, seed=args.seed, **_chosen(args, DETECTION_DEFAULTS))
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

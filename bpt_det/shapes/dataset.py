@@ -11,58 +11,19 @@ on its seed, split, size and number, so a larger data set begins with the smalle
 import json
 import logging
 import os
-import shutil
 from pathlib import Path
 
 from tqdm import tqdm
 
-from bpt_det.errors import InputError
-from bpt_det.opencv import cv2
-
 from .categories import CATEGORIES
-from .render import MIN_IMAGE_SIZE, SPLITS, Instance, render_image
+from .output_folder import check_at_least, make_folder, write_jpeg
+from .render import MIN_IMAGE_SIZE, Instance, render_image
 from .segmentation import bounding_box, encode_segmentation
 
 RECORD_NAME = "shapes.json"
 RENDERER_VERSION = 1  # raise it with any change of the pictures or annotations
-_JPEG_QUALITY = 95
 
 logger = logging.getLogger(__name__)
-
-
-def _check(parameters: dict[str, int]) -> None:
-    lowest = {"num_train": 1, "num_val": 1, "image_size": MIN_IMAGE_SIZE, "seed": 0}
-    problems = [
-        f"{name} must be at least {low}, got {parameters[name]}"
-        for name, low in lowest.items()
-        if parameters[name] < low
-    ]
-    if problems:
-        raise InputError("; ".join(problems) + ".")
-
-
-def _describe(parameters: dict[str, int]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in parameters.items())
-
-
-def _is_present(root: Path, parameters: dict[str, int]) -> bool:
-    """Whether ``root`` holds this data set; an InputError if it holds anything else."""
-    if root.is_dir() and not any(root.iterdir()) or not root.exists():
-        return False
-    advice = "choose another output folder or delete this one"
-    try:
-        recorded = json.loads((root / RECORD_NAME).read_text())
-        found = _describe(recorded)
-    except (OSError, ValueError, AttributeError):
-        raise InputError(
-            f"{root} exists and holds no shapes data set (no readable {RECORD_NAME}); {advice}."
-        ) from None
-    if recorded != parameters:
-        raise InputError(
-            f"{root} holds another data set ({found}) than the one asked for "
-            f"({_describe(parameters)}); {advice}."
-        )
-    return True
 
 
 def _annotation(number: int, image_id: int, instance: Instance) -> dict:
@@ -85,9 +46,7 @@ def _write_split(root: Path, split: str, num_images: int, image_size: int, seed:
         pixels, instances = render_image(seed, index, split=split, image_size=image_size)
         image_id = index + 1
         file_name = f"{image_id:012d}.jpg"
-        # Encoded in memory: cv2.imwrite does not say why it could not write.
-        _, code = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-        (folder / file_name).write_bytes(code.tobytes())
+        write_jpeg(folder / file_name, pixels)
         height, width = pixels.shape[:2]
         images.append({"id": image_id, "file_name": file_name, "height": height, "width": width})
         for instance in instances:
@@ -129,31 +88,15 @@ def write_shapes(
         InputError: an argument is out of range, ``root`` holds something else or cannot be
             written.
     """
-    counts = dict(zip(SPLITS, (num_train, num_val), strict=True))
+    counts = {"train": num_train, "val": num_val}
     parameters = {f"num_{split}": count for split, count in counts.items()}
     parameters |= {"image_size": image_size, "seed": seed}
-    _check(parameters)
-    parameters["renderer_version"] = RENDERER_VERSION
-    root = Path(os.path.abspath(root))
-    partial = root.parent / f".{root.name}.{os.getpid()}.partial"  # a sibling: the same file system
-    try:
-        if _is_present(root, parameters):
-            logger.info("%s is already there", root)
-            return
-        (partial / "annotations").mkdir(parents=True)
+    lowest = {"num_train": 1, "num_val": 1, "image_size": MIN_IMAGE_SIZE, "seed": 0}
+    check_at_least(parameters, lowest)
+
+    def write(folder: Path) -> None:
+        (folder / "annotations").mkdir()
         for split, count in counts.items():
-            _write_split(partial, split, count, image_size, seed)
-        (partial / RECORD_NAME).write_text(json.dumps(parameters, indent=2) + "\n")
-        try:
-            partial.rename(root)
-        except OSError:
-            # Another process may have put the same data set there in the meantime.
-            if not _is_present(root, parameters):
-                raise
-    except OSError as error:
-        raise InputError(
-            f"cannot write the data set to {root}: {error.strerror or error}; choose another "
-            "output folder."
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            _write_split(folder, split, count, image_size, seed)
+
+    make_folder(root, {**parameters, "renderer_version": RENDERER_VERSION}, RECORD_NAME, write)

@@ -15,7 +15,7 @@ from bpt_det.opencv import cv2
 from .categories import CATEGORIES, Category, Loops
 from .textures import distinct_color, second_color, texture
 
-SPLITS = ("train", "val")
+SPLITS = ("train", "val", "test")  # a position in it is part of an image's seed: only append
 MIN_IMAGE_SIZE = 64
 
 _SUPERSAMPLING = 4  # sub-pixels along each side of a pixel
@@ -27,11 +27,20 @@ _CLUSTERED = CATEGORIES[-1]
 
 @dataclass(frozen=True)
 class Instance:
-    """One annotated object, or one crowd of them: ``mask`` is the visible part, (H, W) bool."""
+    """One annotated object, or one crowd of them.
+
+    Args:
+        category_id: its ``id`` in ``CATEGORIES``.
+        mask: its visible part, (H, W) bool.
+        is_crowd: many objects in one mask.
+        visible_fraction: visible part of the whole silhouette, outside the image included; about,
+            since a mask has whole pixels.
+    """
 
     category_id: int
     mask: np.ndarray
     is_crowd: bool = False
+    visible_fraction: float = 1.0
 
 
 class RenderedImage(NamedTuple):
@@ -58,19 +67,19 @@ class _Canvas:
         self.owner = np.full(pixels.shape[:2], -1)
         self.category_ids: list[int] = []
         self.crowds: list[bool] = []
-        self.required: list[float] = []  # pixels of each object that must stay visible
+        self.areas: list[float] = []  # pixels of each object's whole silhouette
 
     def claim(self, stamps: list[_Stamp], category: Category, is_crowd: bool) -> bool:
         """Make the stamps one new object in front, unless too little of any object would show."""
-        owner, new = self.owner.copy(), len(self.required)
+        owner, new = self.owner.copy(), len(self.areas)
         for stamp in stamps:
             owner[stamp.window][stamp.coverage >= 0.5] = new
-        whole = sum(stamp.total_area for stamp in stamps)
-        required = [*self.required, max(_MIN_VISIBLE_PIXELS, _MIN_VISIBLE_FRACTION * whole)]
+        areas = [*self.areas, sum(stamp.total_area for stamp in stamps)]
+        required = np.maximum(_MIN_VISIBLE_PIXELS, _MIN_VISIBLE_FRACTION * np.array(areas))
         visible = np.bincount(owner.ravel() + 1, minlength=new + 2)[1:]
         if (visible < required).any():
             return False
-        self.owner, self.required = owner, required
+        self.owner, self.areas = owner, areas
         self.category_ids.append(category.id)
         self.crowds.append(is_crowd)
         return True
@@ -202,10 +211,11 @@ def render_image(
             _add_group(rng, canvas, rng.integers(4, 10), is_crowd=False)
     grain = 3 * rng.standard_normal((*shape, 1), dtype=np.float32)  # of the brightness
     image = np.clip(canvas.pixels + grain, 0, 255).astype(np.uint8)
+    masks = [canvas.owner == number for number in range(len(canvas.areas))]
     instances = [
-        Instance(category_id, canvas.owner == number, is_crowd)
-        for number, (category_id, is_crowd) in enumerate(
-            zip(canvas.category_ids, canvas.crowds, strict=True)
+        Instance(category_id, mask, is_crowd, min(1.0, float(mask.sum() / area)))
+        for category_id, mask, is_crowd, area in zip(
+            canvas.category_ids, masks, canvas.crowds, canvas.areas, strict=True
         )
     ]
     return RenderedImage(image, instances)
