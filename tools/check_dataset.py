@@ -1,10 +1,16 @@
 #!/usr/bin/env python
-"""Find everything that is wrong with a COCO-format data set at once.
+"""Find everything that is wrong with a COCO-format or a classification data set at once.
 
 Looks at ids, boxes, masks and categories, and decodes every image as training does. Examples:
 
     python tools/check_dataset.py /data/mine/train.json /data/mine/images
     python tools/check_dataset.py coco_2017_val --skip-images --json report.json
+
+Of a classification data set, all splits: lists and labels, and every image, decoded and compared
+with all others:
+
+    python tools/check_dataset.py folder:/data/mine
+    python tools/check_dataset.py cub --root /data
 
 Errors stop a run, or make it learn or measure something wrong; warnings are about objects that
 training leaves out or clips, or what may be meant; notes need nothing done. The exit status is 0
@@ -21,8 +27,17 @@ from pathlib import Path
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 import bpt_det.detection.datasets  # noqa: F401  registers the data sets
+from bpt_det.classification.dataset_check import (
+    ClassificationCheck,
+    check_classification,
+    classification_as_dict,
+    format_classification,
+)
+from bpt_det.classification.datasets.catalog import FOLDER_PREFIX, SPECS
+from bpt_det.classification.datasets.reading import read_dataset
 from bpt_det.detection.annotation_file import read_annotation_file
 from bpt_det.detection.dataset_check import (
+    Findings,
     Limits,
     check_dataset,
     format_report,
@@ -43,9 +58,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "annotations",
         help="annotation file; or FILE:FOLDER as in data.train=; or a registered name, such as "
-        "coco_2017_val",
+        "coco_2017_val; or a classification data set as in data=, such as cub or folder:PATH",
     )
     parser.add_argument("images", nargs="?", help="folder of the images")
+    parser.add_argument(
+        "--root",
+        help="folder that holds the classification data set (default: $DETECTRON2_DATASETS, or "
+        "else datasets)",
+    )
     parser.add_argument("--skip-images", action="store_true", help="leave the image files out")
     parser.add_argument(
         "--min-mask-area",
@@ -60,7 +80,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="a mask whose bounding box has less IoU with its box disagrees, in [0, 1] (default: "
         "%(default)g)",
     )
-    parser.add_argument("--examples", type=int, default=3, help="shown of a kind (default: 3)")
+    parser.add_argument(
+        "--examples",
+        type=int,
+        help="shown of a kind (default: 3; of errors in a classification data set all)",
+    )
     parser.add_argument("--num-workers", type=int, help="decoding threads (default: one a core)")
     parser.add_argument("--strict", action="store_true", help="warnings count as errors")
     parser.add_argument("--json", type=Path, metavar="FILE", help="file to write a report into")
@@ -72,6 +96,13 @@ def check(args: argparse.Namespace) -> int:
     _refuse_bad_numbers(args)
     if args.json is not None:
         _refuse_to_overwrite(args.json)
+    if _is_classification(args.annotations):
+        return _check_classification(args)
+    if args.root is not None:
+        raise InputError(
+            f"--root is of classification data sets, and '{args.annotations}' is none; there are "
+            f"{', '.join(SPECS)} and folder:PATH."
+        )
     json_file, image_root = find_source(args.annotations, args.images)
     if args.skip_images:
         image_root = None
@@ -86,12 +117,43 @@ def check(args: argparse.Namespace) -> int:
     content = read_annotation_file(json_file)
     limits = Limits(args.min_mask_area, args.min_box_iou)
     findings = check_dataset(content, image_root, limits, args.num_workers)
-    print(f"{json_file}: {format_report(findings, args.examples)}")
-    num_bad = findings.total("error") + (findings.total("warning") if args.strict else 0)
+    num_examples = 3 if args.examples is None else args.examples
+    print(f"{json_file}: {format_report(findings, num_examples)}")
+    source = {"annotations": json_file, "images": image_root}
+    return _finish(args, findings, {**source, **report_as_dict(findings)})
+
+
+def _is_classification(name: str) -> bool:
+    """Say whether the first argument names a classification data set and not an existing file."""
+    if name.startswith(FOLDER_PREFIX):
+        return not os.path.isfile(FOLDER_PREFIX.rstrip(":"))
+    return name in SPECS and not os.path.isfile(name)
+
+
+def _check_classification(args: argparse.Namespace) -> int:
+    name = args.annotations
+    if args.images is not None:
+        raise InputError(
+            f"'{args.images}' is one argument too many; the folder that holds {name} is given "
+            "with --root."
+        )
+    if args.root is not None and name.startswith(FOLDER_PREFIX):
+        raise InputError(f"--root {args.root} and '{name}' both name a folder; leave --root out.")
+    dataset = read_dataset(name, args.root)
+    found = check_classification(
+        dataset, skip_images=args.skip_images, num_workers=args.num_workers
+    )
+    print(format_classification(found, args.examples))
+    source = {"data": name, "root": dataset.tree.file_name("")}
+    return _finish(args, found, {**source, **classification_as_dict(found)})
+
+
+def _finish(args: argparse.Namespace, found: Findings | ClassificationCheck, report: dict) -> int:
+    """Write the report that was asked for, and return the exit status."""
+    num_bad = found.total("error") + (found.total("warning") if args.strict else 0)
     status = EXIT_FOUND if num_bad else 0
     if args.json is not None:
-        report = {"annotations": json_file, "images": image_root, "exit_status": status}
-        _write(args.json, {**report, **report_as_dict(findings)})
+        _write(args.json, {**report, "exit_status": status})
     return status
 
 
@@ -122,7 +184,7 @@ def _refuse_bad_numbers(args: argparse.Namespace) -> None:
     for option, value, least, most in (
         ("--min-mask-area", args.min_mask_area, 0, float("inf")),
         ("--min-box-iou", args.min_box_iou, 0, 1),
-        ("--examples", args.examples, 0, float("inf")),
+        ("--examples", 0 if args.examples is None else args.examples, 0, float("inf")),
         ("--num-workers", 1 if args.num_workers is None else args.num_workers, 1, float("inf")),
     ):
         if not least <= value <= most:

@@ -11,22 +11,30 @@ which is short for
 
     python tools/collect_statistics.py --config-file configs/coco/cascade_fwhiten_s.py \\
         --images coco_2017_train --num-images 100 --output statistics/vit_b_whiten_s.safetensors
+
+and for a classifier
+
+    python tools/collect_statistics.py --config-file configs/fgvc/cub_fwhiten_s.py
 """
 
 import argparse
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from detectron2.config import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 from tqdm import tqdm
 
+from bpt_det.classification import use_classification_data
+from bpt_det.classification.datasets import read_image
 from bpt_det.detection import load_dataset, use_own_data
 from bpt_det.detection.images import folder_records, read_rgb, spread_evenly
 from bpt_det.engine import build_tool_parser, load_config, run_tool
+from bpt_det.engine.config import find_vit_owner
 from bpt_det.engine.output_dir import make_writable
 from bpt_det.engine.precision import resolve_device
 from bpt_det.errors import InputError
@@ -40,11 +48,13 @@ logger = logging.getLogger("collect_statistics")
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = build_tool_parser(__doc__)
-    parser.add_argument("--config-file", required=True, help="LazyConfig of the detector")
+    parser.add_argument(
+        "--config-file", required=True, help="LazyConfig of a detector or classifier"
+    )
     parser.add_argument(
         "--images",
-        help="folder of images, searched with its subfolders, or the name of a data set (default: "
-        "the training data of the config)",
+        help="folder of images, searched with its subfolders, or, for a detector, the name of a "
+        "data set (default: the training data of the config)",
     )
     parser.add_argument(
         "--num-images", type=int, default=100, help="how many, evenly spread (default: 100)"
@@ -69,13 +79,13 @@ def collect(args: argparse.Namespace) -> None:
         if getattr(args, name) < 1:
             option = f"--{name.replace('_', '-')}"
             raise InputError(f"{option} must be at least 1, got {getattr(args, name)}.")
-    cfg = load_config(args.config_file, args.opts, use_own_data)
-    output = _output_path(args.output or cfg.model.backbone.net.get("statistics"))
+    cfg = load_config(args.config_file, args.opts, _use_data)
+    output = _output_path(args.output or find_vit_owner(cfg)[1].get("statistics"))
     model = _prompted_vit(cfg)
+    files = _image_files(_records(args.images, cfg), args.num_images)
     dataset = cfg.dataloader.train.dataset
-    files = _image_files(_records(args.images, dataset), args.num_images)
     preprocessing = {
-        "images": args.images or dataset.names,
+        "images": args.images or (dataset.names if _is_detector(cfg) else dataset.name),
         "image_size": args.image_size or model.vit.patch_embed.img_size[0],
         "pixel_mean": list(cfg.model.pixel_mean),
         "pixel_std": list(cfg.model.pixel_std),
@@ -83,9 +93,10 @@ def collect(args: argparse.Namespace) -> None:
     }
     model.grid_size(preprocessing["image_size"], preprocessing["image_size"])
     device = resolve_device(cfg.train.device)
+    read = read_rgb if _is_detector(cfg) else read_image  # as the training reads them
     statistics = collect_statistics(
         model.vit.to(device),
-        _batches(files, args.batch_size, preprocessing, device),
+        _batches(files, read, args.batch_size, preprocessing, device),
         model.needed_statistics,
         num_token_images=args.token_images,
         preprocessing=preprocessing,
@@ -94,6 +105,16 @@ def collect(args: argparse.Namespace) -> None:
     _report_spectra(model, statistics)
     blocks = ", ".join(map(str, statistics.blocks))
     logger.info("%d images, blocks %s, see %s", statistics.num_images, blocks, output)
+
+
+def _is_detector(cfg: DictConfig) -> bool:
+    return "roi_heads" in cfg.model
+
+
+def _use_data(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """Fit a config to its data, as the tool that trains it does."""
+    use = use_own_data if _is_detector(cfg) else use_classification_data
+    use(cfg, overrides)
 
 
 def _report_spectra(model: PromptedViT, statistics: TokenStatistics) -> None:
@@ -115,29 +136,34 @@ def _output_path(output: str | None) -> Path:
 
 def _prompted_vit(cfg: DictConfig) -> PromptedViT:
     """Build the frozen ViT of a config and its prompts, whose initial values are not needed."""
-    net = cfg.model.backbone.net
-    if net.get("prompt") is not None:
-        model = PromptedViT(instantiate(net.vit), instantiate(net.prompt), net.placement)
+    key, owner = find_vit_owner(cfg)
+    if owner.get("prompt") is not None:
+        model = PromptedViT(instantiate(owner.vit), instantiate(owner.prompt), owner.placement)
         if model.needed_statistics:
             return model
     raise InputError(
         "the prompts of this config need no statistics; choose one whose prompts do, or set "
-        "model.backbone.net.prompt.basis_init=whitening or .init=kmeans."
+        f"{key}.prompt.basis_init=whitening or .init=kmeans."
     )
 
 
-def _records(images: str | None, dataset: DictConfig) -> list[dict]:
+def _records(images: str | None, cfg: DictConfig) -> Sequence[dict]:
     """Return a record of every image of a folder, of a data set, or of the config's data set."""
     if images is None:
-        return instantiate(dataset)
+        return instantiate(cfg.dataloader.train.dataset)
     if Path(images).is_dir():
         return folder_records(images, recursive=True, option="--images")
+    if not _is_detector(cfg):
+        raise InputError(
+            f"--images '{images}' is not a folder; give one, or leave --images out to take the "
+            "training data of the config."
+        )
     if "/" in images:
         raise InputError(f"--images '{images}' does not exist; give a folder or a data set.")
     return load_dataset(images, filter_empty=False)
 
 
-def _image_files(records: list[dict], count: int) -> list[str]:
+def _image_files(records: Sequence[dict], count: int) -> list[str]:
     """Return the files of so many records, evenly spread."""
     if len(records) < count:
         logger.warning("there are %d images only, not %d", len(records), count)
@@ -145,14 +171,18 @@ def _image_files(records: list[dict], count: int) -> list[str]:
 
 
 def _batches(
-    files: Sequence[str], batch_size: int, preprocessing: dict, device: str
+    files: Sequence[str],
+    read: Callable[[str], np.ndarray],
+    batch_size: int,
+    preprocessing: dict,
+    device: str,
 ) -> Iterator[Tensor]:
     """Yield normalised images (B, 3, H, W), with a progress bar over the images."""
     size, mean, std = (preprocessing[key] for key in ("image_size", "pixel_mean", "pixel_std"))
     is_bgr = preprocessing["input_format"] == "BGR"
     with tqdm(total=len(files), desc="collecting", unit="image", disable=None) as progress:
         for start in range(0, len(files), batch_size):
-            images = [read_rgb(file) for file in files[start : start + batch_size]]
+            images = [read(file) for file in files[start : start + batch_size]]
             ordered = [image[:, :, ::-1].copy() if is_bgr else image for image in images]
             batch = [center_square(image, size, mean, std) for image in ordered]
             yield torch.stack(batch).to(device)

@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import class_trees
 import pytest
 from dataset_faults import FAULTS
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -183,3 +184,50 @@ def test_the_help_explains_the_exit_status_and_shows_an_example(tool, capsys):
     text = capsys.readouterr().out
     assert "The exit status is 0" in text
     assert "python tools/check_dataset.py /data/mine/train.json /data/mine/images" in text
+
+
+@pytest.fixture
+def images(tmp_path):
+    return class_trees.write_class_folders(tmp_path / "mine", ("train", "val"))
+
+
+def test_a_classification_data_set_is_checked_by_its_name(tool, images, capsys):
+    assert tool.main([f"folder:{images}"]) == 0
+    out = capsys.readouterr().out
+    assert "    val: 10 images, 2 to 5 a class\n" in out and out.endswith("\nnothing wrong\n")
+
+
+def test_all_corrupt_images_of_a_classification_data_set_are_named(tool, images, tmp_path, capsys):
+    broken = sorted((images / "train").rglob("*.JPEG"))[:5]
+    for path in broken:
+        path.write_bytes(b"no image")
+    report = tmp_path / "report.json"
+    assert tool.main([f"folder:{images}", "--json", str(report)]) == 1
+    out = capsys.readouterr().out
+    content = json.loads(report.read_text())
+    assert (content["exit_status"], content["errors"]) == (1, 5)
+    for path, finding in zip(broken, content["kinds"][0]["findings"], strict=True):
+        assert str(path) in out and str(path) in finding
+
+
+def test_a_known_data_set_is_found_below_the_root(tool, tmp_path, capsys):
+    class_trees.write_flowers(tmp_path / "OxfordFlowers")
+    arguments = ["flowers", "--root", str(tmp_path), "--skip-images"]
+    assert tool.main(arguments) == 0
+    assert "train has 30 images, expected 1,020" in capsys.readouterr().out
+    assert tool.main([*arguments, "--strict"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["cub", "--root", "/no/such"], "'/no/such' does not exist (nor does 'CUB_200_2011'"),
+        (["cub", "/data"], "'/data' is one argument too many; the folder that holds cub is given"),
+        (["folder:/a", "--root", "/b"], "--root /b and 'folder:/a' both name a folder; leave"),
+        (["coco_2017_val", "--root", "/b"], "--root is of classification data sets, and 'coco_201"),
+    ],
+)
+def test_a_classification_data_set_named_in_a_wrong_way_is_one_line(
+    tool, capsys, arguments, expected
+):
+    assert refusal(tool, capsys, *arguments).startswith(expected)
