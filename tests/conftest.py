@@ -1,10 +1,12 @@
 """Fixtures shared by all tests. Nothing here needs a network or a GPU."""
 
+import logging
 import os
 from pathlib import Path
 
 import pytest
 import torch
+from detectron2.utils.logger import setup_logger
 
 from bpt_det.shapes import write_shapes
 
@@ -42,6 +44,15 @@ def shapes_root(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("data") / "shapes"
     write_shapes(root, num_train=12, num_val=6, image_size=64, seed=3)
     return root
+
+
+@pytest.fixture
+def loggers_of_its_own():
+    """Detectron2's loggers keep the captured stdout of the test that first used them."""
+    yield
+    for name in ("detectron2", "fvcore", "bpt_det"):
+        logging.getLogger(name).handlers.clear()
+    setup_logger.cache_clear()
 
 
 @pytest.fixture(autouse=True)

@@ -70,6 +70,11 @@ class ClassificationMapper:
         self._transform = v2.Compose([*crop, v2.PILToTensor()])
         self.description = " ".join(str(self._transform).split())
 
+    def plan(self, model: nn.Module, dataset: Iterable[dict[str, Any]]) -> None:
+        """Refuse a cache that cannot be filled, see `PrefixCache.plan`; arguments: `prepare`."""
+        if self.cache is not None:
+            self.cache.plan(model, dataset, self)
+
     def prepare(self, model: nn.Module, dataset: Iterable[dict[str, Any]]) -> None:
         """Fill the cache, if there is one that is enabled, see `PrefixCache.fill`.
 

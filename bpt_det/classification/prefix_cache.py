@@ -6,9 +6,8 @@ Shape legend: S samples (a view of an image each), T = 1 + N tokens of a sample,
 import hashlib
 import logging
 import os
-import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,17 +17,26 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from bpt_det.errors import InputError, shorten
-from bpt_det.memory import available_memory
-from bpt_det.vit import PromptedViT, fingerprint
-from bpt_det.vit.token_cache import BYTES_PER_NUMBER, TokenCache, is_complete, locked, token_file
+from bpt_det.classification.prefix_refusals import (
+    CACHE_OFF,
+    in_gb,
+    refuse_full_disk,
+    refuse_full_memory,
+    refuse_what_changes,
+)
+from bpt_det.classification.token_cache import (
+    BYTES_PER_NUMBER,
+    TokenCache,
+    is_complete,
+    locked,
+    token_file,
+)
+from bpt_det.errors import InputError
+from bpt_det.vit import fingerprint
 
 logger = logging.getLogger(__name__)
 
 _BATCH_SIZE = 32
-_MEMORY_SHARE = 0.9  # of what is available; the rest is left to the training
-_OFF = "dataloader.cache_prefix=False"
-_LESS = "fewer dataloader.train.mapper.num_views, a smaller dataloader.fraction"
 
 
 class ViewMapper(Protocol):
@@ -67,11 +75,42 @@ class PrefixCache:
         self.num_workers = num_workers
         self._tokens: TokenCache | None = None
         self._rows: dict[str, int] = {}  # of the first view of each image
+        self._description: dict | None = None  # of the tokens, in the main process
+        self._is_planned = False
 
     @property
     def is_filled(self) -> bool:
         """Whether `read` can be called."""
         return self._tokens is not None
+
+    def plan(self, model: nn.Module, records: Iterable[dict], mapper: ViewMapper) -> None:
+        """Say how large the cache will be and refuse it if it cannot be; arguments as of `fill`.
+
+        Raises:
+            InputError: the tokens do not depend on fixed views alone, none are before the first
+                prompted block, or they do not fit.
+        """
+        if not self.enabled:
+            if self.folder is not None:
+                logger.warning("dataloader.cache_dir is not used, as %s", CACHE_OFF)
+            return
+        model = getattr(model, "module", model)
+        refuse_what_changes(model.backbone, mapper.num_views)
+        records = _each_once(records)
+        shape = _shape_of(model, len(records), mapper)
+        logger.info(
+            "Prefix cache: %d images x %d views x %d tokens x %d x %d bytes = %s, in %s",
+            *(len(records), mapper.num_views, *shape[1:], BYTES_PER_NUMBER, in_gb(_size(shape))),
+            "memory" if self.folder is None else f"'{self.folder}'",
+        )
+        self._is_planned = True
+        if self.folder is None:
+            refuse_full_memory(_size(shape))
+        elif comm.is_main_process():
+            self._description = _describe(model, records, mapper)
+            with locked(self.folder):  # refused if it cannot be written
+                if not self._path.exists():
+                    refuse_full_disk(self.folder, _size(shape))
 
     def fill(self, model: nn.Module, records: Iterable[dict], mapper: ViewMapper) -> None:
         """Compute the tokens of all images, or find them in a file; call it in every process.
@@ -83,87 +122,58 @@ class PrefixCache:
             mapper: makes their views.
 
         Raises:
-            InputError: the tokens do not depend on fixed views alone, none are before the first
-                prompted block, they do not fit, the file cannot be written, or an image not read.
+            InputError: as of `plan`, which is called if it has not been; or the file cannot be
+                written, or an image not read.
         """
         if not self.enabled:
-            if self.folder is not None:
-                logger.warning("dataloader.cache_dir is not used, as %s", _OFF)
             return
+        if not self._is_planned:
+            self.plan(model, records, mapper)
         model = getattr(model, "module", model)
-        _refuse_what_changes(model.backbone, mapper)
-        records = list({record["image_id"]: record for record in records}.values())
+        records = _each_once(records)
         self._rows = {
             record["image_id"]: index * mapper.num_views for index, record in enumerate(records)
         }
-        views = _Views(records, mapper)
-        size = mapper.image_size
-        rows, columns = model.backbone.grid_size(size, size)
-        num_tokens = model.backbone.vit.num_prefix_tokens + rows * columns
-        shape = (len(views), num_tokens, model.backbone.embed_dim)
-        self._announce(len(records), mapper.num_views, shape)
-        if self.folder is None:
-            self._tokens = self._fill_memory(model, views, shape)
-        else:
-            self._tokens = self._fill_file(model, views, shape, _describe(model, records, mapper))
+        views, shape = _Views(records, mapper), _shape_of(model, len(records), mapper)
+        if self.folder is not None:
+            self._tokens = self._fill_file(model, views, shape)
+            return
+        refuse_full_memory(_size(shape))  # another cache may have been filled since it was planned
+        tokens = TokenCache.in_memory(shape)
+        self._compute(model, views, tokens, range(len(views)))
+        self._tokens = tokens
 
     def read(self, image_id: str, view: int) -> Tensor:
         """Return the tokens of a view, (T, D) bfloat16."""
         return self._tokens.read(self._rows[image_id] + view)
 
-    def _announce(self, num_images: int, num_views: int, shape: tuple[int, int, int]) -> None:
-        logger.info(
-            "Prefix cache: %d images x %d views x %d tokens x %d x %d bytes = %s, in %s",
-            *(num_images, num_views, *shape[1:], BYTES_PER_NUMBER, _in_gb(_size(shape))),
-            "memory" if self.folder is None else f"'{self.folder}'",
-        )
-
-    def _fill_memory(
-        self, model: nn.Module, views: "_Views", shape: tuple[int, int, int]
-    ) -> TokenCache:
-        if comm.get_world_size() > 1:
-            raise InputError(
-                "dataloader.cache_prefix=True in memory would keep a copy in each of the "
-                f"{comm.get_world_size()} processes; give dataloader.cache_dir=FOLDER, which they "
-                f"share, or {_OFF}."
-            )
-        size, available = _size(shape), available_memory()
-        if available is not None and size > _MEMORY_SHARE * available:
-            raise InputError(
-                f"the prefix cache needs {_in_gb(size)} of memory, but {_in_gb(available)} are "
-                f"available, of which it may take {_MEMORY_SHARE:.0%}; give "
-                f"dataloader.cache_dir=FOLDER to keep it in a file, {_LESS}, or {_OFF}."
-            )
-        tokens = TokenCache.in_memory(shape)
-        self._compute(model, views, tokens, range(len(views)))
-        return tokens
+    @property
+    def _path(self) -> Path:
+        digest = hashlib.sha256(repr(sorted(self._description.items())).encode()).hexdigest()
+        return self.folder / f"tokens_{digest[:16]}.npy"
 
     def _fill_file(
-        self,
-        model: nn.Module,
-        views: "_Views",
-        shape: tuple[int, int, int],
-        description: Mapping[str, object],
+        self, model: nn.Module, views: "_Views", shape: tuple[int, int, int]
     ) -> TokenCache:
-        digest = hashlib.sha256(repr(sorted(description.items())).encode()).hexdigest()
-        path = self.folder / f"tokens_{digest[:16]}.npy"
+        """The main process decides about the file; every process computes its share of it."""
         rank, world_size = comm.get_rank(), comm.get_world_size()
         share = range(len(views) * rank // world_size, len(views) * (rank + 1) // world_size)
         if rank > 0:
-            partial = comm.all_gather(None)[0]
+            path, partial = comm.all_gather(None)[0]
             if partial is not None:
                 self._compute(model, views, TokenCache.of_file(partial, is_writable=True), share)
                 comm.synchronize()
             comm.synchronize()
             return TokenCache.of_file(path)
+        path = self._path
         with locked(self.folder):
-            if is_complete(path, shape, description):
+            if is_complete(path, shape, self._description):
                 logger.info("Prefix cache: using '%s' again", path)
-                comm.all_gather(None)
+                comm.all_gather((path, None))
             else:
-                _refuse_full_disk(self.folder, _size(shape))
-                with token_file(path, shape, description) as partial:
-                    comm.all_gather(partial)
+                refuse_full_disk(self.folder, _size(shape))
+                with token_file(path, shape, self._description) as partial:
+                    comm.all_gather((path, partial))
                     tokens = TokenCache.of_file(partial, is_writable=True)
                     self._compute(model, views, tokens, share)
                     comm.synchronize()
@@ -208,37 +218,6 @@ class _Views(Dataset):
         return self.mapper.make_view(self.records[index], view)["image"]
 
 
-def _refuse_what_changes(backbone: PromptedViT, mapper: ViewMapper) -> None:
-    """Refuse tokens that a training changes, or that are of endlessly many views."""
-    if not backbone.frozen:
-        raise InputError(
-            "dataloader.cache_prefix=True needs a frozen ViT, but model.backbone.frozen=False "
-            f"trains it and with it what would be kept; set {_OFF}."
-        )
-    if backbone.first_prompted_block == 0:
-        blocks = shorten(list(backbone.prompts), 4)
-        raise InputError(
-            "dataloader.cache_prefix=True keeps what enters the first prompted block, but "
-            f"model.backbone.placement prompts block {blocks}, so that is the very first; use a "
-            f"placement that begins later, as last_4 or [6,9], or set {_OFF}."
-        )
-    if mapper.num_views is None:
-        raise InputError(
-            "dataloader.cache_prefix=True needs views that do not change, but "
-            "dataloader.train.mapper.num_views=null draws new ones endlessly; set it to a number, "
-            f"for instance 4, or set dataloader.train.mapper.augment=False or {_OFF}."
-        )
-
-
-def _refuse_full_disk(folder: Path, size: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if size > free:
-        raise InputError(
-            f"the prefix cache needs {_in_gb(size)} of disk space, but {_in_gb(free)} are free in "
-            f"'{folder}'; give another folder with dataloader.cache_dir, {_LESS}, or {_OFF}."
-        )
-
-
 def _describe(
     model: nn.Module, records: Sequence[dict], mapper: ViewMapper
 ) -> dict[str, int | str | list[float]]:
@@ -277,5 +256,13 @@ def _size(shape: tuple[int, int, int]) -> int:
     return shape[0] * shape[1] * shape[2] * BYTES_PER_NUMBER
 
 
-def _in_gb(size: int) -> str:
-    return f"{size / 1e9:.3g} GB"
+def _each_once(records: Iterable[dict]) -> list[dict]:
+    return list({record["image_id"]: record for record in records}.values())
+
+
+def _shape_of(model: nn.Module, num_images: int, mapper: ViewMapper) -> tuple[int, int, int]:
+    """Return (S, T, D)."""
+    backbone = model.backbone
+    rows, columns = backbone.grid_size(mapper.image_size, mapper.image_size)
+    num_tokens = backbone.vit.num_prefix_tokens + rows * columns
+    return num_images * mapper.num_views, num_tokens, backbone.embed_dim

@@ -4,8 +4,9 @@ import bpt_det.opencv  # noqa: F401  detectron2 imports cv2 too, without explain
 
 from .checkpointer import FrozenAwareCheckpointer, read_class_names
 from .config import apply_overrides, load_config
-from .data import TrainLoader, build_test_loader
+from .data import TrainLoader
 from .evaluation import evaluate
+from .evaluation_data import build_test_loader
 from .launch import build_parser, build_tool_parser, run_tool
 from .loop import evaluate_checkpoint, load_trained_model, train
 from .param_groups import build_param_groups

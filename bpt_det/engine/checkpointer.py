@@ -22,7 +22,7 @@ from .ema import EMA
 logger = logging.getLogger(__name__)
 
 CLASS_NAMES = "class_names"  # a file's key
-_HINT = "Give the path of a model_*.pth that tools/train_net.py has written."
+_HINT = "Give the path of a model_*.pth that a training has written."
 _PUBLISHED = "README.md, Pre-trained weights, has the address of Detectron2's published model."
 _BUFFERS = re.compile(r"pixel_(mean|std)$|anchor_generator\.cell_anchors\.")  # the config has these
 

@@ -50,7 +50,9 @@ def load_config(path: str, overrides: Sequence[str] = (), adapt: Adapt | None = 
             malformed or names no key.
     """
     if not path:
-        raise InputError("no config given; pass --config-file configs/shapes/cascade_bpt_s.py.")
+        raise InputError(
+            "no config given; pass --config-file FILE, for instance one of the folder configs/."
+        )
     if not Path(path).is_file():
         raise InputError(f"config file '{path}' does not exist; see the folder configs/.")
     try:

@@ -6,16 +6,15 @@ depend on the worker. Here the i-th sample of a process and its augmentation are
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from detectron2.data import DatasetFromList, MapDataset
+from detectron2.data import DatasetFromList
 from detectron2.data.build import trivial_batch_collator
-from detectron2.data.samplers import InferenceSampler, TrainingSampler
+from detectron2.data.samplers import TrainingSampler
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
-from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 
 from bpt_det.errors import InputError
@@ -33,7 +32,8 @@ class TrainLoader:
         seed: of the order and of the augmentations.
 
     Attributes:
-        dataset, mapper, total_batch_size: as given.
+        mapper, total_batch_size: as given.
+        dataset: the records, packed.
         class_names: what ``dataset`` calls its classes, if it has such an attribute, or None.
         start_batch: batches to skip before the first one; set it before iterating.
 
@@ -55,11 +55,11 @@ class TrainLoader:
                 f"total_batch_size must be a multiple of the number of processes ({world_size}), "
                 f"got {total_batch_size}."
             )
-        self.dataset = dataset
         self.mapper = mapper
         names = getattr(dataset, "class_names", None)
         self.class_names = None if names is None else list(names)
         self.samples = _SeededSamples(dataset, mapper, seed, comm.get_rank())
+        self.dataset = self.samples.records  # not as given, so that the larger list is freed
         self.total_batch_size = total_batch_size
         self.batch_size = total_batch_size // world_size
         self.num_workers = num_workers
@@ -97,83 +97,6 @@ class _SeededSamples(Dataset):
         position, index = key
         seed_all_rng(derive_seed(self.seed, self.rank, position))
         return self.mapper(self.records[index])
-
-
-class TestLoader:
-    """Batches of every mapped sample once, shared among the processes, in the data set's order.
-
-    Attributes:
-        dataset, mapper, batch_size: as given to `build_test_loader`.
-    """
-
-    __test__ = False  # pytest takes the name for a test's
-
-    def __init__(
-        self,
-        dataset: Sequence[dict],
-        mapper: Callable[[dict], Any],
-        batch_size: int,
-        num_workers: int,
-    ) -> None:
-        self.dataset = dataset
-        self.mapper = mapper
-        self.batch_size = batch_size
-        self._batches = DataLoader(
-            MapDataset(DatasetFromList(list(dataset), copy=False), mapper),
-            batch_size=batch_size,
-            sampler=InferenceSampler(len(dataset)),
-            num_workers=num_workers,
-            collate_fn=trivial_batch_collator,
-        )
-
-    def __len__(self) -> int:
-        """Return the number of batches of this process."""
-        return len(self._batches)
-
-    def __iter__(self) -> Iterator[list]:
-        """Yield lists of mapped samples."""
-        return iter(self._batches)
-
-
-def build_test_loader(
-    dataset: Sequence[dict],
-    mapper: Callable[[dict], Any],
-    batch_size: int = 1,
-    num_workers: int = 0,
-) -> TestLoader:
-    """Return a loader to evaluate with; Detectron2 0.6 has one for single samples only.
-
-    Args:
-        dataset: records, one dict a sample.
-        mapper: turns a record into what the model takes.
-        batch_size: samples of a batch of one process; the last batch may be smaller.
-        num_workers: loading processes; 0 loads in this one.
-
-    Raises:
-        InputError: there is no record, or ``batch_size`` is below 1.
-    """
-    if not len(dataset):
-        raise InputError("the data set to evaluate on holds no sample; name another split or set.")
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise InputError(
-            f"batch_size of an evaluation must be a whole number from 1 on, got {batch_size!r}."
-        )
-    return TestLoader(dataset, mapper, batch_size, num_workers)
-
-
-def prepare_loader(loader: Iterable, model: nn.Module) -> None:
-    """Let a loader's mapper make ready for the samples it will be asked for.
-
-    Calls ``mapper.prepare(model, dataset)`` if there is such a method, in every process. To be
-    called before iterating, as loading processes get copies of the mapper.
-
-    Args:
-        loader: its attributes ``mapper`` and ``dataset`` are used, if it has them.
-        model: what its samples are for, with the weights it starts from.
-    """
-    prepare = getattr(getattr(loader, "mapper", None), "prepare", None)
-    if prepare is not None:
-        prepare(model, loader.dataset)
 
 
 def derive_seed(*parts: int) -> int:

@@ -13,6 +13,8 @@ from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 from omegaconf import DictConfig, OmegaConf
 
+from bpt_det.errors import InputError
+
 from .checkpointer import FrozenAwareCheckpointer, trained_state
 from .ema import EMA
 from .hooks import BEST_NAME
@@ -30,12 +32,16 @@ class FinalTest(HookBase):
     """Evaluates ``model_best.pth`` after the last iteration; without such a file, the last weights.
 
     The metrics go into the event storage, unsmoothed, and the model gets its weights back. Register
-    it in every process, after `BestCheckpoint` and before the hook that writes the metrics.
+    it in every process, after `BestCheckpoint` and before the hook that writes the metrics; and
+    after that `RaiseFinalTestError`.
 
     Args:
         evaluate: evaluates the checkpointer's model as it is, and returns metrics by task.
         checkpointer: of the run; with averages if these are evaluated too.
         results: gets the metrics, beside what it holds.
+
+    Attributes:
+        error: what has stopped the test, for instance an image that cannot be read.
     """
 
     def __init__(
@@ -44,6 +50,7 @@ class FinalTest(HookBase):
         self.evaluate = evaluate
         self.checkpointer = checkpointer
         self.results = results
+        self.error: InputError | None = None
 
     def after_train(self) -> None:
         """Test, if the run has come to its end and did not fail."""
@@ -52,8 +59,12 @@ class FinalTest(HookBase):
         if not is_finished or sys.exc_info()[0] is not None:
             return
         comm.synchronize()  # the main process has written the best checkpoint by now
-        with self._best_weights():
-            results = self.evaluate()
+        try:
+            with self._best_weights():
+                results = self.evaluate()
+        except InputError as error:  # what was trained and validated is written first
+            self.error = error
+            return
         self.results.update(results)
         # Writers leave out an iteration that they have written, which a stopped run's last may be.
         iteration = trainer.storage.iter
@@ -86,3 +97,15 @@ class FinalTest(HookBase):
             model.load_state_dict(weights, strict=False)
             if ema is not None:
                 ema.load_state_dict(averages)
+
+
+class RaiseFinalTestError(HookBase):
+    """Ends the run with the error that has stopped its final test, if there was one."""
+
+    def __init__(self, final_test: FinalTest) -> None:
+        self.final_test = final_test
+
+    def after_train(self) -> None:
+        """Raise it."""
+        if self.final_test.error is not None:
+            raise self.final_test.error

@@ -96,6 +96,11 @@ def _kept_log() -> Iterator[list[logging.LogRecord]]:
     logger.propagate = False  # else warnings would be printed twice
     try:
         yield kept.buffer
+    except BaseException:  # there will be no log, so warnings are said now
+        for record in kept.buffer:
+            if record.levelno >= logging.WARNING:
+                logging.lastResort.handle(record)
+        raise
     finally:
         logger.removeHandler(kept)
         logger.setLevel(level)

@@ -18,10 +18,12 @@ from bpt_det.errors import InputError
 from bpt_det.vit import PromptedViT
 
 from .checkpointer import FrozenAwareCheckpointer
-from .data import TrainLoader, prepare_loader
+from .data import TrainLoader
 from .ema import EMA, Ema, build_ema, evaluate_with_averages
 from .evaluation import EVALUATOR, FINAL_EVALUATOR, evaluate
+from .evaluation_data import prepare_loaders
 from .final_test import FinalTest, build_final_loader
+from .hooks import BEST_NAME
 from .optimizer import build_optimizer, scale_learning_rate
 from .precision import resolve_device, resolve_precision
 from .sharing import build_around, frozen_vit_of
@@ -75,9 +77,9 @@ def train(cfg: DictConfig, *, resume: bool = False) -> dict:
     trainer.register_hooks(build_hooks(cfg, checkpointer, evaluate_and_keep, ema, final_test))
     checkpointer.resume_or_load(cfg.train.init_checkpoint, resume=resume)
     start_iteration = trainer.iter + 1 if is_resumed else 0
-    _refuse_nothing_to_train(cfg.train, trainer, start_iteration)
-    for loader in (data_loader, test_loader):
-        prepare_loader(loader, model)
+    has_final_test = final_test is not None
+    _refuse_nothing_to_train(cfg.train, start_iteration, has_final_test=has_final_test)
+    prepare_loaders([test_loader, data_loader], model)  # the smaller one first
     data_loader.start_batch = start_iteration * trainer.accumulate_steps
     trainer.train(start_iteration, cfg.train.max_iter)
     return results
@@ -202,7 +204,9 @@ def _class_names(cfg: DictConfig, data_loader: TrainLoader) -> list[str] | None:
     return MetadataCatalog.get(name).get("thing_classes") if isinstance(name, str) else None
 
 
-def _refuse_nothing_to_train(settings: DictConfig, trainer: Trainer, start_iteration: int) -> None:
+def _refuse_nothing_to_train(
+    settings: DictConfig, start_iteration: int, *, has_final_test: bool
+) -> None:
     """Refuse to go on with a run that has ended."""
     folder = settings.output_dir
     if len(set(comm.all_gather(start_iteration))) > 1:
@@ -211,9 +215,11 @@ def _refuse_nothing_to_train(settings: DictConfig, trainer: Trainer, start_itera
             "machines share."
         )
     if start_iteration >= settings.max_iter:
+        best = f"train.init_checkpoint={folder}/{BEST_NAME}.pth" if has_final_test else "--resume"
         raise InputError(
             f"'{folder}' has already been trained for {start_iteration} iterations; raise "
-            "train.max_iter to go on, or use --eval-only --resume."
+            f"train.{'epochs' if settings.get('epochs') else 'max_iter'} to go on, or use "
+            f"--eval-only {best}."
         )
 
 

@@ -23,16 +23,13 @@ def build_param_groups(
 ) -> list[dict[str, Any]]:
     """Return an optimizer's parameter groups, one for each pair of rate and weight decay.
 
-    As Detectron2's `get_default_optimizer_params`, whose rules for norms are used, and beyond it:
+    Detectron2's `get_default_optimizer_params` decides what a norm is. Of the weight decays the
+    first that fits counts: ``overrides``; ``weight_decay_1d``; ``head_weight_decay``; 0 for a ViT's
+    positions and class token, as in ViTDet; ``weight_decay_norm``; ``weight_decay``.
 
-    - The first of these that fits decides about the weight decay of a parameter: ``overrides``;
-      ``weight_decay_1d``; ``head_weight_decay``; 0 for a ViT's positions and class token, as in
-      ViTDet; ``weight_decay_norm``; ``weight_decay``.
-    - With ``layer_decay``, a trained ViT of L blocks learns the slower the nearer to the image:
-      the rate of depth d is ``base_lr * layer_decay ** (L + 1 - d)``, with d from the ViT's
-      `parameter_depths`: 0 for patch embedding, class token and positions, i + 1 for block i.
-      Everything else has ``base_lr``.
-      Detectron2's main branch finds the depths by name (`get_vit_lr_decay_rate`), 0.6 not at all.
+    With ``layer_decay``, a trained ViT of L blocks learns the slower the nearer to the image:
+    depth d of its `parameter_depths` has the rate ``base_lr * layer_decay ** (L + 1 - d)``.
+    Everything else has ``base_lr``.
 
     Args:
         model: its parameters that require a gradient are in exactly one group each.
@@ -40,10 +37,9 @@ def build_param_groups(
         weight_decay: None leaves it to the optimizer.
         weight_decay_norm: of the parameters of norms; None: as of all others.
         layer_decay: in (0, 1]; None: the same rate for all.
-        overrides: settings by a parameter's own name, for instance
-            ``{"bias": {"weight_decay": 0.0}}``; they come before all other rules.
-        weight_decay_1d: of biases and all else of one dimension or fewer, the head's bias too, as
-            in WangYZ1608/BPT@9fc3c78 utils.py (there 0); None: as of all others.
+        overrides: settings by a parameter's own name, as ``{"bias": {"weight_decay": 0.0}}``.
+        weight_decay_1d: of biases and all else of one dimension, as in WangYZ1608/BPT@9fc3c78
+            utils.py (there 0); None: as of all others.
         head_weight_decay: of the head of a classifier, its module ``head``; None: as of all others.
 
     Raises:
@@ -58,15 +54,14 @@ def build_param_groups(
     groups = get_default_optimizer_params(
         model, base_lr, weight_decay, weight_decay_norm, overrides=overrides
     )
-    single = []
-    for group in groups:
-        for parameter in group["params"]:
-            settings = {**group, "params": [parameter]}
-            if parameter in rates:
-                settings["lr"] = rates[parameter]
-            if parameter in decays:
-                settings["weight_decay"] = decays[parameter]
-            single.append({**settings, **overrides.get(own_names[parameter], {})})
+    special = {parameter: {"lr": rate} for parameter, rate in rates.items()}
+    for parameter, decay in decays.items():
+        special.setdefault(parameter, {})["weight_decay"] = decay
+    single = [
+        {**group, "params": [p], **special.get(p, {}), **overrides.get(own_names[p], {})}
+        for group in groups
+        for p in group["params"]
+    ]
     return reduce_param_groups(single)
 
 

@@ -11,7 +11,7 @@ from .best_metric import BestMetric
 from .checkpointer import FrozenAwareCheckpointer
 from .curves import DrawCurves
 from .ema import Ema, EmaUpdate
-from .final_test import FinalTest
+from .final_test import FinalTest, RaiseFinalTestError
 from .hooks import BestCheckpoint, EarlyStopping
 
 
@@ -43,6 +43,7 @@ def build_hooks(
         final_test,
         hooks.PeriodicWriter(writers, period=settings.log_period) if is_main else None,
         None if curves is None else DrawCurves(settings.output_dir, curves),
+        None if final_test is None else RaiseFinalTestError(final_test),
     ]
 
 

@@ -11,4 +11,5 @@ from .linear import data, dataloader, lr_multiplier, model, optimizer, train
 model.backbone.prompt = _bilinear
 model.backbone.prompt.prompt_length = 20
 model.backbone.prompt.rank = 10
+optimizer.lr = 1e-2  # the best of 1e-2, 5e-2 and 1.5e-1 on the validation crops
 train.output_dir = "output/shapes_crops/bpt_s"

@@ -10,4 +10,5 @@ from .linear import data, dataloader, lr_multiplier, model, optimizer, train
 
 model.backbone.prompt = _free
 model.backbone.prompt.prompt_length = 20
+optimizer.lr = 1e-2
 train.output_dir = "output/shapes_crops/vpt_s"

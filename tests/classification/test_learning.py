@@ -1,29 +1,20 @@
 """Linear head and prompts learn five classes to the last training image, by the tool itself."""
 
 import importlib
-import logging
 from pathlib import Path
 
 import numpy as np
 import pytest
 from detectron2.config import LazyConfig
-from detectron2.utils.logger import setup_logger
 from PIL import Image
 
 from bpt_det.engine import load_config
 from bpt_det.engine.metrics import read_final_metrics
 
+pytestmark = pytest.mark.usefixtures("loggers_of_its_own")
+
 ROOT = Path(__file__).resolve().parents[2]
 CUB_CLASSES = ("001", "012", "014", "047", "188")
-
-
-@pytest.fixture(autouse=True)
-def _loggers_of_its_own():
-    """Detectron2's loggers keep the captured stdout of the test that first used them."""
-    yield
-    for name in ("detectron2", "fvcore", "bpt_det"):
-        logging.getLogger(name).handlers.clear()
-    setup_logger.cache_clear()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from prefix_caches import cached_mapper, classifier, write_records
 
-import bpt_det.classification.prefix_cache as module
+import bpt_det.classification.prefix_refusals as module
 from bpt_det.classification.prefix_cache import PrefixCache
 from bpt_det.errors import InputError
 
@@ -23,7 +23,7 @@ def _nothing_is_computed(monkeypatch):
 
 def refusal(model, records, mapper):
     with pytest.raises(InputError) as caught:
-        mapper.prepare(model, records)
+        mapper.plan(model, records)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -95,6 +95,15 @@ def test_too_little_disk_space_is_refused_with_both_sizes(records, tmp_path, mon
     assert not list(folder.glob("*.npy"))
 
 
+def test_a_cache_that_no_longer_fits_when_it_is_its_turn_is_refused(records, monkeypatch):
+    monkeypatch.setattr(module, "available_memory", lambda: 2 * SIZE)
+    mapper = cached_mapper()
+    mapper.plan(classifier(), records)
+    monkeypatch.setattr(module, "available_memory", lambda: SIZE)
+    with pytest.raises(InputError, match="the prefix cache needs .* of memory, but"):
+        mapper.prepare(classifier(), records)
+
+
 def test_a_folder_that_cannot_be_made_is_refused(records, tmp_path):
     (tmp_path / "file").touch()
     message = refusal(classifier(), records, cached_mapper(tmp_path / "file/cache"))
@@ -113,6 +122,7 @@ def test_a_cache_prefix_that_is_no_truth_value_is_refused():
 def test_a_folder_without_cache_prefix_is_reported(records, tmp_path, caplog):
     mapper = cached_mapper(tmp_path / "cache")
     mapper.cache.enabled = False
+    mapper.plan(classifier(), records)
     mapper.prepare(classifier(), records)
     assert caplog.messages == ["dataloader.cache_dir is not used, as dataloader.cache_prefix=False"]
     assert not (tmp_path / "cache").exists()

@@ -124,7 +124,7 @@ def _run_process(rank, port, arguments):
     dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
     args = build_parser("x").parse_args(arguments)
     cfg = load_config(args.config_file, args.opts, use_classification_data)
-    _run_in_process(cfg, args)
+    _run_in_process(cfg, args, [])
 
 
 def test_two_processes_fill_one_file_that_one_process_uses_again(run, tmp_path):

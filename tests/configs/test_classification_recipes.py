@@ -113,6 +113,10 @@ def test_the_published_recipe_of_imagenet(name):
     percent = name.rpartition("_")[2].removesuffix("pct") if name.endswith("pct") else 100
     assert cfg.dataloader.fraction == int(percent)
     assert (cfg.data.name, cfg.model.num_classes) == ("imagenet", 1000)
+    assert (cfg.lr_multiplier.warmup, cfg.lr_multiplier.final_lr) == (10 / 100, 1e-8)
+    assert cfg.model.pooling == "all"
+    if not name.startswith("full"):
+        assert cfg.train.epochs == 100
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,19 @@
 """A ViTDet file of Detectron2's model zoo under the config for it, at micro width."""
 
 import importlib.util
-import logging
 import pickle
 from pathlib import Path
 
 import pytest
 import torch
 from detectron2.config import LazyConfig, instantiate
-from detectron2.utils.logger import setup_logger
 from tiny import shrink, use_shapes
 from upstream import detector_shapes, vit_shapes, write_model_file
 
 from bpt_det.engine import FrozenAwareCheckpointer, load_config
 from bpt_det.errors import InputError
+
+pytestmark = pytest.mark.usefixtures("loggers_of_its_own")
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,15 +36,6 @@ def published(cfg, tmp_path):
     net = vit_shapes(*sizes, grid_size=6, pretrain_grid_size=4, window_size=3, global_blocks=[1])
     path = tmp_path / "model_final_435fa9.pkl"
     return path, write_model_file(path, detector_shapes(net, vit.embed_dim, 16, 24, 10))
-
-
-@pytest.fixture(autouse=True)
-def _loggers_of_its_own():
-    """Detectron2's loggers keep the captured stdout of the test that first used them."""
-    yield
-    for name in ("detectron2", "fvcore", "bpt_det"):
-        logging.getLogger(name).handlers.clear()
-    setup_logger.cache_clear()
 
 
 def train_net(*arguments):

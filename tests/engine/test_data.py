@@ -1,14 +1,16 @@
 """The training loader: order, augmentation and restart."""
 
+import gc
 import itertools
 import random
+import weakref
 
 import numpy as np
 import pytest
 import torch
 
 from bpt_det.engine import TrainLoader, build_test_loader
-from bpt_det.engine.data import prepare_loader
+from bpt_det.engine.evaluation_data import prepare_loaders
 from bpt_det.errors import InputError
 
 RECORDS = [{"index": index} for index in range(7)]
@@ -127,23 +129,51 @@ def test_a_batch_size_that_is_no_number_of_samples_is_refused(batch_size):
 
 
 class PreparedMapper:
+    def __init__(self, calls):
+        self.calls = calls
+
+    def plan(self, model, dataset):
+        self.calls.append(("plan", model, list(dataset)))
+
     def prepare(self, model, dataset):
-        self.prepared = (model, dataset)
+        self.calls.append(("prepare", model, list(dataset)))
 
     def __call__(self, record):
-        return record["index"], self.prepared[0]
+        return record["index"], len(self.calls)
 
 
-@pytest.mark.parametrize("build", [build_test_loader, TrainLoader])
-def test_a_mapper_that_prepares_gets_the_model_and_the_data_set(build):
-    mapper = PreparedMapper()
-    loader = build(RECORDS, mapper, 3)
-    prepare_loader(loader, "the model")
-    assert mapper.prepared == ("the model", RECORDS)
-    assert next(iter(loader))[0][1] == "the model"
+def test_mappers_plan_and_then_prepare_with_the_model_and_their_data():
+    calls = []
+    loaders = [
+        build_test_loader(RECORDS[:2], PreparedMapper(calls)),
+        TrainLoader(RECORDS, PreparedMapper(calls), 3),
+    ]
+    prepare_loaders(loaders, "the model")
+    assert calls == [
+        (step, "the model", list(records))
+        for step in ("plan", "prepare")
+        for records in (RECORDS[:2], RECORDS)
+    ]
+    assert [next(iter(loader))[0][1] for loader in loaders] == [4, 4]
 
 
 @pytest.mark.parametrize("build", [build_test_loader, TrainLoader])
 def test_a_mapper_that_prepares_nothing_is_left_alone(build):
-    prepare_loader(build(RECORDS, draw, 3), "the model")
-    prepare_loader([], "the model")  # a loader without a mapper
+    prepare_loaders([build(RECORDS, draw, 3)], "the model")
+    prepare_loaders([[]], "the model")  # a loader without a mapper
+
+
+class Records(list):
+    """A list that tells when it is gone."""
+
+
+@pytest.mark.parametrize("build", [build_test_loader, TrainLoader])
+def test_a_loader_does_not_keep_the_unpacked_records(build):
+    """Those of COCO take more than a gigabyte."""
+    records = Records(RECORDS)
+    gone = weakref.ref(records)
+    loader = build(records, draw, 3)
+    del records
+    gc.collect()
+    assert gone() is None
+    assert list(loader.dataset) == list(RECORDS)

@@ -1,6 +1,8 @@
 """The test at the end of a run: when, of which weights, and where its metrics go."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -104,6 +106,22 @@ def test_a_run_that_fails_is_not_tested(scored, cfg, monkeypatch):
     monkeypatch.setattr("bpt_det.engine.final_test.FinalTest._best_weights", pytest.fail)
     with pytest.raises(InputError, match="the last image cannot be read"):
         scored([], max_iter=1)
+
+
+def test_one_that_fails_ends_the_run_after_all_else_is_written(cfg, monkeypatch):
+    def fail(*_):
+        raise InputError("test image 'a.jpg' cannot be decoded")
+
+    monkeypatch.setattr("bpt_det.engine.final_test.FinalTest._best_weights", fail)
+    cfg.train.update(curves=["val/loss"])
+    with pytest.raises(InputError, match="test image 'a.jpg' cannot be decoded"):
+        train(cfg)
+    assert "val/loss" in records(cfg)[-1] and "test/loss" not in records(cfg)[-1]
+    assert (Path(cfg.train.output_dir) / "curves.png").is_file()
+    assert content(cfg, "model_final")["trainer"]["iteration"] == cfg.train.max_iter - 1
+    best = re.escape(f"--eval-only train.init_checkpoint={cfg.train.output_dir}/model_best.pth")
+    with pytest.raises(InputError, match=f"raise train.max_iter to go on, or use {best}"):
+        train(cfg, resume=True)
 
 
 def test_it_decides_about_nothing(scored, cfg):

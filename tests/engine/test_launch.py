@@ -1,12 +1,13 @@
 """Command lines: errors as one line, output folders, number of GPUs."""
 
 import argparse
+import logging
 
 import pytest
 from omegaconf import OmegaConf
 
 from bpt_det.engine import build_parser, build_tool_parser, run_tool
-from bpt_det.engine.launch import _how_to_collect, run_training_tool, train_or_evaluate
+from bpt_det.engine.launch import _how_to_collect, _kept_log, run_training_tool, train_or_evaluate
 from bpt_det.engine.output_dir import prepare_output_dir
 from bpt_det.errors import InputError
 
@@ -36,6 +37,20 @@ def test_an_interruption_is_one_line_and_status_130(capsys):
 
     assert run_tool(main) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_warnings_before_a_refusal_are_said_and_those_before_a_run_are_kept(capsys):
+    logger = logging.getLogger("bpt_det.data")
+    with pytest.raises(InputError), _kept_log():
+        logger.info("3 classes")
+        logger.warning("one image only")
+        raise InputError("no such file")
+    assert capsys.readouterr().err == "one image only\n"
+    with _kept_log() as records:
+        logger.info("3 classes")
+        logger.warning("one image only")
+    assert [record.getMessage() for record in records] == ["3 classes", "one image only"]
+    assert capsys.readouterr().err == ""
 
 
 def test_success_is_status_0():

@@ -29,7 +29,7 @@ def test_the_loaders_of_a_training_are_prepared_before_its_first_sample(cfg, mon
     for name in ("train", "test"):
         cfg.dataloader[name].mapper = L(PreparedMapper)(augment=name == "train")
     train(cfg)
-    assert PreparedMapper.calls == [(Regression, 11), (Regression, 7)]
+    assert PreparedMapper.calls == [(Regression, 7), (Regression, 11)]
 
 
 class NamedRecords(list):

@@ -2,17 +2,17 @@
 
 import importlib
 import json
-import logging
 import shutil
 from pathlib import Path
 
 import pytest
 from detectron2.config import LazyConfig
-from detectron2.utils.logger import setup_logger
 from tiny import shrink
 
 from bpt_det.engine import load_config
 from bpt_det.engine.metrics import read_final_metrics
+
+pytestmark = pytest.mark.usefixtures("loggers_of_its_own")
 
 ROOT = Path(__file__).resolve().parents[2]
 LEAVES = sorted(
@@ -21,15 +21,6 @@ LEAVES = sorted(
     for path in (ROOT / "configs" / folder).glob("*.py")
 )
 CLASSES = (16, 1, 13)  # of the shapes, the three that are kept
-
-
-@pytest.fixture(autouse=True)
-def _loggers_of_its_own():
-    """Detectron2's loggers keep the captured stdout of the test that first used them."""
-    yield
-    for name in ("detectron2", "fvcore", "bpt_det"):
-        logging.getLogger(name).handlers.clear()
-    setup_logger.cache_clear()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import logging
 import shutil
 from pathlib import Path
 
@@ -10,20 +9,12 @@ import class_trees
 import pytest
 import torch
 from detectron2.config import LazyConfig
-from detectron2.utils.logger import setup_logger
 
 from bpt_det.engine import load_config
 
+pytestmark = pytest.mark.usefixtures("loggers_of_its_own")
+
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(autouse=True)
-def _loggers_of_its_own():
-    """Detectron2's loggers keep the captured stdout of the test that first used them."""
-    yield
-    for name in ("detectron2", "fvcore", "bpt_det"):
-        logging.getLogger(name).handlers.clear()
-    setup_logger.cache_clear()
 
 
 @pytest.fixture(scope="module")

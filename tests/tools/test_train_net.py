@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import logging
 import os
 import shutil
 import subprocess
@@ -12,23 +11,15 @@ from pathlib import Path
 import pytest
 import torch
 from detectron2.config import LazyConfig
-from detectron2.utils.logger import setup_logger
 from PIL import Image
 from tiny import shrink, use_shapes
 
 from bpt_det.engine import load_config
 from bpt_det.engine.metrics import read_final_metrics
 
+pytestmark = pytest.mark.usefixtures("loggers_of_its_own")
+
 ROOT = Path(__file__).resolve().parent.parent.parent
-
-
-@pytest.fixture(autouse=True)
-def _loggers_of_its_own():
-    """Detectron2's loggers keep the captured stdout of the test that first used them."""
-    yield
-    for name in ("detectron2", "fvcore", "bpt_det"):
-        logging.getLogger(name).handlers.clear()
-    setup_logger.cache_clear()
 
 
 @pytest.fixture(scope="module")

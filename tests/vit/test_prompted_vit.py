@@ -298,10 +298,3 @@ def test_the_prefix_is_what_enters_the_first_prompted_block(placement, first):
     prefix = model.prefix_tokens(images_of((20, 36)))
     torch.testing.assert_close(prefix, tokens)
     assert torch.equal(model.finish(prefix), model.forward_tokens(images_of((20, 36))))
-
-
-def test_without_prompts_the_prefix_is_the_whole_network():
-    model = PromptedViT(tiny_vit())
-    prefix = model.prefix_tokens(images_of((32, 32)))
-    assert torch.equal(prefix, model.forward_tokens(images_of((32, 32))))
-    assert model.finish(prefix) is prefix

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from bpt_det.errors import InputError, one_line, shorten
 
@@ -82,6 +82,10 @@ def decode_image(data: bytes, file_name: str) -> np.ndarray:
             if image.mode in ("P", "PA"):
                 image = image.convert("RGBA")
             return np.array(image.convert("RGB"))
+    except UnidentifiedImageError as error:  # its text has an address in memory
+        raise InputError(
+            f"image '{file_name}' cannot be decoded (it is of no known format); replace it"
+        ) from error
     except _UNREADABLE as error:
         raise InputError(
             f"image '{file_name}' cannot be decoded ({one_line(error)}); replace it"

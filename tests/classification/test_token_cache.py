@@ -5,8 +5,8 @@ import fcntl
 import pytest
 import torch
 
+from bpt_det.classification.token_cache import TokenCache, is_complete, locked, token_file
 from bpt_det.errors import InputError
-from bpt_det.vit.token_cache import TokenCache, is_complete, locked, token_file
 
 SHAPE = (5, 3, 7)
 DESCRIPTION = {"vit": "abc", "num_views": 2}

@@ -94,6 +94,11 @@ def locked(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             logger.info("Waiting for another run that writes to '%s'", folder)
             fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            raise InputError(
+                f"'{folder}' cannot be locked ({error}); give a folder of a file system with locks "
+                "with dataloader.cache_dir."
+            ) from error
         yield
 
 
