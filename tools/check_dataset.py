@@ -83,7 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--examples",
         type=int,
-        help="shown of a kind (default: 3; of errors in a classification data set all)",
+        help="shown of a kind (default: 3, but all errors of a classification data set)",
     )
     parser.add_argument("--num-workers", type=int, help="decoding threads (default: one a core)")
     parser.add_argument("--strict", action="store_true", help="warnings count as errors")

@@ -64,6 +64,11 @@ class PromptedClassifier(nn.Module):
         for name, values in (("pixel_mean", pixel_mean), ("pixel_std", pixel_std)):
             self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
 
+    @property
+    def checkpoint_settings(self) -> dict[str, str]:
+        """What a checkpoint has to agree with and does not show in the shapes of its weights."""
+        return {"model.pooling": self.pooling}
+
     def forward(self, batch: list[dict]) -> dict[str, Tensor] | list[dict[str, Tensor]]:
         """Return ``{"loss_ce": mean cross entropy}`` in training, else each sample's logits.
 

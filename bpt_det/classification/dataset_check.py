@@ -133,7 +133,8 @@ def format_classification(check: ClassificationCheck, num_examples: int | None =
     for split in dataset.splits:
         sizes = _class_sizes(dataset, split)
         per_class = [sizes[class_id] for class_id in dataset.layout.class_names]
-        spread = f"{min(per_class):,} to {max(per_class):,} a class"
+        least, most = min(per_class), max(per_class)
+        spread = f"{least:,} a class" if least == most else f"{least:,} to {most:,} a class"
         lines.append(f"    {split}: {sizes.total():,} images, {spread}")
     for kind, found in check.findings.items():
         severity, title = KINDS[kind]

@@ -25,6 +25,8 @@ from bpt_det.errors import InputError, shorten
 
 logger = logging.getLogger(__name__)
 
+METRICS = ("top1", "top5", "mean_per_class", "loss")
+
 
 class ClassificationEvaluator(DatasetEvaluator):
     """Top-1, top-5 and mean per-class accuracy in percent, and the mean cross entropy in nats.
@@ -92,7 +94,12 @@ class ClassificationEvaluator(DatasetEvaluator):
         self._report_faults(predictions)
         if self._output_dir is not None:
             self._write_files(self._output_dir, predictions)
-        return {self._task: score(predictions, len(self._class_names))}
+        metrics = score(predictions, len(self._class_names))
+        logger.info(
+            "%s: %.2f %% top-1, %.2f %% top-5, %.2f %% mean per class, loss %.3f (%d images)",
+            *(self._task, *(metrics[key] for key in METRICS), len(predictions)),
+        )
+        return {self._task: metrics}
 
     def _report_faults(self, predictions: Sequence[Prediction]) -> None:
         faulty = [prediction.image_id for prediction in predictions if not prediction.is_finite]

@@ -46,9 +46,10 @@ class ClassificationMapper:
         num_views: int | None = None,
         cache: PrefixCache | None = None,
     ) -> None:
-        if not 1 <= image_size <= resize_size:
+        is_whole = isinstance(image_size, int) and isinstance(resize_size, int)
+        if not is_whole or not 1 <= image_size <= resize_size:
             raise InputError(
-                "dataloader.image_size must be in [1, dataloader.resize_size="
+                "dataloader.image_size must be a whole number in [1, dataloader.resize_size="
                 f"{resize_size}], got {image_size}."
             )
         if num_views is not None and (not isinstance(num_views, int) or num_views < 1):

@@ -152,10 +152,16 @@ def _choose_final_split(cfg: DictConfig, dataset: ReadDataset) -> None:
 
 def _warn_of_seen_images(cfg: DictConfig) -> None:
     trained, evaluated = (cfg.dataloader[key].dataset.get("split") for key in ("train", "test"))
-    if trained == TRAINVAL and evaluated == "val":
+    if trained == "test":
+        raise InputError(
+            "dataloader.train.dataset.split=test would train on the test images; set it to train, "
+            "or to trainval."
+        )
+    if trained in (TRAINVAL, "val") and evaluated == "val":
         logger.warning(
-            "dataloader.train.dataset.split=trainval: the model is trained on the validation "
-            "images too, so val metrics, and the choice of model_best.pth by them, mean nothing."
+            "dataloader.train.dataset.split=%s: the model is trained on the validation images too, "
+            "so val metrics, and the choice of model_best.pth by them, mean nothing.",
+            trained,
         )
     if evaluated == "test":
         logger.warning(

@@ -21,7 +21,7 @@ from .ema import EMA
 
 logger = logging.getLogger(__name__)
 
-CLASS_NAMES = "class_names"  # a file's key
+CLASS_NAMES, SETTINGS = "class_names", "settings"  # keys of a file
 _HINT = "Give the path of a model_*.pth that a training has written."
 _PUBLISHED = "README.md, Pre-trained weights, has the address of Detectron2's published model."
 _BUFFERS = re.compile(r"pixel_(mean|std)$|anchor_generator\.cell_anchors\.")  # the config has these
@@ -39,6 +39,7 @@ class FrozenAwareCheckpointer(Checkpointer):
             trained too.
         save_dir: folder of the files.
         class_names: what the model's classes are called; stored in every file.
+        is_resumed: whether a file of other class names is refused, not only warned of.
         checkpointables: further objects with ``state_dict``, such as the trainer.
     """
 
@@ -48,10 +49,12 @@ class FrozenAwareCheckpointer(Checkpointer):
         save_dir: str = "",
         *,
         class_names: Sequence[str] | None = None,
+        is_resumed: bool = False,
         **checkpointables: Any,
     ) -> None:
         super().__init__(model, save_dir, save_to_disk=comm.is_main_process(), **checkpointables)
         self.class_names = None if class_names is None else list(class_names)
+        self.is_resumed = is_resumed
 
     def save(self, name: str, *, is_last: bool = True, **extra: Any) -> None:
         """Write ``<save_dir>/<name>.pth``.
@@ -78,6 +81,7 @@ class FrozenAwareCheckpointer(Checkpointer):
             "model": trained,
             "frozen": frozen_fingerprints(self.model),
             CLASS_NAMES: self.class_names,
+            SETTINGS: _settings_of(self.model),
             **extra,
         }
         data.update({key: value.state_dict() for key, value in self.checkpointables.items()})
@@ -102,7 +106,8 @@ class FrozenAwareCheckpointer(Checkpointer):
             checkpoint = _adopt_detectron2(checkpoint, self.model, path)
         _refuse_other_frozen_networks(checkpoint, self.model, path)
         _refuse_other_model(checkpoint["model"], self.model, path)
-        _warn_about_other_names(checkpoint.get(CLASS_NAMES), self.class_names, path)
+        _refuse_other_settings(checkpoint.get(SETTINGS), _settings_of(self.model), path)
+        _compare_names(checkpoint.get(CLASS_NAMES), self.class_names, path, self.is_resumed)
         wanted = list(self.checkpointables) if checkpointables is None else checkpointables
         if EMA in wanted and EMA not in checkpoint:
             raise InputError(
@@ -201,13 +206,34 @@ def _refuse_other_frozen_networks(checkpoint: dict[str, Any], model: nn.Module, 
             )
 
 
-def _warn_about_other_names(stored: list[str] | None, here: list[str] | None, path: str) -> None:
+def _settings_of(model: nn.Module) -> dict[str, Any]:
+    """Return what decides about a model's results and shows in none of its weights, by key."""
+    return dict(getattr(model, "checkpoint_settings", {}))
+
+
+def _refuse_other_settings(stored: dict | None, here: dict[str, Any], path: str) -> None:
+    for key, value in here.items():
+        if stored and key in stored and stored[key] != value:
+            raise InputError(
+                f"'{path}' was trained with {key}={stored[key]}, which is {value} here; set "
+                f"{key}={stored[key]}."
+            )
+
+
+def _compare_names(
+    stored: list[str] | None, here: list[str] | None, path: str, is_resumed: bool
+) -> None:
     differences = [(a, b) for a, b in zip(stored or [], here or [], strict=False) if a != b]
-    if differences:
-        logger.warning(
-            "'%s' was trained with other class names: '%s' there is '%s' here (%d of %d differ)",
-            *(path, *differences[0], len(differences), len(here)),
+    if not differences:
+        return
+    (there, now), count = differences[0], f"{len(differences)} of {len(here)} differ"
+    text = f"other class names: '{there}' there is '{now}' here ({count})"
+    if is_resumed:
+        raise InputError(
+            f"'{path}' was trained with {text}; resume with the data of that run's config.yaml, or "
+            "give a new train.output_dir, and train.init_checkpoint to start from its weights."
         )
+    logger.warning("'%s' was trained with %s", path, text)
 
 
 def _refuse_other_model(state: dict[str, Tensor], model: nn.Module, path: str) -> None:

@@ -1,6 +1,7 @@
 """Reading a LazyConfig and its overrides, with errors a user can act on."""
 
 import difflib
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 from detectron2.config import LazyConfig
 from omegaconf import DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from bpt_det.errors import InputError, one_line
 
@@ -54,13 +56,14 @@ def load_config(path: str, overrides: Sequence[str] = (), adapt: Adapt | None = 
             "no config given; pass --config-file FILE, for instance one of the folder configs/."
         )
     if not Path(path).is_file():
-        raise InputError(f"config file '{path}' does not exist; see the folder configs/.")
+        problem = "is no file" if Path(path).exists() else "does not exist"
+        raise InputError(f"config file '{path}' {problem}; see the folder configs/.")
     try:
         cfg = LazyConfig.load(path)
     except SyntaxError as error:
         raise InputError(f"config file '{path}' is not valid Python: {error.__cause__}.") from error
-    except (ValueError, ImportError) as error:
-        raise InputError(f"config file '{path}' cannot be loaded: {error}") from error
+    except (ValueError, ImportError, OSError, YAMLError) as error:
+        raise InputError(f"config file '{path}' cannot be loaded: {one_line(error)}") from error
     missing = [key for key in REQUIRED_KEYS if not _exists(cfg, key)]
     if missing:
         raise InputError(
@@ -71,6 +74,7 @@ def load_config(path: str, overrides: Sequence[str] = (), adapt: Adapt | None = 
     if adapt is not None:
         adapt(cfg, overrides)
     refuse_bad_settings(cfg.train)
+    _refuse_bad_numbers(cfg)
     parts = ("final_test", "final_evaluator")
     final_test, final_evaluator = (OmegaConf.select(cfg, f"dataloader.{part}") for part in parts)
     if final_test is not None and final_evaluator is None:
@@ -152,6 +156,19 @@ def find_vit_owners(cfg: DictConfig) -> Iterator[tuple[str, DictConfig]]:
         if _has_children(node) and isinstance(node, DictConfig):
             if OmegaConf.is_config(node.get("vit")):
                 yield key, node
+
+
+def _refuse_bad_numbers(cfg: DictConfig) -> None:
+    """Refuse what the optimizer and the loaders would refuse with a traceback, or not at all."""
+    for key in ("optimizer.lr", "optimizer.weight_decay"):
+        value = OmegaConf.select(cfg, key, default=0)
+        if isinstance(value, str | bool) or not 0 <= value < math.inf:
+            raise InputError(f"{key} must be a number from 0 on, got {value!r}.")
+    for loader in ("train", "test", "final_test"):
+        key = f"dataloader.{loader}.num_workers"
+        value = OmegaConf.select(cfg, key, default=0)
+        if not isinstance(value, int) or value < 0:
+            raise InputError(f"{key} must be a whole number from 0 on, got {value!r}.")
 
 
 def apply_overrides(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:

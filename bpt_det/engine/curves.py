@@ -65,7 +65,7 @@ def draw_curves(metrics_file: str | Path, output_png: str | Path, names: Sequenc
     figure = Figure(figsize=_SIZE, dpi=_DOTS_PER_INCH, layout="constrained")
     losses, metrics = figure.subplots(1, 2)
     _draw(losses, "loss", {k: c for k, c in curves.items() if k.endswith("loss")})
-    _draw(metrics, "metrics", {k: c for k, c in curves.items() if not k.endswith("loss")})
+    _draw(metrics, "metrics (percent)", {k: c for k, c in curves.items() if not k.endswith("loss")})
     with written_whole(output_png) as partial:
         figure.savefig(partial, format="png")
 

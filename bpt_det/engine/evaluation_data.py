@@ -18,6 +18,7 @@ class TestLoader:
     Attributes:
         mapper, batch_size: as given to `build_test_loader`.
         dataset: the records, packed.
+        class_names: what the data set calls its classes, if it has such an attribute, or None.
     """
 
     __test__ = False  # pytest takes the name for a test's
@@ -29,6 +30,8 @@ class TestLoader:
         batch_size: int,
         num_workers: int,
     ) -> None:
+        names = getattr(dataset, "class_names", None)
+        self.class_names = None if names is None else list(names)
         self.dataset = DatasetFromList(list(dataset), copy=False)
         self.mapper = mapper
         self.batch_size = batch_size

@@ -2,10 +2,13 @@
 
 import logging
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from detectron2.engine import HookBase
+from detectron2.engine.hooks import PeriodicWriter
 from detectron2.utils import comm
+from detectron2.utils.events import CommonMetricPrinter, EventWriter
 
 from bpt_det.errors import InputError
 from bpt_det.weights import read_weights
@@ -72,6 +75,32 @@ class BestCheckpoint(HookBase):
         best = {self.metric.name: value, "mode": self.metric.mode, "iteration": iteration}
         self.checkpointer.save(BEST_NAME, is_last=False, best=best)
         logger.info("Best %s so far: %.3f at iteration %d", self.metric.name, value, iteration)
+
+
+class MetricsWriter(PeriodicWriter):
+    """Detectron2's `PeriodicWriter`, which writes after every evaluation too.
+
+    Where evaluations are more frequent than ``period``, Detectron2's writes the last of them only.
+
+    Args:
+        writers: where the metrics go.
+        period: iterations.
+        eval_period: iterations from one evaluation to the next; 0: there are none.
+    """
+
+    def __init__(
+        self, writers: Sequence[EventWriter], *, period: int, eval_period: int = 0
+    ) -> None:
+        super().__init__(writers, period)
+        self.eval_period = eval_period
+
+    def after_step(self) -> None:
+        """Write if it is time to, or there is an evaluation to write."""
+        super().after_step()
+        if self.eval_period and (self.trainer.iter + 1) % self.eval_period == 0:
+            for writer in self._writers:
+                if not isinstance(writer, CommonMetricPrinter):  # it has no metrics of evaluations
+                    writer.write()
 
 
 class EarlyStopping(HookBase):

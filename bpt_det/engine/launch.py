@@ -20,7 +20,7 @@ from bpt_det.errors import InputError
 from bpt_det.vit import MissingStatisticsError
 
 from .config import Adapt, as_override, find_vit_owner, load_config
-from .loop import evaluate_checkpoint, last_checkpoint, train
+from .loop import CONFIG_NAME, evaluate_checkpoint, last_checkpoint, train
 from .output_dir import prepare_output_dir
 
 EXIT_INPUT_ERROR = 2
@@ -146,7 +146,12 @@ def _run(cfg: DictConfig, args: argparse.Namespace, records: list[logging.LogRec
     if comm.is_main_process():
         prepare_output_dir(cfg.train.output_dir, may_hold_run=args.resume or args.eval_only)
     comm.synchronize()
+    config_file = Path(cfg.train.output_dir) / CONFIG_NAME
+    is_kept = args.resume and comm.is_main_process() and config_file.is_file()
+    earlier_config = config_file.read_bytes() if is_kept else None
     default_setup(cfg, args)
+    if earlier_config is not None:  # `train` writes the new one when it has accepted it
+        config_file.write_bytes(earlier_config)
     setup_logger(cfg.train.output_dir, distributed_rank=comm.get_rank(), name="bpt_det")
     for record in records:
         logging.getLogger(record.name).handle(record)

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from detectron2.config import instantiate
+from detectron2.config import LazyConfig, instantiate
 from detectron2.data import MetadataCatalog
 from detectron2.engine.defaults import create_ddp_model
 from detectron2.utils import comm
@@ -33,6 +33,7 @@ from .training_hooks import build_hooks
 logger = logging.getLogger(__name__)
 
 LAST_CHECKPOINT = "last_checkpoint"  # file that names it
+CONFIG_NAME = "config.yaml"
 
 
 def train(cfg: DictConfig, *, resume: bool = False) -> dict:
@@ -51,6 +52,8 @@ def train(cfg: DictConfig, *, resume: bool = False) -> dict:
     """
     device = resolve_device(cfg.train.device)
     is_resumed = resume and (Path(cfg.train.output_dir) / LAST_CHECKPOINT).is_file()
+    if resume and not is_resumed:
+        logger.warning("'%s' holds no checkpoint: starting anew", cfg.train.output_dir)
     model = _build_model(cfg, device, is_loaded=is_resumed or bool(cfg.train.init_checkpoint))
     ema = build_ema(cfg.train, model)
     optimizer = build_optimizer(cfg, model)
@@ -60,10 +63,11 @@ def train(cfg: DictConfig, *, resume: bool = False) -> dict:
     distributed = _distribute(model, device, cfg.train.ddp)
     trainer = _build_trainer(cfg, distributed, data_loader, optimizer, device)
     checkpointer = FrozenAwareCheckpointer(
-        *(model, cfg.train.output_dir), class_names=_class_names(cfg, data_loader), trainer=trainer
+        *(model, cfg.train.output_dir),
+        class_names=_class_names(cfg, data_loader, "train"),
+        is_resumed=is_resumed,
+        **{"trainer": trainer, **_checkpointed(ema)},
     )
-    if ema is not None:
-        checkpointer.add_checkpointable(EMA, ema)
     results: dict = {}
 
     def evaluate_and_keep() -> dict:
@@ -80,6 +84,8 @@ def train(cfg: DictConfig, *, resume: bool = False) -> dict:
     has_final_test = final_test is not None
     _refuse_nothing_to_train(cfg.train, start_iteration, has_final_test=has_final_test)
     prepare_loaders([test_loader, data_loader], model)  # the smaller one first
+    if resume and comm.is_main_process():  # not before all is accepted
+        LazyConfig.save(cfg, str(Path(cfg.train.output_dir) / CONFIG_NAME))
     data_loader.start_batch = start_iteration * trainer.accumulate_steps
     trainer.train(start_iteration, cfg.train.max_iter)
     return results
@@ -100,11 +106,13 @@ def evaluate_checkpoint(cfg: DictConfig, checkpoint: str) -> dict:
     device = resolve_device(cfg.train.device)
     model = instantiate(cfg.model).to(device).eval()
     ema = build_ema(cfg.train, model)
-    FrozenAwareCheckpointer(model, **_checkpointed(ema)).load(checkpoint)
+    loader, evaluator = build_final_loader(cfg), FINAL_EVALUATOR
+    if loader is None:
+        loader, evaluator = instantiate(cfg.dataloader.test), EVALUATOR
+    names = _class_names(cfg, loader, "test")
+    FrozenAwareCheckpointer(model, class_names=names, **_checkpointed(ema)).load(checkpoint)
     model = _distribute(model, device, cfg.train.ddp)
-    final_loader = build_final_loader(cfg)
-    evaluator = EVALUATOR if final_loader is None else FINAL_EVALUATOR
-    return _evaluate_both(cfg, model, final_loader, evaluator, ema)
+    return _evaluate_both(cfg, model, loader, evaluator, ema)
 
 
 def load_trained_model(
@@ -196,11 +204,12 @@ def _build_model(cfg: DictConfig, device: str, *, is_loaded: bool) -> nn.Module:
     return model
 
 
-def _class_names(cfg: DictConfig, data_loader: TrainLoader) -> list[str] | None:
-    """Return what the training data call their classes, or the data set registered for them."""
-    if data_loader.class_names is not None:
-        return data_loader.class_names
-    name = OmegaConf.select(cfg, "dataloader.train.dataset.names")
+def _class_names(cfg: DictConfig, loader: Iterable, split: str) -> list[str] | None:
+    """Return what a loader's data call their classes, or the data set registered for them."""
+    names = getattr(loader, "class_names", None)
+    if names is not None:
+        return names
+    name = OmegaConf.select(cfg, f"dataloader.{split}.dataset.names")
     return MetadataCatalog.get(name).get("thing_classes") if isinstance(name, str) else None
 
 

@@ -21,7 +21,8 @@ from .precision import Precision
 logger = logging.getLogger(__name__)
 
 _NEXT_STEP = (
-    "The last good checkpoint was kept: go on from it with --resume and a lower optimizer.lr."
+    "Lower optimizer.lr; with --resume the run goes on from its last good checkpoint, if there is "
+    "one."
 )
 
 

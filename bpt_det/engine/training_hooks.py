@@ -12,7 +12,7 @@ from .checkpointer import FrozenAwareCheckpointer
 from .curves import DrawCurves
 from .ema import Ema, EmaUpdate
 from .final_test import FinalTest, RaiseFinalTestError
-from .hooks import BestCheckpoint, EarlyStopping
+from .hooks import BestCheckpoint, EarlyStopping, MetricsWriter
 
 
 def build_hooks(
@@ -41,7 +41,9 @@ def build_hooks(
         None if ema is None else EmaUpdate(ema),
         *_saving_and_evaluation(settings, checkpointer, evaluate),
         final_test,
-        hooks.PeriodicWriter(writers, period=settings.log_period) if is_main else None,
+        MetricsWriter(writers, period=settings.log_period, eval_period=settings.eval_period)
+        if is_main
+        else None,
         None if curves is None else DrawCurves(settings.output_dir, curves),
         None if final_test is None else RaiseFinalTestError(final_test),
     ]

@@ -72,6 +72,10 @@ def test_a_second_round_forgets_the_first():
     assert inference_on_dataset(Recorded(), [data], evaluator) == run(data) != first
 
 
+def warnings_in(caplog):
+    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
 def test_logits_that_are_not_finite_count_as_wrong_and_are_named(caplog):
     data = make_data()
     before = run(data)["val"]
@@ -83,7 +87,7 @@ def test_logits_that_are_not_finite_count_as_wrong_and_are_named(caplog):
     assert after["top5"] == pytest.approx(before["top5"] - 100 / len(data))
     assert after["mean_per_class"] == pytest.approx(before["mean_per_class"] - 100 / 7 / 6)
     assert math.isnan(after["loss"])
-    assert caplog.messages == [
+    assert warnings_in(caplog) == [
         f"the logits of 1 of {len(data)} val images are not finite; these count as wrong: "
         + hit["image_id"]
     ]
@@ -92,7 +96,7 @@ def test_logits_that_are_not_finite_count_as_wrong_and_are_named(caplog):
 def test_images_that_were_not_run_are_counted_in_a_warning(caplog):
     data = make_data()
     inference_on_dataset(Recorded(), [data[:9]], ClassificationEvaluator(data))
-    assert caplog.messages[-1] == "9 images were evaluated, but the val data have 29"
+    assert warnings_in(caplog) == ["9 images were evaluated, but the val data have 29"]
 
 
 def test_another_number_of_classes_is_refused_with_both_numbers():
@@ -120,3 +124,13 @@ def test_no_logits_are_kept():
     evaluator.process(data, Recorded()(data))
     assert all(len(p.ranked) == len(p.probabilities) == 5 for p in evaluator._predictions)
     assert not any(isinstance(value, torch.Tensor) for p in evaluator._predictions for value in p)
+
+
+def test_the_log_says_the_accuracies(caplog):
+    caplog.set_level("INFO")
+    data = make_data()
+    metrics = run(data)["val"]
+    assert (
+        f"val: {metrics['top1']:.2f} % top-1, {metrics['top5']:.2f} % top-5, "
+        f"{metrics['mean_per_class']:.2f} % mean per class, loss {metrics['loss']:.3f} ("
+    ) in caplog.text

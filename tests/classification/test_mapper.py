@@ -75,8 +75,9 @@ def test_a_fixed_view_leaves_the_random_generator_as_it_was(record):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"image_size": 33, "resize_size": 32}, r"image_size must be in \[1, .*=32\], got 33"),
-        ({"image_size": 0}, r"dataloader.image_size must be in \[1, .*=256\], got 0"),
+        ({"image_size": 33, "resize_size": 32}, r"number in \[1, .*=32\], got 33"),
+        ({"image_size": 0}, r"dataloader.image_size must be a whole .* in \[1, .*=256\], got 0"),
+        ({"image_size": 64.5}, r"dataloader.image_size must be a whole .*=256\], got 64.5"),
         ({"num_views": 0}, "num_views must be a whole number from 1 on, or null, got 0"),
     ],
 )

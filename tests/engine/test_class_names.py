@@ -66,3 +66,34 @@ def test_a_training_takes_the_names_of_its_data(
     annotations = json.loads((shapes_root / "annotations/instances_train.json").read_text())
     expected = [category["name"] for category in annotations["categories"]]
     assert read_class_names(str(tmp_path / "model_final.pth")) == expected
+
+
+def test_other_names_are_refused_where_a_run_is_resumed(tmp_path):
+    path = saved(tmp_path, NAMES)
+    checkpointer = FrozenAwareCheckpointer(
+        nn.Linear(2, 3), class_names=["cat", "fox", "cow"], is_resumed=True
+    )
+    with pytest.raises(
+        InputError,
+        match=r"model.pth' was trained with other class names: 'dog' there is 'fox' here \(1 of 3 "
+        r"differ\); resume with the data of that run's config.yaml, or give a new train.output_dir",
+    ):
+        checkpointer.load(path)
+
+
+class Pooled(nn.Linear):
+    checkpoint_settings = {"model.pooling": "all"}
+
+
+def test_a_setting_that_no_weight_shows_is_compared(tmp_path):
+    FrozenAwareCheckpointer(Pooled(2, 3), str(tmp_path)).save("model")
+    path = str(tmp_path / "model.pth")
+    FrozenAwareCheckpointer(Pooled(2, 3)).load(path)
+    FrozenAwareCheckpointer(nn.Linear(2, 3)).load(path)
+    other = Pooled(2, 3)
+    other.checkpoint_settings = {"model.pooling": "cls"}
+    with pytest.raises(
+        InputError,
+        match="was trained with model.pooling=all, which is cls here; set model.pooling=all",
+    ):
+        FrozenAwareCheckpointer(other).load(path)

@@ -84,7 +84,9 @@ def test_a_missing_config_file_is_named():
 
 
 def test_no_config_file_at_all_names_one_to_start_with():
-    with pytest.raises(InputError, match=r"pass --config-file configs/shapes/cascade_bpt_s.py"):
+    with pytest.raises(
+        InputError, match=r"pass --config-file FILE, for instance one of .* configs/\."
+    ):
         load_config("")
 
 
@@ -217,3 +219,30 @@ def test_the_part_around_the_vit_is_found_in_a_classifier_and_in_a_list():
 def test_a_model_with_no_vit_or_with_several_is_refused(model, found):
     with pytest.raises(InputError, match=rf"needs one part with a `vit`, but has {found}; the con"):
         find_vit_owner(OmegaConf.create({"model": model}))
+
+
+@pytest.mark.parametrize("value", ["-1", "nan", ".nan", "inf", "fast", "true"])
+@pytest.mark.parametrize("key", ["optimizer.lr", "optimizer.weight_decay"])
+def test_a_rate_or_decay_that_is_no_number_from_0_on_is_refused(key, value):
+    with pytest.raises(InputError, match=rf"^{key} must be a number from 0 on, got "):
+        load_config(SHAPES, [f"{key}={value}"])
+
+
+@pytest.mark.parametrize("value", ["-1", "two", "1.5", "null"])
+@pytest.mark.parametrize("loader", ["train", "test"])
+def test_a_number_of_workers_that_is_none_is_refused(loader, value):
+    key = f"dataloader.{loader}.num_workers"
+    with pytest.raises(InputError, match=rf"^{key} must be a whole number from 0 on, got "):
+        load_config(SHAPES, [f"{key}={value}"])
+
+
+def test_a_malformed_yaml_config_is_one_line(tmp_path):
+    (tmp_path / "config.yaml").write_text("train: {max_iter: 3\nmodel: [")
+    with pytest.raises(InputError, match="config.yaml' cannot be loaded: ") as caught:
+        load_config(str(tmp_path / "config.yaml"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_in_place_of_a_config_is_no_file():
+    with pytest.raises(InputError, match="config file 'configs' is no file; see the folder"):
+        load_config("configs")

@@ -68,7 +68,7 @@ def test_losses_are_drawn_beside_each_other_and_metrics_apart(write, tmp_path, m
     monkeypatch.setattr(curves, "_draw", lambda _, title, found: drawn.update({title: [*found]}))
     path = write({"iteration": 3, "total_loss": 1.0, "val/loss": 1.0, "val/top1": 2.0, "lr": 3.0})
     draw_curves(path, tmp_path / "curves.png", ["val/top1", "val/loss"])
-    assert drawn == {"loss": ["total_loss", "val/loss"], "metrics": ["val/top1"]}
+    assert drawn == {"loss": ["total_loss", "val/loss"], "metrics (percent)": ["val/top1"]}
 
 
 @pytest.mark.parametrize("records", [[], [{"iteration": 3, "lr": 1.0}]])

@@ -9,6 +9,7 @@ from detectron2.config import LazyCall as L
 from detectron2.config import instantiate
 from detectron2.solver import get_default_optimizer_params
 from tiny import shrink, use_shapes
+from tiny_regression import regression_config
 
 import bpt_det.detection.datasets  # noqa: F401  registers the data sets
 from bpt_det.engine import load_config, load_trained_model, loop, train
@@ -150,3 +151,24 @@ def test_a_config_from_before_the_newer_keys_trains(cfg):
     del cfg.train["early_stopping"]
     cfg.optimizer.params = L(get_default_optimizer_params)(weight_decay_norm=0.0)
     assert train(cfg).keys() == {"bbox", "segm"}
+
+
+def test_every_evaluation_is_written_however_seldom_the_log_is(
+    tmp_path, repository_root, monkeypatch
+):
+    monkeypatch.chdir(repository_root)
+    cfg = regression_config(tmp_path / "run")
+    cfg.train.update(max_iter=7, eval_period=2, log_period=1000)
+    train(cfg)
+    lines = (tmp_path / "run/metrics.json").read_text().splitlines()
+    found = [r["iteration"] for r in map(json.loads, lines) if "val/loss" in r]
+    assert found == [1, 3, 5, 7]
+
+
+def test_a_resumed_run_without_a_checkpoint_says_that_it_starts_anew(
+    tmp_path, repository_root, monkeypatch, caplog
+):
+    monkeypatch.chdir(repository_root)
+    cfg = regression_config(tmp_path / "run")
+    train(cfg, resume=True)
+    assert f"'{tmp_path / 'run'}' holds no checkpoint: starting anew" in caplog.text

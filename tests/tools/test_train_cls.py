@@ -165,7 +165,7 @@ def empty_class(root):
 @pytest.mark.parametrize(
     ("spoil", "expected"),
     [
-        (remove_split_file, "val.json' is missing; CUB-200-2011: get it from https://"),
+        (remove_split_file, "val.json' is missing beside the other split files; add it"),
         (label_out_of_range, "gives image 1 the label 201, but classes.txt has 2 to 11"),
         (empty_class, "1 classes of "),
         (shutil.rmtree, "does not exist (nor does 'CUB_200_2011'"),
@@ -195,7 +195,7 @@ def test_a_fault_in_a_data_set_is_one_line(
         ("dataloader.fraction=0", "fraction=0 is not a percentage in (0, 100]"),
         ("dataloader.train.dataset.split=dev", "split 'dev' is not one of train, val, test, train"),
         ("dataloader.train.total_batch_size=0", "total_batch_size must be a whole number from 1"),
-        ("dataloader.image_size=20", "dataloader.image_size must be in [1, dataloader.resize_size"),
+        ("dataloader.image_size=20", "dataloader.image_size must be a whole number in [1, "),
     ],
 )
 def test_a_bad_setting_is_one_line(override, expected, train_cls, config, cub, tmp_path, capsys):
@@ -209,3 +209,30 @@ def test_the_tool_explains_itself_with_an_example(train_cls, capsys):
         train_cls("--help")
     assert ended.value.code == 0
     assert "tools/train_cls.py --config-file configs/fgvc/" in capsys.readouterr().out
+
+
+def test_a_refused_resumption_leaves_the_config_of_the_run(
+    trained, train_cls, config, cub, tmp_path, capsys
+):
+    folder = shutil.copytree(trained, tmp_path / "run")
+    before = (folder / "config.yaml").read_text()
+    settings = [f"dataloader.root={cub}", f"train.output_dir={folder}", "train.epochs=2"]
+    resume = ["--config-file", config, "--resume", *settings]
+    line = only_line(train_cls(*resume, "model.backbone.prompt.prompt_length=5"), capsys)
+    assert "does not fit this model" in line
+    line = only_line(train_cls(*resume, "model.pooling=cls"), capsys)
+    assert "was trained with model.pooling=all, which is cls here" in line
+    assert (folder / "config.yaml").read_text() == before
+    assert train_cls(*resume) == 0
+    assert load_config(str(folder / "config.yaml")).train.epochs == 2
+
+
+def test_an_evaluation_warns_of_classes_of_other_names(trained, train_cls, config, cub, tmp_path):
+    other = shutil.copytree(cub, tmp_path / "CUB_200_2011")
+    names = (other / "classes.txt").read_text()
+    (other / "classes.txt").write_text(names.replace("002.Laysan", "002.Sooty"))
+    settings = [f"dataloader.root={other}", f"train.output_dir={tmp_path / 'out'}"]
+    best = f"train.init_checkpoint={trained / 'model_best.pth'}"
+    assert train_cls("--config-file", config, "--eval-only", *settings, best) == 0
+    log = (tmp_path / "out/eval_only/log.txt").read_text()
+    assert "other class names: '002.Laysan' there is '002.Sooty' here (1 of 3 differ)" in log

@@ -182,7 +182,10 @@ def test_a_missing_file_is_named_with_its_source_and_licence(path, vit):
     assert text.startswith(f"weights '{path}' do not exist. ")
     assert "https://dl.fbaipublicfiles.com/mae/pretrain/mae_pretrain_vit_base.pth" in text
     assert "CC BY-NC 4.0: non-commercial" in text
-    assert text.endswith("download one and pass the ViT's checkpoint=PATH.")
+    assert text.endswith(
+        "download one and pass model.backbone.net.vit.checkpoint=PATH (of a classifier: "
+        "model.backbone.vit.checkpoint=PATH)."
+    )
 
 
 def test_an_address_is_loaded_like_a_path(tmp_path, vit, monkeypatch):

@@ -139,6 +139,8 @@ def find_spec(name: str) -> DatasetSpec:
     Raises:
         InputError: there is no data set of that name.
     """
+    if name == FOLDER_PREFIX:
+        raise InputError(f"data={name} names no folder; give one, as in {FOLDER_PREFIX}/data/birds")
     if name.startswith(FOLDER_PREFIX):
         return DatasetSpec(
             title="a data set of your own",
@@ -149,6 +151,8 @@ def find_spec(name: str) -> DatasetSpec:
             num_classes=None,
             counts={},
         )
+    if name not in SPECS and "/" in name:
+        raise InputError(f"unknown data set '{name}'; a folder of images is {FOLDER_PREFIX}{name}")
     if name not in SPECS:
         near = difflib.get_close_matches(name.lower(), SPECS, n=2, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}? " if near else ""

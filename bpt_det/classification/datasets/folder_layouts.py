@@ -1,8 +1,14 @@
 """ImageNet and any other folder of class folders."""
 
+import logging
+from collections import Counter
+from pathlib import PurePosixPath
+
 from bpt_det.classification.datasets.layout import IMAGE_SUFFIXES, SPLITS, LabelledImage, Layout
 from bpt_det.classification.datasets.tree import FileTree
 from bpt_det.errors import InputError, shorten
+
+logger = logging.getLogger(__name__)
 
 
 def read_class_folders(tree: FileTree) -> Layout:
@@ -21,6 +27,7 @@ def read_class_folders(tree: FileTree) -> Layout:
     images = [image for split, top in tops.items() for image in _images_below(tree, split, top)]
     class_ids = sorted(_class_folders(tree, tops["train"]))
     _check_classes(tree, images, class_ids, tops)
+    _report_other_files(tree, tops)
     names = {class_id: class_id for class_id in class_ids}
     return Layout(images, names, tree.file_name(""), tuple(tops))
 
@@ -38,6 +45,24 @@ def _images_below(tree: FileTree, split: str, top: str) -> list[LabelledImage]:
         and "/" in path.removeprefix(top)
         and path.lower().endswith(IMAGE_SUFFIXES)
     ]
+
+
+def _report_other_files(tree: FileTree, tops: dict[str, str]) -> None:
+    """Warn of files in class folders that are left out, as images of another format would be."""
+    others = Counter(
+        PurePosixPath(path).suffix.lower() or "no suffix"
+        for top in tops.values()
+        for path in tree.files
+        if path.startswith(top)
+        and "/" in path.removeprefix(top)
+        and not path.lower().endswith(IMAGE_SUFFIXES)
+    )
+    if others:
+        known = ", ".join(IMAGE_SUFFIXES)
+        logger.warning(
+            "%d files in class folders of '%s' are left out (%s); images are %s",
+            *(others.total(), tree.file_name(""), shorten(sorted(others)), known),
+        )
 
 
 def _check_classes(

@@ -55,7 +55,7 @@ def read_bytes(file_name: str) -> bytes:
     except _UNREADABLE as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"'{file_name}' cannot be read ({one_line(error)})") from error
+        raise InputError(f"'{file_name}' cannot be read ({one_line(error)}); replace it") from error
 
 
 def read_image(file_name: str) -> np.ndarray:

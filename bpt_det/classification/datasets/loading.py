@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bpt_det.classification.datasets.layout import TRAINVAL
 from bpt_det.classification.datasets.reading import (
     ReadDataset,
     read_dataset,
@@ -59,7 +60,9 @@ def load_classification(
     dataset = read_dataset(name, root)
     images = dataset.select(split)
     _report_counts(dataset, split, len(images))
-    images = dataset.select(split, fraction) if fraction < 100 else images
+    if fraction < 100 and split in ("train", TRAINVAL):
+        images = dataset.select(split, fraction)
+        logger.info("%s %s: %g %% of each class, %d images", name, split, fraction, len(images))
     class_ids = sorted(dataset.layout.class_names)
     indexes = {class_id: index for index, class_id in enumerate(class_ids)}
     records = [

@@ -35,6 +35,13 @@ def read_split_files(tree: FileTree, official: Layout | None, highest: int | Non
         InputError: a file is missing or malformed, a label is out of range, an image is missing or
             in two splits, or images of one class belong to different ones in the official lists.
     """
+    missing = [file for file in SPLIT_FILES if not tree.holds(file)]
+    if missing:
+        raise InputError(
+            f"'{tree.file_name(missing[0])}' is missing beside the other split files; add it (see "
+            "the README of https://github.com/KMnP/vpt), or remove the others to have a validation "
+            "split drawn"
+        )
     images: list[LabelledImage] = []
     for split, file in zip(SPLITS, SPLIT_FILES, strict=True):
         labels = _read_labels(tree, file, highest)
@@ -53,7 +60,7 @@ def _read_labels(tree: FileTree, file: str, highest: int | None) -> dict[str, in
         labels = json.loads(tree.read(file))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(
-            f"'{tree.file_name(file)}' cannot be read as JSON ({one_line(error)})"
+            f"'{tree.file_name(file)}' cannot be read as JSON ({one_line(error)}); get it again"
         ) from error
     if not isinstance(labels, dict) or not labels:
         raise InputError(f"'{tree.file_name(file)}' should hold {{image: class id}} and does not")

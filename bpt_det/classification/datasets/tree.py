@@ -110,17 +110,24 @@ def locate(root: str | Path, folder: str, anchors: tuple[str, ...], advice: str)
             if found:
                 return FileTree(place, min(found, key=lambda p: (p.count("/"), p)), advice)
     problem = "does not exist" if not root.exists() else f"holds none of {', '.join(anchors)}"
-    raise InputError(f"'{root}' {problem} (nor does '{folder}' or '{folder}.zip' in it); {advice}")
+    raise InputError(
+        f"'{root}' {problem} (nor does '{folder}' or '{folder}.zip' in it); if it lies elsewhere, "
+        f"name the folder with DETECTRON2_DATASETS or dataloader.root (--root); {advice}"
+    )
 
 
 def _list_folder(root: str) -> tuple[set[str], set[str]]:
     files, folders = set(), set()
-    for folder, inner_folders, inner_files in os.walk(root, followlinks=True):
+    for folder, inner_folders, inner_files in os.walk(root, onerror=_refuse, followlinks=True):
         top = Path(folder).relative_to(root).as_posix()
         top = "" if top == "." else f"{top}/"
         files.update(top + name for name in inner_files)
         folders.update(top + name for name in inner_folders)
     return files, folders
+
+
+def _refuse(error: OSError) -> None:
+    raise InputError(f"folder '{error.filename}' cannot be read ({error.strerror})") from error
 
 
 def _folders_above(paths: set[str]) -> set[str]:

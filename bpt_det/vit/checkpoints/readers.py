@@ -15,7 +15,10 @@ from .google_npz import convert_google, is_google
 from .report import describe_images
 
 _MAWS_WIDTHS = (2560, 4096)  # ViT-2B and ViT-6.5B, which nobody else published
-_PASS = "download one and pass the ViT's checkpoint=PATH."
+_PASS = (
+    "download one and pass model.backbone.net.vit.checkpoint=PATH (of a classifier: "
+    "model.backbone.vit.checkpoint=PATH)."
+)
 _FACEBOOK = "https://dl.fbaipublicfiles.com"
 
 

@@ -174,3 +174,36 @@ def test_an_unknown_name_is_refused_with_the_nearest(name, match, tmp_path):
 
 def test_an_unknown_split_is_refused(tmp_path):
     refuses("split 'dev' is not one of train, val, test, trainval", "cub", tmp_path, "dev")
+
+
+def test_a_path_in_place_of_a_name_is_told_the_prefix(tmp_path):
+    with pytest.raises(
+        InputError, match="unknown data set '/birds'; a folder of images is folder:/"
+    ):
+        load_classification("/birds")
+
+
+def test_a_prefix_without_a_path_is_refused():
+    with pytest.raises(InputError, match="data=folder: names no folder; give one, as in folder:/"):
+        load_classification("folder:")
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    WRITERS["cub"](tmp_path)
+
+    def walk(root, onerror, followlinks):
+        onerror(PermissionError(13, "Permission denied", f"{root}/images"))
+        yield from ()
+
+    monkeypatch.setattr("os.walk", walk)
+    refuses(r"folder '.*/images' cannot be read \(Permission denied\)", "cub", tmp_path)
+
+
+def test_files_that_are_no_images_are_counted_in_a_warning(tmp_path, caplog):
+    class_trees.write_class_folders(tmp_path, ("",))
+    folder = next(path for path in sorted(tmp_path.iterdir()) if path.is_dir())
+    for name in ("a.GIF", "b.gif", "notes.txt", "README"):
+        (folder / name).touch()
+    load_classification(f"folder:{tmp_path}")
+    assert "4 files in class folders of" in caplog.text
+    assert "are left out (.gif, .txt, no suffix); images are .jpg, .jpeg, .png" in caplog.text

@@ -90,7 +90,9 @@ def test_split_files_work_within_an_archive(cub, tmp_path):
 @pytest.mark.parametrize("file", ["train.json", "val.json", "test.json"])
 def test_one_missing_split_file_is_named_with_its_source(file, cub):
     (cub / file).unlink()
-    with pytest.raises(InputError, match=rf"{file}' is missing; CUB-200-2011: get it .*README"):
+    with pytest.raises(
+        InputError, match=rf"{file}' is missing beside the other split files; .*KMnP/vpt"
+    ):
         load_classification("cub", cub, "train")
 
 

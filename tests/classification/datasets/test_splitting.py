@@ -120,3 +120,10 @@ def test_a_fraction_is_of_the_training_images_alone(tmp_path):
 def test_an_impossible_fraction_is_refused(fraction, tmp_path):
     with pytest.raises(InputError, match=rf"fraction={fraction} is not a percentage in \(0, 100\]"):
         load_classification("imagenet", tmp_path, "train", fraction=fraction)
+
+
+def test_the_log_says_how_many_images_a_fraction_is(tmp_path, caplog):
+    caplog.set_level("INFO")
+    root = class_trees.write_cub(tmp_path / "CUB_200_2011")
+    taken = load_classification("cub", root, "train", fraction=30)
+    assert f"cub train: 30 % of each class, {len(taken)} images" in caplog.text
