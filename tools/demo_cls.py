@@ -22,6 +22,7 @@ METHODS = {  # by config: its label, and what its run is sped up by
     # Without prompts all blocks depend on the image alone, and here every image has one view.
     "linear": ("linear head alone", ["dataloader.cache_prefix=True"]),
 }
+TASKS = {"val": "last val", "test": "best, test"}  # of which weights, on which images
 COLUMNS = {"top1": "top-1", "top5": "top-5", "mean_per_class": "mean per class"}
 
 
@@ -31,13 +32,12 @@ def format_accuracy_table(runs: Mapping[str, Mapping[str, float]]) -> str:
     Args:
         runs: the metrics of each by its label, such as ``val/top1``; what is missing is nan.
     """
-    tasks = ("val", "test")
-    keys = [f"{task}/{column}" for task in tasks for column in COLUMNS]
+    keys = [f"{task}/{column}" for task in TASKS for column in COLUMNS]
     rows = [
         [label, *(metrics.get(key, float("nan")) for key in keys)]
         for label, metrics in runs.items()
     ]
-    headers = ["", *(f"{task}\n{title}" for task in tasks for title in COLUMNS.values())]
+    headers = ["", *(f"{task}\n{title}" for task in TASKS.values() for title in COLUMNS.values())]
     return tabulate(rows, headers=headers, floatfmt=".1f")
 
 
