@@ -75,13 +75,7 @@ def load_config(path: str, overrides: Sequence[str] = (), adapt: Adapt | None = 
         adapt(cfg, overrides)
     refuse_bad_settings(cfg.train)
     _refuse_bad_numbers(cfg)
-    parts = ("final_test", "final_evaluator")
-    final_test, final_evaluator = (OmegaConf.select(cfg, f"dataloader.{part}") for part in parts)
-    if final_test is not None and final_evaluator is None:
-        raise InputError(
-            "dataloader.final_test needs an evaluator of its data, dataloader.final_evaluator; or "
-            "set dataloader.final_test=null for no test at the end of a run."
-        )
+    _fit_final_test(cfg)
     return cfg
 
 
@@ -156,6 +150,19 @@ def find_vit_owners(cfg: DictConfig) -> Iterator[tuple[str, DictConfig]]:
         if _has_children(node) and isinstance(node, DictConfig):
             if OmegaConf.is_config(node.get("vit")):
                 yield key, node
+
+
+def _fit_final_test(cfg: DictConfig) -> None:
+    """Drop the evaluator of a test that is turned off; refuse a test without one."""
+    parts = ("final_test", "final_evaluator")
+    final_test, final_evaluator = (OmegaConf.select(cfg, f"dataloader.{part}") for part in parts)
+    if final_test is None and final_evaluator is not None:
+        cfg.dataloader.final_evaluator = None  # it refers to the data of the test
+    if final_test is not None and final_evaluator is None:
+        raise InputError(
+            "dataloader.final_test needs an evaluator of its data, dataloader.final_evaluator; or "
+            "set dataloader.final_test=null for no test at the end of a run."
+        )
 
 
 def _refuse_bad_numbers(cfg: DictConfig) -> None:

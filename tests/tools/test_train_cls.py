@@ -236,3 +236,13 @@ def test_an_evaluation_warns_of_classes_of_other_names(trained, train_cls, confi
     assert train_cls("--config-file", config, "--eval-only", *settings, best) == 0
     log = (tmp_path / "out/eval_only/log.txt").read_text()
     assert "other class names: '002.Laysan' there is '002.Sooty' here (1 of 3 differ)" in log
+
+
+def test_the_final_test_can_be_turned_off(train_cls, config, cub, tmp_path):
+    settings = [f"dataloader.root={cub}", f"train.output_dir={tmp_path / 'out'}"]
+    assert train_cls("--config-file", config, *settings, "dataloader.final_test=null") == 0
+    metrics = metrics_of(tmp_path / "out")
+    assert "val/top1" in metrics and "test/top1" not in metrics
+    assert not (tmp_path / "out/test").exists()
+    saved = load_config(str(tmp_path / "out/config.yaml"))
+    assert saved.dataloader.final_evaluator is None
