@@ -22,6 +22,7 @@ def work(rank, port, folder):
     evaluator = ClassificationEvaluator(data, output_dir=f"{folder}/{rank}")
     results = inference_on_dataset(Recorded(), batches, evaluator)
     torch.save((len(batches), results), f"{folder}/{rank}.pth")
+    dist.barrier()  # neither leaves while the other still listens
     dist.destroy_process_group()
 
 

@@ -147,6 +147,7 @@ def work(rank, folder):
     trainer = KeptGradients(DistributedDataParallel(model), batches(4)[rank::2], accumulate_steps=2)
     trainer.train(0, 1)
     torch.save(trainer.gradients[0], folder / f"{rank}.pth")
+    dist.barrier()  # neither leaves while the other still listens
     dist.destroy_process_group()
 
 

@@ -64,6 +64,7 @@ def work(rank, port, shapes_root, folder):
         {"gradients": gradients, "weights": dict(model.state_dict())}, f"{folder}/{rank}.pth"
     )
     FrozenAwareCheckpointer(ddp, folder).save("model")
+    dist.barrier()  # neither leaves while the other still listens
     dist.destroy_process_group()
 
 

@@ -25,6 +25,7 @@ def work(rank, repository, folder):
     loop.build_ema = lambda *args: kept.append(build(*args)) or kept[0]
     tasks = sorted(train(cfg))
     torch.save({"averages": kept[0].state_dict(), "tasks": tasks}, folder / f"{rank}.pth")
+    dist.barrier()  # neither leaves while the other still listens
     dist.destroy_process_group()
 
 

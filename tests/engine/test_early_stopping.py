@@ -176,6 +176,7 @@ def work(rank, folder):
     trainer.register_hooks([EvaluationOnMain(), stop])
     trainer.train(0, 20)
     (folder / f"{rank}.txt").write_text(str(trainer.iter))
+    dist.barrier()  # neither leaves while the other still listens
     dist.destroy_process_group()
 
 
