@@ -7,12 +7,14 @@ On the command line it writes a file with random values, for trying a full-size 
 
 import argparse
 import http.server
+import os
 import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
@@ -63,6 +65,16 @@ class FolderServer(http.server.ThreadingHTTPServer):
         self.shutdown()
         self._thread.join()
         self.server_close()
+
+
+def leave_together() -> None:
+    """End one of several processes of a test when the others have come to their end too.
+
+    Without the interpreter's clean-up: there torch now and then aborts the process over a thread of
+    a group that Detectron2's cache still refers to, though all is done and saved.
+    """
+    dist.barrier()
+    os._exit(0)
 
 
 def count_parameters(module: torch.nn.Module) -> int:

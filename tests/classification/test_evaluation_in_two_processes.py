@@ -8,6 +8,7 @@ import torch.multiprocessing as mp
 from classified import Recorded, make_data, run
 from detectron2.data.samplers import InferenceSampler
 from detectron2.evaluation import inference_on_dataset
+from helpers import leave_together
 
 from bpt_det.classification.evaluation import ClassificationEvaluator
 
@@ -22,8 +23,7 @@ def work(rank, port, folder):
     evaluator = ClassificationEvaluator(data, output_dir=f"{folder}/{rank}")
     results = inference_on_dataset(Recorded(), batches, evaluator)
     torch.save((len(batches), results), f"{folder}/{rank}.pth")
-    dist.barrier()  # neither leaves while the other still listens
-    dist.destroy_process_group()
+    leave_together()
 
 
 def test_two_processes_score_and_write_the_same_as_one(tmp_path):

@@ -125,6 +125,7 @@ def _run_process(rank, port, arguments):
     args = build_parser("x").parse_args(arguments)
     cfg = load_config(args.config_file, args.opts, use_classification_data)
     _run_in_process(cfg, args, [])
+    leave_together()
 
 
 def test_two_processes_fill_one_file_that_one_process_uses_again(run, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from helpers import leave_together
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -147,8 +148,7 @@ def work(rank, folder):
     trainer = KeptGradients(DistributedDataParallel(model), batches(4)[rank::2], accumulate_steps=2)
     trainer.train(0, 1)
     torch.save(trainer.gradients[0], folder / f"{rank}.pth")
-    dist.barrier()  # neither leaves while the other still listens
-    dist.destroy_process_group()
+    leave_together()
 
 
 def test_two_processes_of_two_parts_take_the_mean_over_all_four(tmp_path):

@@ -10,6 +10,7 @@ import torch.multiprocessing as mp
 from detectron2.config import LazyConfig, instantiate
 from detectron2.engine.defaults import create_ddp_model
 from detectron2.utils.events import EventStorage
+from helpers import leave_together
 from tiny import shrink, use_shapes
 
 import bpt_det.detection.datasets  # noqa: F401  registers the data sets
@@ -64,8 +65,7 @@ def work(rank, port, shapes_root, folder):
         {"gradients": gradients, "weights": dict(model.state_dict())}, f"{folder}/{rank}.pth"
     )
     FrozenAwareCheckpointer(ddp, folder).save("model")
-    dist.barrier()  # neither leaves while the other still listens
-    dist.destroy_process_group()
+    leave_together()
 
 
 def free_port():
@@ -117,6 +117,7 @@ def run(rank, port, arguments):
     join(rank, port)
     args = build_parser("x").parse_args(arguments)
     _run_in_process(load_config(args.config_file, args.opts), args, [])
+    leave_together()
 
 
 def write_config(shapes_root, folder):

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from helpers import leave_together
 from tiny_regression import regression_config
 
 from bpt_det.engine import evaluate_checkpoint, loop, train
@@ -25,8 +26,7 @@ def work(rank, repository, folder):
     loop.build_ema = lambda *args: kept.append(build(*args)) or kept[0]
     tasks = sorted(train(cfg))
     torch.save({"averages": kept[0].state_dict(), "tasks": tasks}, folder / f"{rank}.pth")
-    dist.barrier()  # neither leaves while the other still listens
-    dist.destroy_process_group()
+    leave_together()
 
 
 def test_two_processes_average_and_test_as_one(tmp_path, repository_root, monkeypatch):

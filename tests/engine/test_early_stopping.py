@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from detectron2.engine import HookBase
+from helpers import leave_together
 from tiny import shrink, use_shapes
 
 import bpt_det.detection.datasets  # noqa: F401  registers the data sets
@@ -176,8 +177,7 @@ def work(rank, folder):
     trainer.register_hooks([EvaluationOnMain(), stop])
     trainer.train(0, 20)
     (folder / f"{rank}.txt").write_text(str(trainer.iter))
-    dist.barrier()  # neither leaves while the other still listens
-    dist.destroy_process_group()
+    leave_together()
 
 
 def test_all_processes_stop_when_the_one_with_the_metrics_does(tmp_path):
