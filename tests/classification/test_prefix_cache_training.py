@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from class_trees import write_cub
-from helpers import TINY_SIZES
+from helpers import TINY_SIZES, leave_together
 
 import bpt_det.classification.mapper as module
 from bpt_det.classification.own_data import use_classification_data
