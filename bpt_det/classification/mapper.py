@@ -17,14 +17,15 @@ from bpt_det.errors import InputError
 class ClassificationMapper:
     """Reads an image and crops it; random choices come from torch's global generator.
 
-    Training crops a random part (8 to 100 % of the area) and flips it by chance; otherwise the
-    shorter side is resized and the centre cut out. Both resize bicubically, with Pillow, as the
+    Training crops a random part (``min_area`` to all of the area) and flips it by chance; otherwise
+    the shorter side is resized and the centre cut out. Both resize bicubically, with Pillow, as the
     published code does (WangYZ1608/BPT@9fc3c78 Dataset/FGVC.py).
 
     Args:
         image_size: side of the crop in pixels.
         resize_size: shorter side in pixels before the centre is cut out.
         augment: whether to crop and flip by chance.
+        min_area: least share of the area of a random crop, in (0, 1].
         num_views: so many fixed random crops of each image, of which every call takes one; they
             depend on the image's id alone. None: another crop every time.
         cache: holds ``tokens`` (T, D) of the views, which then stand in for ``image``, from
@@ -43,6 +44,7 @@ class ClassificationMapper:
         resize_size: int = 256,
         *,
         augment: bool = True,
+        min_area: float = 0.08,
         num_views: int | None = None,
         cache: PrefixCache | None = None,
     ) -> None:
@@ -56,6 +58,8 @@ class ClassificationMapper:
             raise InputError(
                 f"num_views must be a whole number from 1 on, or null, got {num_views!r}."
             )
+        if not isinstance(min_area, int | float) or not 0 < min_area <= 1:
+            raise InputError(f"min_area must be in (0, 1], got {min_area!r}.")
         self.image_size = image_size
         self.augment = augment
         self.num_views = num_views if augment else 1
@@ -63,7 +67,7 @@ class ClassificationMapper:
         bicubic = v2.InterpolationMode.BICUBIC
         if augment:
             crop = [
-                v2.RandomResizedCrop(image_size, interpolation=bicubic),
+                v2.RandomResizedCrop(image_size, scale=(min_area, 1.0), interpolation=bicubic),
                 v2.RandomHorizontalFlip(),
             ]
         else:

@@ -1,7 +1,6 @@
 """Fitting a classification config to its data: number of classes, iterations, final evaluation."""
 
 import logging
-import math
 import os
 from collections.abc import Sequence
 
@@ -10,14 +9,10 @@ from omegaconf import DictConfig, OmegaConf
 from bpt_det.classification.datasets.catalog import FOLDER_PREFIX
 from bpt_det.classification.datasets.layout import TRAINVAL
 from bpt_det.classification.datasets.reading import ReadDataset, read_dataset
+from bpt_det.engine.epochs import set_iterations
 from bpt_det.errors import InputError, shorten
 
 _NUM_CLASSES = "model.num_classes"
-_BATCH_SIZE = "dataloader.train.total_batch_size"
-_IN_ITERATIONS = {
-    "train.epochs": ("train.max_iter",),
-    "train.eval_epochs": ("train.eval_period", "train.checkpointer.period"),
-}
 _FINAL_TASK = {"test": "test", "val": "val_final"}  # by split; `val` is that of each epoch
 
 logger = logging.getLogger(__name__)
@@ -52,8 +47,7 @@ def use_classification_data(cfg: DictConfig, overrides: Sequence[str] = ()) -> N
     dataset = read_dataset(source.name, source.get("root"))
     _set_num_classes(cfg, dataset, is_chosen=_NUM_CLASSES in chosen)
     num_images = len(dataset.select(source.split, source.get("fraction", 100)))
-    _check_batch(cfg, dataset.name, num_images)
-    _set_iterations(cfg, num_images, chosen)
+    set_iterations(cfg, dataset.name, num_images, chosen)
     _choose_final_split(cfg, dataset)
     _warn_of_seen_images(cfg)
 
@@ -76,56 +70,6 @@ def _set_num_classes(cfg: DictConfig, dataset: ReadDataset, is_chosen: bool) -> 
             f"({shorten(names)}); leave {_NUM_CLASSES} out."
         )
     OmegaConf.update(cfg, _NUM_CLASSES, len(names))
-
-
-def _check_batch(cfg: DictConfig, name: str, num_images: int) -> None:
-    for key in (_BATCH_SIZE, "train.accumulate_steps"):
-        value = OmegaConf.select(cfg, key, default=1)
-        if not isinstance(value, int) or value < 1:
-            raise InputError(f"{key} must be a whole number from 1 on, got {value!r}.")
-    batch_size = OmegaConf.select(cfg, _BATCH_SIZE)
-    if num_images < batch_size:
-        logger.warning(
-            "%s=%d is more than the %d training images of %s: a batch holds some of them several "
-            "times.",
-            *(_BATCH_SIZE, batch_size, num_images, name),
-        )
-
-
-def _set_iterations(cfg: DictConfig, num_images: int, chosen: set[str]) -> None:
-    """Turn epochs into iterations; what was given as iterations stays, in a saved config too.
-
-    As in the published code an epoch is as many iterations as there are whole batches.
-    """
-    batch_size = OmegaConf.select(cfg, _BATCH_SIZE) * cfg.train.get("accumulate_steps", 1)
-    per_epoch = max(1, num_images // batch_size)
-    for key, in_iterations in _IN_ITERATIONS.items():
-        epochs = _positive(cfg, key)
-        if epochs is None:
-            continue
-        given = [other for other in in_iterations if other in chosen]
-        if given and key in chosen:
-            raise InputError(f"{key} and {given[0]} are both given; leave one of them out.")
-        for other in in_iterations:
-            if other not in given:
-                OmegaConf.update(cfg, other, max(1, round(epochs * per_epoch)))
-        if given:
-            OmegaConf.update(cfg, key, None)
-    if cfg.train.get("epochs") is not None:
-        logger.info(
-            "%g epochs of %d images are %d iterations of %d images",
-            *(cfg.train.epochs, num_images, cfg.train.max_iter, batch_size),
-        )
-
-
-def _positive(cfg: DictConfig, key: str) -> float | None:
-    value = OmegaConf.select(cfg, key)
-    if value is None:
-        return None
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0 < value < math.inf:
-        raise InputError(f"{key} must be a number above 0, got {value!r}.")
-    return value
 
 
 def _choose_final_split(cfg: DictConfig, dataset: ReadDataset) -> None:

@@ -44,6 +44,7 @@ def build_hooks(
         MetricsWriter(writers, period=settings.log_period, eval_period=settings.eval_period)
         if is_main
         else None,
+        *(instantiate(hook) for hook in settings.get("hooks") or ()),
         None if curves is None else DrawCurves(settings.output_dir, curves),
         None if final_test is None else RaiseFinalTestError(final_test),
     ]

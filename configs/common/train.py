@@ -20,6 +20,7 @@ train = dict(
     # iteration, evaluated beside them as bbox_ema/AP and so on; for instance 0.999. None: none.
     ema=dict(decay=None),
     curves=["bbox/AP", "segm/AP"],  # drawn into curves.png beside the losses; None: not drawn
+    hooks=[],  # further hooks of Detectron2's kind, run in every process
     checkpointer=dict(period=2500, max_to_keep=2),
     device="auto",  # auto, cuda or cpu
     precision="auto",  # auto, float32, bfloat16 or float16

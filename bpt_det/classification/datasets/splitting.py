@@ -37,7 +37,7 @@ def draw_validation(
     chosen = {
         path
         for class_id, paths in by_class.items()
-        for path in _in_hash_order(paths, seed)[: quotas[class_id]]
+        for path in in_hash_order(paths, seed)[: quotas[class_id]]
     }
     return [image._replace(split="val") if image.path in chosen else image for image in images]
 
@@ -58,7 +58,7 @@ def take_fraction(
     chosen = {
         path
         for paths in by_class.values()
-        for path in _in_hash_order(paths, seed)[: max(1, round(len(paths) * percent / 100))]
+        for path in in_hash_order(paths, seed)[: max(1, round(len(paths) * percent / 100))]
     }
     return [image for image in images if image.path in chosen]
 
@@ -82,7 +82,7 @@ def _class_quotas(sizes: dict[int | str, int], count: int, seed: int) -> dict[in
     return quotas
 
 
-def _in_hash_order(paths: Sequence[str], seed: int) -> list[str]:
+def in_hash_order(paths: Sequence[str], seed: int) -> list[str]:
     return sorted(paths, key=lambda path: _digest(path, seed))
 
 

@@ -1,0 +1,65 @@
+"""What a pre-training leaves behind: the encoder alone, in a format that `load_weights` reads."""
+
+import logging
+from pathlib import Path
+
+import torch
+from detectron2.engine import HookBase
+from detectron2.utils import comm
+from safetensors.torch import save_file
+from timm.models.vision_transformer import VisionTransformer
+from torch.nn.parallel import DistributedDataParallel
+
+from bpt_det.errors import InputError
+from bpt_det.files import written_whole
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = (".pth", ".safetensors")
+
+
+def save_encoder(vit: VisionTransformer, path: str | Path, *, half: bool = False) -> None:
+    """Write a ViT as the official MAE encoders are, ``{"model": timm's names}``, or as safetensors.
+
+    Args:
+        vit: the encoder.
+        path: ``.pth``, or ``.safetensors`` for the tensors under timm's names alone.
+        half: float16, half the size; matrices lose all but 11 bits.
+
+    Raises:
+        InputError: the suffix is another one, or the file cannot be written.
+    """
+    suffix = Path(path).suffix
+    if suffix not in SUFFIXES:
+        raise InputError(
+            f"an encoder is saved as {' or '.join(SUFFIXES)}, but '{Path(path).name}' is neither."
+        )
+    dtype = torch.float16 if half else torch.float32
+    state = {k: v.detach().to("cpu", dtype).contiguous() for k, v in vit.state_dict().items()}
+    with written_whole(path) as partial:
+        if suffix == ".pth":
+            torch.save({"model": state}, partial)
+        else:
+            save_file(state, partial)
+
+
+class SaveEncoder(HookBase):
+    """Writes the encoder of a `MaskedAutoencoder` when a training has come to its end.
+
+    Args:
+        path: see `save_encoder`; so is ``half``.
+    """
+
+    def __init__(self, path: str, *, half: bool = False) -> None:
+        self.path = path
+        self.half = half
+
+    def after_train(self) -> None:
+        """Write it, unless the training was cut short."""
+        if self.trainer.iter != self.trainer.max_iter or not comm.is_main_process():
+            return
+        model = self.trainer.model
+        if isinstance(model, DistributedDataParallel):
+            model = model.module
+        save_encoder(model.encoder, self.path, half=self.half)
+        logger.info("The encoder is in '%s'; give it as a ViT's checkpoint=", self.path)

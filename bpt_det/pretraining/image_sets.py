@@ -1,0 +1,103 @@
+"""Images to pre-train on, without labels: any folder, zip archive, or data set in COCO's format."""
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from bpt_det.classification.datasets.layout import IMAGE_SUFFIXES
+from bpt_det.classification.datasets.splitting import in_hash_order
+from bpt_det.classification.datasets.tree import FileTree
+from bpt_det.detection.annotation_file import read_annotation_file
+from bpt_det.detection.own_data import split_source
+from bpt_det.errors import InputError, shorten
+
+logger = logging.getLogger(__name__)
+
+HELD_OUT_SHARE, MOST_HELD_OUT = 0.02, 500
+
+
+def load_images(train: str, val: str | None = None, *, split: str = "train") -> list[dict]:
+    """Return one record for each image of a split: ``file_name`` (for `read_image`), ``image_id``.
+
+    Args:
+        train: source of the training images: a folder or a zip archive, all images below which
+            count, or ``FILE.json:FOLDER``, the images that an annotation file in COCO's format
+            lists.
+        val: source of the images to evaluate on. None holds out 2 %, at most 500, of those of
+            ``train``, chosen by a hash of their paths.
+        split: ``train`` or ``val``.
+
+    Raises:
+        InputError: a source is missing, holds no image, or lists images that are not there.
+    """
+    if val is not None:
+        records = _records(*((train, "data.train") if split == "train" else (val, "data.val")))
+    else:
+        records = _held_out_or_rest(_records(train, "data.train"), split)
+    logger.info("%s: %d images of '%s'", split, len(records), train if val is None else val)
+    return records
+
+
+def absolute_source(source: str | None, option: str) -> str | None:
+    """Return a source with absolute paths, so that a saved config works in any folder."""
+    if source is None:
+        return None
+    if _is_annotated(source):
+        return ":".join(split_source(source, f"{option}="))
+    return os.path.abspath(os.path.expanduser(source))
+
+
+def _is_annotated(source: str) -> bool:
+    return ".json:" in source and not Path(source).exists()
+
+
+def _held_out_or_rest(records: list[dict], split: str) -> list[dict]:
+    if len(records) < 2:
+        raise InputError("data.train holds a single image; name others with data.val=.")
+    count = min(MOST_HELD_OUT, max(1, round(HELD_OUT_SHARE * len(records))))
+    held_out = set(in_hash_order([record["image_id"] for record in records], seed=0)[:count])
+    return [r for r in records if (r["image_id"] in held_out) == (split == "val")]
+
+
+def _records(source: str, option: str) -> list[dict]:
+    if not isinstance(source, str) or not source:
+        raise InputError(
+            f"{option} names no images; give a folder, a zip archive, or FILE.json:FOLDER."
+        )
+    if _is_annotated(source):
+        tree, paths = _listed_images(*split_source(source, f"{option}="), option)
+    else:
+        tree, paths = _all_images(source, option)
+    return [{"file_name": tree.file_name(path), "image_id": path} for path in paths]
+
+
+def _all_images(source: str, option: str) -> tuple[FileTree, list[str]]:
+    root = Path(source).expanduser()
+    if not root.exists():
+        raise InputError(f"{option}: '{source}' does not exist; correct the path.")
+    tree = FileTree(root)
+    paths = sorted(path for path in tree.files if path.lower().endswith(IMAGE_SUFFIXES))
+    if not paths:
+        raise InputError(
+            f"{option}: '{source}' holds no images; files that end in "
+            f"{', '.join(IMAGE_SUFFIXES)} count, in subfolders too."
+        )
+    return tree, paths
+
+
+def _listed_images(json_file: str, folder: str, option: str) -> tuple[FileTree, Sequence[str]]:
+    images = read_annotation_file(json_file)["images"]
+    paths = sorted({str(image.get("file_name")) for image in images})
+    if not paths:
+        raise InputError(f"{option}: annotation file '{json_file}' lists no images.")
+    if not Path(folder).is_dir():
+        raise InputError(f"{option}: image folder '{folder}' does not exist; correct the path.")
+    tree = FileTree(folder)
+    missing = [path for path in paths if not tree.holds(path)]
+    if missing:
+        raise InputError(
+            f"{option}: {len(missing)} of the {len(paths)} images of '{json_file}' are missing "
+            f"below '{folder}': {shorten(missing)}; copy them there."
+        )
+    return tree, paths
