@@ -13,6 +13,6 @@ def shorten(names: Sequence[str], shown: int = 3) -> str:
     return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: Exception | str) -> str:
     """Return an error's text without its line breaks, to quote it within one line."""
     return " ".join(str(error).split())

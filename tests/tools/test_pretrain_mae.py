@@ -72,7 +72,9 @@ def test_the_encoder_is_what_was_trained_and_a_detector_takes_it(trained):
     for name, value in vit.state_dict().items():
         assert torch.equal(value, final[f"encoder.{name}"]), name
     start = build_vit(**SIZES, pretrain_size=32).state_dict()
-    moved = {name for name, value in vit.state_dict().items() if not torch.equal(value, start[name])}
+    moved = {
+        name for name, value in vit.state_dict().items() if not torch.equal(value, start[name])
+    }
     assert moved == set(start) - {"pos_embed"}
 
 
