@@ -139,6 +139,6 @@ def _check_labels(tree: FileTree, path: str, images: list[LabelledImage], highes
     for image in images:
         if not 1 <= image.class_id <= highest:
             raise InputError(
-                f"'{tree.file_name(path)}' gives '{image.path}' the label {image.class_id}; "
-                f"labels are 1 to {highest}"
+                f"'{tree.file_name(path)}' gives '{image.path}' the label {image.class_id}, "
+                f"but labels are 1 to {highest}"
             )

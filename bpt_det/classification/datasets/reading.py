@@ -128,12 +128,22 @@ def read_dataset(name: str, root: str | Path | None = None) -> ReadDataset:
         return _kept.dataset
     started = time.time_ns()
     tree = _find_tree(name, spec, root)
-    dataset = ReadDataset(name, spec, tree, _read_layout(tree, spec))
+    try:
+        layout = _read_layout(tree, spec)
+    except InputError as error:
+        raise _with_next_step(error, spec.advice) from error
+    dataset = ReadDataset(name, spec, tree, layout)
     stamps = {str(path): _stamp(path) for path in (root, *tree.sources())}
     newest = max((stamp[0] for stamp in stamps.values() if stamp), default=started)
     settled = newest < started - _SETTLED_AFTER * 1e9
     _kept = _Kept(key, stamps, dataset) if settled else None
     return dataset
+
+
+def _with_next_step(error: InputError, advice: str) -> InputError:
+    """Return an error of the lists with what to do about it, where its text does not say that."""
+    text = str(error)
+    return error if "; " in text else InputError(f"{text}; correct that, or see {advice}")
 
 
 def _stamp(path: str | Path) -> tuple[int, ...] | None:

@@ -69,8 +69,8 @@ def _read_labels(tree: FileTree, file: str, highest: int | None) -> dict[str, in
         if not whole or label < 0 or (highest is not None and label > highest):
             limit = "0 or more" if highest is None else f"0 or 1 to {highest}"
             raise InputError(
-                f"'{tree.file_name(file)}' gives '{path}' the label {reprlib.repr(label)}; "
-                f"labels are whole numbers, {limit}"
+                f"'{tree.file_name(file)}' gives '{path}' the label {reprlib.repr(label)}, "
+                f"but labels are whole numbers, {limit}"
             )
     return labels
 

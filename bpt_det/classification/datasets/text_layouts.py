@@ -50,8 +50,8 @@ def _read_birds(tree: FileTree) -> Layout:
             )
         if flag not in ("0", "1"):
             raise InputError(
-                f"'{tree.file_name(BIRD_FILES[2])}' gives image {image_id} the flag '{flag}'; "
-                "it is 1 (training) or 0 (test)"
+                f"'{tree.file_name(BIRD_FILES[2])}' gives image {image_id} the flag '{flag}', "
+                "not 1 (training) or 0 (test)"
             )
         images.append(LabelledImage(f"images/{path}", label, "train" if flag == "1" else "test"))
     return Layout(images, names_by_id, tree.file_name("images.txt"), ("train", "test"))

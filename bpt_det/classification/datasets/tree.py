@@ -127,7 +127,9 @@ def _list_folder(root: str) -> tuple[set[str], set[str]]:
 
 
 def _refuse(error: OSError) -> None:
-    raise InputError(f"folder '{error.filename}' cannot be read ({error.strerror})") from error
+    raise InputError(
+        f"folder '{error.filename}' cannot be read ({error.strerror}); make it readable"
+    ) from error
 
 
 def _folders_above(paths: set[str]) -> set[str]:

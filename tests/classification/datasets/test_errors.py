@@ -22,7 +22,9 @@ WRITERS = {
 def refuses(match, name, root, split="train"):
     with pytest.raises(InputError, match=match) as info:
         load_classification(name, root, split)
-    assert "\n" not in str(info.value)
+    text = str(info.value)
+    assert "\n" not in text
+    assert "; " in text or "is not one of" in text, text  # the next step, or what is allowed
 
 
 @pytest.mark.parametrize(
@@ -69,7 +71,7 @@ def test_a_missing_root_is_named(tmp_path):
         ("image_class_labels.txt", "1 2\n", "1 7\n", r"image 1 the label 7, but .* has 2 to 11"),
         ("image_class_labels.txt", "1 2\n", "1 two\n", "has 'two' where a class id should be"),
         ("image_class_labels.txt", "1 2\n", "", r"image_class_labels.txt' has no line for image 1"),
-        ("train_test_split.txt", "1 1\n", "1 yes\n", r"image 1 the flag 'yes'; it is 1 \(train"),
+        ("train_test_split.txt", "1 1\n", "1 yes\n", r"image 1 the flag 'yes', not 1 \(train"),
         ("train_test_split.txt", "1 1\n", "1 1\n1 1\n", "line 2: twice the id '1'"),
         ("images.txt", "2 002", "2\n3 002", "line 2: no value for '2'"),
         ("classes.txt", "2 002", "1 001.Empty\n2 002", "1 classes .* no image: 1 001.Empty"),
@@ -100,14 +102,14 @@ def test_a_label_out_of_range_is_named(name, file, variable, highest, tmp_path):
     content = {k: v for k, v in scipy.io.loadmat(tmp_path / file).items() if k[0] != "_"}
     content[variable].flat[0] = 0
     scipy.io.savemat(tmp_path / file, content)
-    refuses(rf"{file}' gives '.*' the label 0; labels are 1 to {highest}", name, tmp_path)
+    refuses(rf"{file}' gives '.*' the label 0, but labels are 1 to {highest}", name, tmp_path)
 
 
 def test_a_car_of_an_unnamed_class_is_named(tmp_path):
     class_trees.write_cars(tmp_path)
     names = np.array([["Acura RL Sedan 2012", "AM General Hummer SUV 2000"]], object)
     scipy.io.savemat(tmp_path / "devkit/cars_meta.mat", {"class_names": names})
-    refuses(r"gives 'cars_train/00015.jpg' the label 3; labels are 1 to 2", "cars", tmp_path)
+    refuses(r"gives 'cars_train/00015.jpg' the label 3, but labels are 1 to 2", "cars", tmp_path)
 
 
 def test_cars_without_test_labels_are_refused(tmp_path):
