@@ -3,13 +3,21 @@
 import itertools
 import json
 import logging
+import math
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from detectron2.evaluation import COCOEvaluator
 from faster_coco_eval import COCO, COCOeval_faster
+from pycocotools.mask import iou as box_iou
+
+from bpt_det.errors import InputError
 
 logger = logging.getLogger(__name__)
+
+_LEAST_AREA = 1e-3  # square pixels; smaller ones are ignored where instances are left out
 
 
 class CocoEvaluator(COCOEvaluator):
@@ -22,6 +30,12 @@ class CocoEvaluator(COCOEvaluator):
         dataset_name: a registered COCO-format data set.
         output_dir: folder for ``coco_instances_results.json``; None writes nothing.
         tasks: out of ``bbox`` and ``segm``.
+        overlap_iou: also give ``AP_overlapping``, the AP of the instances whose box has at least
+            this IoU with the box of another instance, in (0, 1); the others are ignored as crowds
+            are: finding them counts neither for nor against a detector. None: do not.
+
+    Raises:
+        InputError: ``overlap_iou`` is out of range.
     """
 
     def __init__(
@@ -29,10 +43,14 @@ class CocoEvaluator(COCOEvaluator):
         dataset_name: str,
         output_dir: str | None = None,
         tasks: Sequence[str] = ("bbox", "segm"),
+        overlap_iou: float | None = None,
     ) -> None:
+        if overlap_iou is not None and not 0 < overlap_iou < 1:
+            raise InputError(f"overlap_iou must be in (0, 1), or null (off), got {overlap_iou}.")
         super().__init__(
             dataset_name, tasks=tuple(tasks), output_dir=output_dir, use_fast_impl=False
         )
+        self._overlap_iou = overlap_iou
 
     def _eval_predictions(self, predictions: list[dict], img_ids: list[int] | None = None) -> None:
         """Called by `evaluate` with what `process` has collected; fills ``self._results``."""
@@ -54,16 +72,54 @@ class CocoEvaluator(COCOEvaluator):
             self._results[task] = self._derive_coco_results(
                 scored, task, class_names=self._metadata.get("thing_classes")
             )
+        if self._overlap_iou is not None:
+            truth = COCO(keep_overlapping(self._coco_api.dataset, self._overlap_iou))
+            for task in self._tasks:
+                ap = math.nan
+                if results:
+                    ap = _score(truth, results, task, image_ids, _LEAST_AREA).stats[0]
+                self._results[task]["AP_overlapping"] = float(100 * ap) if ap >= 0 else math.nan
+
+
+def keep_overlapping(content: dict, least_iou: float) -> dict:
+    """Return COCO-format content in which all but overlapping instances have an area of 0.
+
+    An evaluation whose areas begin at `_LEAST_AREA` ignores these.
+
+    Args:
+        content: of an annotation file.
+        least_iou: of an instance's box with that of another one of the image; crowds do not count.
+    """
+    by_image = defaultdict(list)
+    for annotation in content["annotations"]:
+        if not annotation.get("iscrowd", 0):
+            by_image[annotation["image_id"]].append(annotation)
+    overlapping = set()
+    for annotations in by_image.values():
+        boxes = np.array([annotation["bbox"] for annotation in annotations], np.float64)
+        ious = np.asarray(box_iou(boxes, boxes, [0] * len(boxes)))
+        np.fill_diagonal(ious, 0)
+        overlapping |= {
+            a["id"]
+            for a, iou in zip(annotations, ious.max(axis=1), strict=True)
+            if iou >= least_iou
+        }
+    annotations = [
+        {**a, "area": max(a["area"], _LEAST_AREA) if a["id"] in overlapping else 0}
+        for a in content["annotations"]
+    ]
+    return {**content, "annotations": annotations}
 
 
 def _score(
-    truth: COCO, results: list[dict], task: str, image_ids: Sequence[int]
+    truth: COCO, results: list[dict], task: str, image_ids: Sequence[int], least_area: float = 0.0
 ) -> COCOeval_faster:
-    """Return a summarised evaluation of COCO-format results."""
+    """Return a summarised evaluation of COCO-format results; AP is of the areas from the least."""
     if task == "segm":  # with a box beside it, the area of a mask would be taken from the box
         results = [{k: v for k, v in result.items() if k != "bbox"} for result in results]
     evaluation = COCOeval_faster(truth, truth.loadRes(results), task, print_function=logger.debug)
     evaluation.params.imgIds = sorted(image_ids)
+    evaluation.params.areaRng[0] = [least_area, evaluation.params.areaRng[0][1]]
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()

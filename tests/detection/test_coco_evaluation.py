@@ -12,10 +12,12 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from bpt_det.detection import CocoEvaluator, load_dataset
+from bpt_det.errors import InputError
 from bpt_det.shapes import write_shapes
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 EMPTY_IMAGE = 900
+OVERLAP = 0.1
 
 
 class DataSet:
@@ -197,9 +199,9 @@ def test_tasks_can_be_chosen(shapes):
 
 
 def test_no_prediction_at_all_scores_nan(shapes):
-    results = evaluate(shapes, dict.fromkeys(shapes.image_ids, ()))
+    results = evaluate(shapes, dict.fromkeys(shapes.image_ids, ()), overlap_iou=OVERLAP)
     for task in ("bbox", "segm"):
-        assert all(np.isnan(results[task][metric]) for metric in METRICS)
+        assert all(np.isnan(results[task][name]) for name in (*METRICS, "AP_overlapping"))
 
 
 def test_results_are_written_in_cocos_form_with_its_category_ids(shapes, tmp_path):
@@ -219,3 +221,80 @@ def test_results_are_not_written_without_a_folder(shapes, tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     evaluate(shapes, perfect_predictions(shapes))
     assert list(tmp_path.iterdir()) == []
+
+
+def box_iou(a, b):
+    """IoU of two boxes XYWH."""
+    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
+    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    return width * height / (a[2] * a[3] + b[2] * b[3] - width * height)
+
+
+def overlapping_ids(data):
+    """Ids of the annotations whose box overlaps another one's, by plain loops."""
+    objects = [a for a in data.truth.dataset["annotations"] if not a["iscrowd"]]
+    return {
+        a["id"]
+        for a in objects
+        for b in objects
+        if a["image_id"] == b["image_id"] and a["id"] != b["id"]
+        if box_iou(a["bbox"], b["bbox"]) >= OVERLAP
+    }
+
+
+def overlapping_ap(data, predictions, task, monkeypatch):
+    ids = overlapping_ids(data)
+    prepare = COCOeval._prepare
+
+    def prepare_and_ignore(self):
+        prepare(self)
+        for truths in self._gts.values():
+            for truth in truths:
+                truth["ignore"] = truth["ignore"] or truth["id"] not in ids
+
+    with monkeypatch.context() as patch:
+        patch.setattr(COCOeval, "_prepare", prepare_and_ignore)
+        return score_with_pycocotools(data, predictions, task)["AP"]
+
+
+@pytest.mark.parametrize("name", ["shapes", "photographs"])
+def test_it_equals_pycocotools_and_the_other_metrics_stay(name, request, monkeypatch):
+    data = request.getfixturevalue(name)
+    predictions = jittered_predictions(data)
+    with_it = evaluate(data, predictions, overlap_iou=OVERLAP)
+    without = evaluate(data, predictions)
+    for task in ("bbox", "segm"):
+        found = with_it[task].pop("AP_overlapping")
+        expected = overlapping_ap(data, predictions, task, monkeypatch)
+        assert found == pytest.approx(expected, abs=1e-9)
+        assert abs(found - with_it[task]["AP"]) > 0.1
+        assert with_it[task] == pytest.approx(without[task], nan_ok=True)
+
+
+def test_instances_that_stand_alone_count_neither_found_nor_missed(shapes):
+    perfect = perfect_predictions(shapes)
+    ids = overlapping_ids(shapes)
+    boxes = {
+        (a["image_id"], *a["bbox"][:2])
+        for a in shapes.truth.dataset["annotations"]
+        if a["id"] in ids
+    }
+    only = {
+        image_id: [p for p in found if (image_id, *p[2][:2]) in boxes]
+        for image_id, found in perfect.items()
+    }
+    assert 0 < sum(map(len, only.values())) < sum(map(len, perfect.values()))
+    for predictions in (perfect, only):
+        results = evaluate(shapes, predictions, overlap_iou=OVERLAP)
+        assert results["segm"]["AP_overlapping"] == pytest.approx(100)
+    missed = {image_id: found[1:] for image_id, found in only.items()}
+    assert evaluate(shapes, missed, overlap_iou=OVERLAP)["segm"]["AP_overlapping"] < 99
+
+
+@pytest.mark.parametrize("value", [0, 1, -0.5])
+def test_an_overlap_out_of_range_is_refused(shapes, value):
+    text = rf"overlap_iou must be in \(0, 1\), or null \(off\), got {value}\."
+    with pytest.raises(InputError, match=text):
+        evaluate(shapes, {}, overlap_iou=value)
