@@ -9,6 +9,7 @@ import pytest
 from bpt_det.classification import use_classification_data
 from bpt_det.comparison import load_plan
 from bpt_det.comparison.runs import command_of
+from bpt_det.detection import use_own_data
 from bpt_det.engine import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,12 +90,21 @@ def test_every_setting_of_a_plan_is_one_of_its_configs(path, tmp_path, monkeypat
     monkeypatch.chdir(ROOT)
     plan = load_plan(str(path))
     assert plan.name == path.stem
-    root = class_trees.write_cub(tmp_path / "CUB_200_2011")
+    adapt, data = use_own_data, []
+    if plan.tool == "train_cls":
+        root = class_trees.write_cub(tmp_path / "CUB_200_2011")
+        adapt, data = use_classification_data, [f"dataloader.root={root}"]
     for method in plan.methods:
         runs = [*plan.grid_runs(method), *plan.final_runs(method, plan.only_choice(method))]
         for run in (runs[0], runs[-1]):
             command = command_of(plan, run, tmp_path)
-            overrides = [*command[3:], f"dataloader.root={root}"]
-            cfg = load_config(command[2], overrides, use_classification_data)
-            assert (cfg.dataloader.final_test is None) == (not run.is_final)
+            cfg = load_config(command[2], [*command[3:], *data], adapt)
             assert cfg.train.seed == run.seed
+            assert _reads_no_test(cfg, plan.tool) == (not run.is_final)
+
+
+def _reads_no_test(cfg, tool):
+    """Whether a run evaluates on what is not the test data."""
+    if tool == "train_cls":
+        return cfg.dataloader.final_test is None
+    return cfg.dataloader.test.dataset.names == "shapes_val"
