@@ -56,6 +56,9 @@ def write_report(
 
 def format_results(plan: Plan, outcomes: Sequence[Outcome]) -> str:
     """Return a table with a row a method: mean ± standard deviation over the seeds."""
+    metrics = dict(plan.report)
+    if plan.select not in metrics.values():
+        metrics[f"{plan.select} (last)"] = plan.select
     rows = []
     for method in plan.methods:
         finals = _of(outcomes, method, is_final=True)
@@ -65,12 +68,11 @@ def format_results(plan: Plan, outcomes: Sequence[Outcome]) -> str:
                 method.label,
                 f"{finals[0].result.num_trained:,}",
                 _join(choice),
-                *(_mean_and_spread(finals, metric) for metric in plan.report.values()),
-                _mean_and_spread(finals, plan.select),
+                *(_mean_and_spread(finals, metric) for metric in metrics.values()),
                 f"{fmean(o.result.seconds for o in finals):.0f}",
             ]
         )
-    headers = ["method", "trained", "chosen", *plan.report, f"{plan.select} (last)", "s a run"]
+    headers = ["method", "trained", "chosen", *metrics, "s a run"]
     return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True)
 
 
