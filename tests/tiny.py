@@ -4,6 +4,13 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+ROOT = Path(__file__).resolve().parent.parent
+DETECTION_LEAVES = sorted(  # every config of a detector
+    str(path.relative_to(ROOT))
+    for folder in ("coco", "shapes")
+    for path in (ROOT / "configs" / folder).glob("*.py")
+    if not path.stem.startswith("mae_")  # pre-training
+)
 TINY_VIT = {"embed_dim": 32, "num_blocks": 5, "num_heads": 2, "checkpoint": None}
 
 

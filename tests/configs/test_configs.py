@@ -8,7 +8,7 @@ import pytest
 import torch
 from detectron2.config import LazyConfig, instantiate
 from detectron2.utils.events import EventStorage
-from tiny import TINY_VIT, shrink, use_shapes
+from tiny import DETECTION_LEAVES, TINY_VIT, shrink, use_shapes
 
 import bpt_det.detection.datasets  # noqa: F401  registers the data sets
 from bpt_det.engine import load_config
@@ -16,12 +16,6 @@ from bpt_det.vit import PromptedViT, collect_statistics
 from bpt_det.vit.statistics import save_statistics
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-LEAVES = sorted(
-    str(path.relative_to(ROOT))
-    for folder in ("coco", "shapes")
-    for path in (ROOT / "configs" / folder).glob("*.py")
-    if not path.stem.startswith("mae_")  # pre-training; tests/tools/test_pretrain_mae.py
-)
 
 # Every parameter of a detector starts with one of these; the right column says if it is trained.
 VIT, PROMPT = "backbone.net.prompted_vit.vit.", "backbone.net.prompted_vit.prompts."
@@ -118,10 +112,10 @@ def is_trained(leaf, name):
 
 
 def test_every_leaf_states_its_prompts_here():
-    assert set(LEAVES) == set(PROMPTS)
+    assert set(DETECTION_LEAVES) == set(PROMPTS)
 
 
-@pytest.mark.parametrize("leaf", LEAVES)
+@pytest.mark.parametrize("leaf", DETECTION_LEAVES)
 def test_every_parameter_is_trained_or_frozen_as_listed(leaf):
     model = on_meta(load_config(leaf))
     for name, parameter in model.named_parameters():
@@ -137,7 +131,7 @@ def test_every_parameter_is_trained_or_frozen_as_listed(leaf):
     }
 
 
-@pytest.mark.parametrize("leaf", LEAVES)
+@pytest.mark.parametrize("leaf", DETECTION_LEAVES)
 def test_a_saved_config_is_the_same_config(leaf, tmp_path):
     cfg = load_config(leaf)
     LazyConfig.save(cfg, str(tmp_path / "config.yaml"))
@@ -148,12 +142,12 @@ def test_a_saved_config_is_the_same_config(leaf, tmp_path):
     assert not list(tmp_path.glob("*.pkl"))
 
 
-@pytest.mark.parametrize("leaf", LEAVES)
+@pytest.mark.parametrize("leaf", DETECTION_LEAVES)
 def test_a_leaf_has_the_keys_of_a_config_and_no_others(leaf):
     assert set(load_config(leaf)) == KEYS
 
 
-@pytest.mark.parametrize("leaf", [leaf for leaf in LEAVES if leaf != VITDET])
+@pytest.mark.parametrize("leaf", [leaf for leaf in DETECTION_LEAVES if leaf != VITDET])
 def test_a_leaf_takes_overrides(leaf):
     cfg = load_config(leaf, ["train.max_iter=11", "model.backbone.net.placement=last_2"])
     assert cfg.train.max_iter == 11
@@ -176,7 +170,7 @@ def statistics_files(tmp_path_factory):
     return path_of
 
 
-@pytest.mark.parametrize("leaf", LEAVES)
+@pytest.mark.parametrize("leaf", DETECTION_LEAVES)
 def test_frozen_weights_are_bit_equal_after_a_step_and_trained_ones_move(
     leaf, shapes_root, statistics_files
 ):
@@ -212,7 +206,7 @@ def is_trained_when_shrunk(leaf, name):
     return is_trained(leaf, name)
 
 
-@pytest.mark.parametrize("leaf", LEAVES)
+@pytest.mark.parametrize("leaf", DETECTION_LEAVES)
 def test_a_leaf_is_short_and_says_how_to_run_it(leaf):
     text = (ROOT / leaf).read_text()
     assert len([line for line in text.splitlines() if line.strip()]) <= 40
@@ -220,7 +214,7 @@ def test_a_leaf_is_short_and_says_how_to_run_it(leaf):
     assert "Run:    " in header and "Data:   " in header
 
 
-@pytest.mark.parametrize("leaf", LEAVES)
+@pytest.mark.parametrize("leaf", DETECTION_LEAVES)
 def test_norms_positions_and_class_tokens_are_not_decayed_and_all_else_that_is_trained_is(leaf):
     cfg = load_config(leaf)
     model = on_meta(cfg)

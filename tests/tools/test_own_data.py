@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from detectron2.config import LazyConfig
-from tiny import shrink
+from tiny import DETECTION_LEAVES, shrink
 
 from bpt_det.engine import load_config
 from bpt_det.engine.metrics import read_final_metrics
@@ -15,11 +15,6 @@ from bpt_det.engine.metrics import read_final_metrics
 pytestmark = pytest.mark.usefixtures("loggers_of_its_own")
 
 ROOT = Path(__file__).resolve().parents[2]
-LEAVES = sorted(
-    str(path.relative_to(ROOT))
-    for folder in ("coco", "shapes")
-    for path in (ROOT / "configs" / folder).glob("*.py")
-)
 CLASSES = (16, 1, 13)  # of the shapes, the three that are kept
 
 
@@ -74,7 +69,7 @@ def only_line(status, capsys):
     return lines[0].removeprefix("error: ")
 
 
-@pytest.mark.parametrize("leaf", LEAVES)
+@pytest.mark.parametrize("leaf", DETECTION_LEAVES)
 def test_every_config_takes_data_of_ones_own(leaf):
     assert load_config(str(ROOT / leaf)).data == {"train": None, "val": None}
 
