@@ -28,8 +28,6 @@ from bpt_det.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-PACKAGED = "bpt_det:"  # what the location of a file in the package's folder begins with
-
 # What the readers raise on files cut or overwritten at various places.
 _SIGNS_OF_DAMAGE = (
     *(RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError),
@@ -47,8 +45,7 @@ def read_weights(location: str, *, hint: str = "") -> Any:
     NumPy's npz, or as a model file of Detectron2 (a pickle of arrays); arrays become tensors.
 
     Args:
-        location: local path; http(s) address, which is downloaded once and cached; or
-            ``bpt_det:NAME``, a file that comes with the package.
+        location: local path, or http(s) address, which is downloaded once and cached.
         hint: where such a file comes from; ends the error about a missing one.
 
     Raises:
@@ -148,10 +145,8 @@ def local_path(location: str) -> Path:
     """Return a local path of a file of weights, downloading it into torch's cache if need be.
 
     Raises:
-        InputError: it cannot be downloaded, or comes with the package by no such name.
+        InputError: it cannot be downloaded.
     """
-    if location.startswith(PACKAGED):
-        return _packaged_path(location.removeprefix(PACKAGED))
     address = urlparse(location)
     if address.scheme not in ("http", "https"):
         return Path(location).expanduser()
@@ -166,16 +161,6 @@ def local_path(location: str) -> Path:
                 f"cannot download '{location}' ({error}); download it elsewhere and give its path."
             ) from error
     return cached
-
-
-def _packaged_path(name: str) -> Path:
-    folder = Path(__file__).parent / "pretrained"
-    names = sorted(path.name for path in folder.glob("*.safetensors"))
-    if name not in names:
-        raise InputError(
-            f"no weights '{name}' come with the package; there are {', '.join(names)}."
-        )
-    return folder / name
 
 
 def _read_head(path: Path) -> bytes:

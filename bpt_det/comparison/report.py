@@ -35,8 +35,9 @@ def write_report(
         InputError: a file cannot be written.
     """
     lines = [f"## {plan.title}", "", plan.about.strip(), "", f"    {command}", ""]
-    lines += [format_results(plan, outcomes), "", "Settings tried, with the first seed:", ""]
-    lines += [format_grid(plan, outcomes), ""]
+    lines += [format_results(plan, outcomes), ""]
+    if any(not outcome.run.is_final for outcome in outcomes):
+        lines += ["Settings tried, with the first seed:", "", format_grid(plan, outcomes), ""]
     if plan.curves:
         picture = report.parent / f"{report.stem}_{plan.name}.png"
         draw_method_curves(plan, outcomes, output, picture)

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from detectron2.engine import HookBase
 from detectron2.utils import comm
-from safetensors.torch import save_file
+from safetensors.torch import save
 from timm.models.vision_transformer import VisionTransformer
 from torch.nn.parallel import DistributedDataParallel
 
@@ -40,7 +40,7 @@ def save_encoder(vit: VisionTransformer, path: str | Path, *, half: bool = False
         if suffix == ".pth":
             torch.save({"model": state}, partial)
         else:
-            save_file(state, partial)
+            partial.write_bytes(save(state))
 
 
 class SaveEncoder(HookBase):

@@ -56,8 +56,7 @@ def build_vit(
         drop_path_rate: rate of stochastic depth in the last block, in [0, 1), rising from 0 in
             the first; only a ViT that is trained drops anything.
         checkpoint: pre-trained weights, path or http(s) address of a file in any format of
-            `load_weights`; ``bpt_det:NAME``, one that comes with the package; or ``timm:NAME``:
-            then timm decides all that is not a size here
+            `load_weights`, or ``timm:NAME``: then timm decides all that is not a size here
             (`build_timm_vit`). None leaves random weights.
         init_seed: seed of the random weights. A frozen ViT is not part of a training checkpoint,
             so its random weights must be the same in every process that builds it.

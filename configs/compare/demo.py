@@ -1,8 +1,9 @@
 """What prompts add in the budget of `make demo`: with bilinear prompts and without any.
 
 Run:    python tools/compare.py --plan configs/compare/demo.py
-Before: python -m bpt_det.shapes --output datasets/shapes
-Result: docs/results.md
+Before: python tools/pretrain_mae.py --config-file configs/shapes/mae_micro.py
+        python -m bpt_det.shapes --output datasets/shapes
+Result: not measured yet
 """
 
 from .shapes import plan
@@ -10,7 +11,7 @@ from .shapes import plan
 plan.name = "demo"
 plan.title = "Shapes in the budget of the demo"
 plan.about = (
-    "The training of `make demo`: Cascade Mask R-CNN with slim heads on the frozen micro ViT, with "
+    "The training of `make demo` on a frozen micro ViT, pre-trained as a masked autoencoder, with "
     "20 bilinear prompts of rank 10 and without prompts, the rate as configured, evaluated on the "
     "demo's 150 validation images. Nothing was chosen for either. Overlapping: instances whose box "
     "has an IoU of at least 0.1 with another one's. Mean ± standard deviation over the seeds."
