@@ -18,6 +18,6 @@ dataloader.train.num_workers = dataloader.test.num_workers = 1
 model.num_classes = 10
 optimizer.lr = 1.5e-1  # the best of 1e-2, 5e-2 and 1.5e-1 on the validation crops
 optimizer.params.head_weight_decay = 1e-3
-train.epochs = 10
+train.epochs = 8
 train.log_period = 10
 train.output_dir = "output/shapes_crops/linear"
