@@ -25,7 +25,8 @@ logger = logging.getLogger(__name__)
 
 RESULT_NAME = "result.json"
 ROOT = Path(__file__).resolve().parents[2]
-_DIVERGED = re.compile(r"error: .*(became NaN|became infinite|not finite)", re.IGNORECASE)
+# What a run ends with where a loss, a gradient or a weight is no number any more.
+_DIVERGED = re.compile(r"^error: .*(; training stopped\.|became NaN or infinite)", re.MULTILINE)
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,13 @@ import logging
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from bpt_det.comparison import load_plan, perform, runs, write_report
 from bpt_det.comparison.runs import command_of, read_result
+from bpt_det.engine import NonFiniteLossError
+from bpt_det.engine.trainer import refuse_non_finite
 from bpt_det.errors import InputError
 
 PLAN = """
@@ -115,12 +118,14 @@ def test_results_of_other_settings_are_not_taken_for_those_of_the_plan(
 
 
 def test_a_diverged_run_is_not_chosen_and_is_reported(plan, output, calls, monkeypatch, tmp_path):
+    with pytest.raises(NonFiniteLossError) as caught:
+        refuse_non_finite({"loss_ce": torch.tensor(float("nan"))}, iteration=3)
     whole = runs._call
 
     def diverging(command, jobs):
         _, status = whole(command, jobs)
         if "optimizer.lr=0.1" in command:
-            return "error: loss became NaN at iteration 3; lower it", 2
+            return f"a warning\nerror: {caught.value}\n", 2
         return "", status
 
     monkeypatch.setattr(runs, "_call", diverging)
