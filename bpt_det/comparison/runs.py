@@ -116,7 +116,7 @@ def _perform_run(plan: Plan, run: Run, output: Path, jobs: int) -> Result:
     command = command_of(plan, run, output)
     if stored.is_file():
         return _stored_result(stored, command)
-    if (folder / "last_checkpoint").is_file():
+    if folder.is_dir():  # interrupted; before the first checkpoint, it starts anew
         command.append("--resume")
     logger.info("$ python %s", shlex.join(command))
     lines, status = _call(command, jobs)

@@ -99,7 +99,6 @@ def test_what_has_been_run_is_not_run_again_and_what_was_interrupted_is_resumed(
 ):
     first = perform(plan, output)
     (output / "bpt/seed_4/result.json").unlink()
-    (output / "bpt/seed_4/last_checkpoint").write_text("model_0000009.pth")
     calls.clear()
     assert perform(plan, output, jobs=2) == first
     assert len(calls) == 1 and calls[0][-1] == "--resume" and "train.seed=4" in calls[0]
