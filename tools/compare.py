@@ -34,8 +34,8 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def compare(args: argparse.Namespace) -> None:
-    """Do what a parsed command line of `build_parser` asks for."""
+def compare(args: argparse.Namespace, command: str) -> None:
+    """Do what a parsed command line of `build_parser` asks for; the report has the command."""
     if args.jobs < 1:
         raise InputError(f"--jobs must be at least 1, got {args.jobs}.")
     plan = load_plan(args.plan)
@@ -43,7 +43,6 @@ def compare(args: argparse.Namespace) -> None:
     make_writable(output, "--output")
     make_writable(args.report.parent, "--report")
     outcomes = perform(plan, output, jobs=args.jobs)
-    command = shlex.join(["python", "tools/compare.py", "--plan", args.plan])
     write_report(plan, outcomes, args.report, output, command)
     logging.getLogger("compare").info("results: %s", args.report)
 
@@ -52,7 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, compare, and return the exit status."""
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
-    return run_tool(lambda: compare(args))
+    words = sys.argv[1:] if argv is None else argv
+    command = shlex.join(["python", "tools/compare.py", *words])
+    return run_tool(lambda: compare(args, command))
 
 
 if __name__ == "__main__":

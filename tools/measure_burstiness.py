@@ -54,9 +54,11 @@ def measure(args: argparse.Namespace) -> None:
     vit = instantiate(find_vit_owner(cfg)[1].vit).eval()
     records = folder_records(args.images, recursive=True, option="--images")
     size = vit.patch_embed.img_size[0]
+    step = -1 if cfg.model.input_format == "BGR" else 1
     images = [
         center_square(
-            read_rgb(record["file_name"]), size, cfg.model.pixel_mean, cfg.model.pixel_std
+            read_rgb(record["file_name"])[:, :, ::step].copy(),
+            *(size, cfg.model.pixel_mean, cfg.model.pixel_std),
         )
         for record in spread_evenly(records, args.num_images)
     ]

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from detectron2.config import LazyConfig
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from bpt_det.engine.config import as_override
-from bpt_det.errors import InputError
+from bpt_det.errors import InputError, one_line
 
 Settings = dict[str, Any]  # value by key of a config
+_TOOLS = ("train_cls", "train_net")
 _DETECTOR_STATISTICS = "model.backbone.net.statistics"
 
 
@@ -76,7 +77,7 @@ class Plan:
         settings: of every run.
         grid: values to try by key; the best point of each method is chosen with the first seed.
         seeds: of the final runs.
-        select: metric that chooses, of data that are not tested; the best of a run counts.
+        select: metric that chooses, of data that are not tested; the highest of a run counts.
         report: metrics of the final runs, by heading.
         final_settings, grid_settings: of these runs alone, such as those that turn off the test.
         curves: names of methods whose ``select`` is drawn over the training.
@@ -146,34 +147,72 @@ def load_plan(path: str) -> Plan:
     """Load the `plan` of a LazyConfig file.
 
     Raises:
-        InputError: the file is missing or holds no plan, or a part of it is missing or unknown.
+        InputError: the file is missing or holds no plan, or a part of it is missing, unknown or
+            out of range.
     """
     if not Path(path).is_file():
         raise InputError(f"plan '{path}' does not exist; see the folder configs/compare/.")
-    plan = LazyConfig.load(path).get("plan")
-    if plan is None:
+    try:
+        content = LazyConfig.load(path).get("plan")
+    except SyntaxError as error:
+        raise InputError(f"plan '{path}' is not valid Python: {error.__cause__}.") from error
+    except (ValueError, ImportError, AttributeError, TypeError, NameError) as error:
+        raise InputError(f"plan '{path}' cannot be loaded: {one_line(error)}") from error
+    if not isinstance(content, DictConfig):
         raise InputError(f"'{path}' holds no `plan`; see the folder configs/compare/.")
-    content = OmegaConf.to_container(plan)
-    methods = content.pop("methods", {})
+    content = OmegaConf.to_container(content)
+    methods = content.pop("methods", None) or {}
+    for name, method in methods.items():
+        if not isinstance(method, dict):
+            raise InputError(f"method {name} of '{path}' must be a dict, got {method!r}.")
     built = [
-        _build(Method, f"method {name} of '{path}'", name=name, **method)
+        _build(Method, f"method {name} of '{path}'", method, name=name)
         for name, method in methods.items()
     ]
     if not built:
         raise InputError(f"'{path}' compares no methods; give plan.methods some.")
-    plan = _build(Plan, f"the plan of '{path}'", methods=tuple(built), **content)
-    unknown = set(plan.curves) - set(methods)
-    if unknown:
-        raise InputError(f"'{path}': plan.curves names {sorted(unknown)[0]}, which is no method.")
+    plan = _build(Plan, f"the plan of '{path}'", content, methods=tuple(built))
+    _refuse_bad_values(plan)
     return plan
 
 
-def _build(kind: type, what: str, **content: Any) -> Any:
-    known = {one.name for one in fields(kind)}
+def _refuse_bad_values(plan: Plan) -> None:
+    if plan.tool not in _TOOLS:
+        raise InputError(f"plan.tool must be {' or '.join(_TOOLS)}, got '{plan.tool}'.")
+    seeds = plan.seeds
+    if not isinstance(seeds, list) or not seeds or not all(isinstance(s, int) for s in seeds):
+        raise InputError(f"plan.seeds must be a list of whole numbers, got {seeds!r}.")
+    grids = {"plan.grid": plan.grid} | {
+        f"plan.methods.{method.name}.grid": method.grid
+        for method in plan.methods
+        if method.grid is not None
+    }
+    for name, grid in grids.items():
+        for key, values in grid.items():
+            if not isinstance(values, list) or not values:
+                raise InputError(
+                    f"{name} must hold a list of values for each key, got {values!r} for {key}."
+                )
+    if plan.select.endswith("loss"):
+        raise InputError(
+            f"plan.select must be a metric of which more is better, such as val/top1, got "
+            f"'{plan.select}'."
+        )
+    names = [method.name for method in plan.methods]
+    for name in plan.curves:
+        if name not in names:
+            raise InputError(
+                f"plan.curves names {name}, which is none of its methods: {', '.join(names)}."
+            )
+
+
+def _build(kind: type, what: str, content: dict, **more: Any) -> Any:
+    known = {one.name for one in fields(kind)} - set(more)
     unknown = sorted(set(content) - known)
     if unknown:
         raise InputError(f"{what} has no '{unknown[0]}'; it may have {', '.join(sorted(known))}.")
     try:
-        return kind(**content)
+        return kind(**content, **more)
     except TypeError as error:  # names what is missing
-        raise InputError(f"{what}: {str(error).partition('__init__() ')[2]}.") from error
+        text = str(error).partition("__init__() ")[2]
+        raise InputError(f"{what} is {text}; see the folder configs/compare/.") from error

@@ -84,7 +84,7 @@ def format_grid(plan: Plan, outcomes: Sequence[Outcome]) -> str:
         tried = _of(outcomes, method, is_final=False)
         cells = [
             f"{_join(o.run.choice)}: "
-            + ("diverged" if o.result.selected is None else f"{o.result.selected:.2f}")
+            + ("no value" if o.result.selected is None else f"{o.result.selected:.2f}")
             for o in tried
         ]
         rows.append([method.label, "; ".join(cells) or "no choice"])
@@ -121,16 +121,17 @@ def _of(outcomes: Sequence[Outcome], method: Method, *, is_final: bool) -> list[
 
 
 def _mean_and_spread(finals: Sequence[Outcome], metric: str) -> str:
-    """Return mean ± sample standard deviation; diverged runs are counted beside it."""
-    values = [
+    """Return mean ± sample standard deviation; runs without a value are counted beside it."""
+    found = [
         o.result.metrics.get(metric, math.nan) for o in finals if o.result.selected is not None
     ]
-    num_diverged = len(finals) - len(values)
-    note = f" ({num_diverged} diverged)" if num_diverged else ""
+    values = [value for value in found if math.isfinite(value)]
+    num_without = len(finals) - len(values)
+    note = f"{num_without} without a value" if num_without else ""
     if not values:
-        return note.strip()
+        return note
     spread = f" ± {stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{fmean(values):.2f}{spread}{note}"
+    return f"{fmean(values):.2f}{spread}" + (f" ({note})" if note else "")
 
 
 def _join(choice: dict) -> str:

@@ -2,19 +2,22 @@
 
 import json
 import logging
+import math
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 import torch
 
+from bpt_det.engine.hooks import FINAL_NAME
 from bpt_det.engine.metrics import read_records
 from bpt_det.errors import InputError, one_line
 from bpt_det.files import written_whole
@@ -23,10 +26,11 @@ from .plan import Method, Plan, Run, Settings
 
 logger = logging.getLogger(__name__)
 
-RESULT_NAME = "result.json"
+STATE_NAME = "run.json"  # the command of a run and how far it is, in its folder
+_BEGUN, _FINISHED, _DIVERGED = "begun", "finished", "diverged"
 ROOT = Path(__file__).resolve().parents[2]
 # What a run ends with where a loss, a gradient or a weight is no number any more.
-_DIVERGED = re.compile(r"^error: .*(; training stopped\.|became NaN or infinite)", re.MULTILINE)
+_DIVERGENCE = re.compile(r"^error: .*(; training stopped\.|became NaN or infinite)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,8 @@ class Result:
     """What a run found.
 
     Args:
-        selected: best value of the plan's ``select``; None if the run diverged.
+        selected: highest value of the plan's ``select``; None if the run diverged, or if it never
+            had a value, as the AP where nothing is predicted.
         metrics: the last value of each metric.
         num_trained: trained parameters.
         seconds: time of its iterations.
@@ -87,7 +92,8 @@ def choose(plan: Plan, method: Method, tried: Sequence[Outcome]) -> Settings:
     finished = [outcome for outcome in of_method if outcome.result.selected is not None]
     if not finished:
         raise InputError(
-            f"every run of {method.name} diverged; give it lower rates in the grid of the plan."
+            f"every run of {method.name} diverged, or has no {plan.select}; give it lower rates in "
+            "the grid of the plan."
         )
     return max(finished, key=lambda outcome: outcome.result.selected).run.choice
 
@@ -112,27 +118,50 @@ def _perform_all(
 
 def _perform_run(plan: Plan, run: Run, output: Path, jobs: int) -> Result:
     folder = output / run.folder
-    stored = folder / RESULT_NAME
     command = command_of(plan, run, output)
-    if stored.is_file():
-        return _stored_result(stored, command)
-    if folder.is_dir():  # interrupted; before the first checkpoint, it starts anew
-        command.append("--resume")
-    logger.info("$ python %s", shlex.join(command))
-    lines, status = _call(command, jobs)
-    has_diverged = bool(_DIVERGED.search(lines))
-    if status and not has_diverged:
-        raise _failure(command, lines, status)
-    result = read_result(plan.select, folder, has_diverged=has_diverged)
-    with written_whole(stored) as partial:
-        whole = command_of(plan, run, output)
-        partial.write_text(json.dumps({"command": whole, "result": asdict(result)}))
-    value = "diverged" if result.selected is None else f"{result.selected:.2f}"
+    state = _read_state(folder / STATE_NAME, command)
+    if state not in (_FINISHED, _DIVERGED):
+        state = _carry_out(folder, command, is_begun=state == _BEGUN, jobs=jobs)
+    result = read_result(plan.select, folder, has_diverged=state == _DIVERGED)
+    value = state if result.selected is None else f"{result.selected:.2f}"
     logger.info("%s: %s %s", run.folder, plan.select, value)
     return result
 
 
-def _stored_result(path: Path, command: list[str]) -> Result:
+def _carry_out(folder: Path, command: list[str], *, is_begun: bool, jobs: int) -> str:
+    """Run a command, or resume it; return how it ended."""
+    arguments = list(command)
+    if is_begun:
+        tag = folder / "last_checkpoint"
+        if tag.is_file() and tag.read_text().strip() == f"{FINAL_NAME}.pth":
+            logger.info("'%s' lacks its last evaluation and is run anew", folder)
+            shutil.rmtree(folder)
+        else:  # before the first checkpoint, it starts anew
+            arguments.append("--resume")
+    _write_state(folder / STATE_NAME, command, _BEGUN)
+    logger.info("$ python %s", shlex.join(arguments))
+    lines, status = _call(arguments, jobs)
+    has_diverged = bool(_DIVERGENCE.search(lines))
+    if status and not has_diverged:
+        raise _failure(arguments, lines, status)
+    state = _DIVERGED if has_diverged else _FINISHED
+    _write_state(folder / STATE_NAME, command, state)
+    return state
+
+
+def _write_state(path: Path, command: list[str], state: str) -> None:
+    with written_whole(path) as partial:
+        partial.write_text(json.dumps({"command": command, "state": state}))
+
+
+def _read_state(path: Path, command: list[str]) -> str | None:
+    """Return how far a run is; None if it has not begun.
+
+    Raises:
+        InputError: the folder is that of another run.
+    """
+    if not path.is_file():
+        return None
     content = json.loads(path.read_text())
     if content["command"] != command:
         changed = next((new for new in command if new not in content["command"]), command[2])
@@ -140,7 +169,7 @@ def _stored_result(path: Path, command: list[str]) -> Result:
             f"'{path}' is of another run than the plan asks for ({changed}); choose another "
             "--output, or delete the folders of the runs that have changed."
         )
-    return Result(**content["result"])
+    return content["state"]
 
 
 def read_result(select: str, folder: Path, *, has_diverged: bool = False) -> Result:
@@ -151,17 +180,18 @@ def read_result(select: str, folder: Path, *, has_diverged: bool = False) -> Res
     """
     records = list(read_records(folder / "metrics.json"))
     metrics = {key: value for record in records for key, value in record.items() if "/" in key}
-    values = [record[select] for record in records if select in record]
-    if not values and not has_diverged:
+    found = [record[select] for record in records if select in record]
+    if not found and not has_diverged:
         raise InputError(f"'{folder}/metrics.json' holds no {select}; correct plan.select.")
+    values = [value for value in found if math.isfinite(value)]
     log = (folder / "log.txt").read_text(errors="replace")
-    found = re.search(r"Parameters: ([\d,]+) trained", log)
+    counted = re.search(r"Parameters: ([\d,]+) trained", log)
     times = [record["time"] for record in records if "time" in record]
     last = max((record["iteration"] for record in records), default=0)
     return Result(
-        selected=None if has_diverged else max(values),
+        selected=None if has_diverged or not values else max(values),
         metrics=metrics,
-        num_trained=int(found[1].replace(",", "")) if found else 0,
+        num_trained=int(counted[1].replace(",", "")) if counted else 0,
         seconds=median(times) * (last + 1) if times else 0.0,
     )
 

@@ -108,6 +108,9 @@ def refuse_bad_settings(settings: DictConfig) -> None:
             f"train.ema.decay must be above 0 and below 1, or null (off), got {decay!r}."
         )
     _refuse_bad_curves(settings.get("curves"))
+    hooks = settings.get("hooks")
+    if hooks is not None and not isinstance(hooks, ListConfig | list):
+        raise InputError(f"train.hooks must be a list of hooks, or null (none), got {hooks!r}.")
     BestMetric(settings.best_metric, settings.get("best_metric_mode", "max"))
     if OmegaConf.select(settings, "early_stopping.patience") and settings.eval_period < 1:
         raise InputError(

@@ -39,12 +39,12 @@ def build_hooks(
         hooks.IterationTimer(),
         hooks.LRScheduler(scheduler=instantiate(cfg.lr_multiplier)),
         None if ema is None else EmaUpdate(ema),
+        *(instantiate(hook) for hook in settings.get("hooks") or ()),
         *_saving_and_evaluation(settings, checkpointer, evaluate),
         final_test,
         MetricsWriter(writers, period=settings.log_period, eval_period=settings.eval_period)
         if is_main
         else None,
-        *(instantiate(hook) for hook in settings.get("hooks") or ()),
         None if curves is None else DrawCurves(settings.output_dir, curves),
         None if final_test is None else RaiseFinalTestError(final_test),
     ]

@@ -29,18 +29,27 @@ def save_encoder(vit: VisionTransformer, path: str | Path, *, half: bool = False
     Raises:
         InputError: the suffix is another one, or the file cannot be written.
     """
-    suffix = Path(path).suffix
-    if suffix not in SUFFIXES:
-        raise InputError(
-            f"an encoder is saved as {' or '.join(SUFFIXES)}, but '{Path(path).name}' is neither."
-        )
+    refuse_other_suffix(path)
     dtype = torch.float16 if half else torch.float32
     state = {k: v.detach().to("cpu", dtype).contiguous() for k, v in vit.state_dict().items()}
     with written_whole(path) as partial:
-        if suffix == ".pth":
+        if Path(path).suffix == ".pth":
             torch.save({"model": state}, partial)
         else:
             partial.write_bytes(save(state))
+
+
+def refuse_other_suffix(path: str | Path) -> None:
+    """Refuse a path that `save_encoder` cannot write.
+
+    Raises:
+        InputError: its suffix says so.
+    """
+    if Path(path).suffix not in SUFFIXES:
+        raise InputError(
+            f"an encoder is saved as {' or '.join(SUFFIXES)}, but '{Path(path).name}' is neither; "
+            "rename it."
+        )
 
 
 class SaveEncoder(HookBase):
@@ -48,15 +57,20 @@ class SaveEncoder(HookBase):
 
     Args:
         path: see `save_encoder`; so is ``half``.
+
+    Raises:
+        InputError: the path has another suffix.
     """
 
     def __init__(self, path: str, *, half: bool = False) -> None:
+        refuse_other_suffix(path)
         self.path = path
         self.half = half
 
     def after_train(self) -> None:
-        """Write it, unless the training was cut short."""
-        if self.trainer.iter != self.trainer.max_iter or not comm.is_main_process():
+        """Write it, unless the training was interrupted."""
+        is_at_end = self.trainer.is_stopped or self.trainer.iter >= self.trainer.max_iter
+        if not is_at_end or not comm.is_main_process():
             return
         model = self.trainer.model
         if isinstance(model, DistributedDataParallel):

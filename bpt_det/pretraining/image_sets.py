@@ -39,13 +39,28 @@ def load_images(train: str, val: str | None = None, *, split: str = "train") -> 
     return records
 
 
-def absolute_source(source: str | None, option: str) -> str | None:
-    """Return a source with absolute paths, so that a saved config works in any folder."""
-    if source is None:
-        return None
+def absolute_source(source: str, option: str) -> str:
+    """Return a source with absolute paths, so that a saved config works in any folder.
+
+    Args:
+        source: see `load_images`.
+        option: what it was given with, for the error.
+
+    Raises:
+        InputError: it is no text.
+    """
+    _refuse_no_text(source, option)
     if _is_annotated(source):
         return ":".join(split_source(source, f"{option}="))
     return os.path.abspath(os.path.expanduser(source))
+
+
+def _refuse_no_text(source: object, option: str) -> None:
+    if not isinstance(source, str) or not source:
+        raise InputError(
+            f"{option}={'' if source is None else source} names no images; give a folder, a zip "
+            "archive, or FILE.json:FOLDER."
+        )
 
 
 def _is_annotated(source: str) -> bool:
@@ -61,10 +76,7 @@ def _held_out_or_rest(records: list[dict], split: str) -> list[dict]:
 
 
 def _records(source: str, option: str) -> list[dict]:
-    if not isinstance(source, str) or not source:
-        raise InputError(
-            f"{option} names no images; give a folder, a zip archive, or FILE.json:FOLDER."
-        )
+    _refuse_no_text(source, option)
     if _is_annotated(source):
         tree, paths = _listed_images(*split_source(source, f"{option}="), option)
     else:
@@ -88,9 +100,15 @@ def _all_images(source: str, option: str) -> tuple[FileTree, list[str]]:
 
 def _listed_images(json_file: str, folder: str, option: str) -> tuple[FileTree, Sequence[str]]:
     images = read_annotation_file(json_file)["images"]
-    paths = sorted({str(image.get("file_name")) for image in images})
+    try:
+        paths = sorted({image["file_name"] for image in images})
+    except (TypeError, KeyError) as error:
+        raise InputError(
+            f"{option}: annotation file '{json_file}' has an image without a file_name; "
+            "tools/check_dataset.py lists such faults."
+        ) from error
     if not paths:
-        raise InputError(f"{option}: annotation file '{json_file}' lists no images.")
+        raise InputError(f"{option}: annotation file '{json_file}' lists no images; give another.")
     if not Path(folder).is_dir():
         raise InputError(f"{option}: image folder '{folder}' does not exist; correct the path.")
     tree = FileTree(folder)

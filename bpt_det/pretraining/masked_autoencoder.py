@@ -229,7 +229,8 @@ def _check_settings(embed_dim: int, num_heads: int, input_format: str) -> None:
     for divisor, name in ((num_heads, "model.decoder_num_heads="), (4, "")):
         if embed_dim % divisor:
             raise InputError(
-                f"model.decoder_embed_dim={embed_dim} is not a multiple of {name}{divisor}."
+                f"model.decoder_embed_dim={embed_dim} is not a multiple of {name}{divisor}; choose "
+                "another."
             )
     if input_format != "RGB":
         raise InputError(f"model.input_format must be RGB for pre-training, got {input_format}.")

@@ -22,15 +22,17 @@ def use_images(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
     Raises:
         InputError: the config is of another task, or its images cannot be found.
     """
-    if isinstance(cfg.get("data"), str):
-        cfg.data = {"train": cfg.data, "val": None}
+    data = cfg.get("data")
+    if data is not None and not isinstance(data, DictConfig):
+        cfg.data = {"train": str(data), "val": None}
     if OmegaConf.select(cfg, "model.encoder") is None or "train" not in (cfg.get("data") or {}):
         raise InputError(
             "the config pre-trains nothing: it lacks model.encoder or data.train; use a config "
             "such as configs/shapes/mae_micro.py."
         )
-    for split in ("train", "val"):
-        cfg.data[split] = absolute_source(cfg.data.get(split), f"data.{split}")
+    cfg.data.train = absolute_source(cfg.data.train, "data.train")
+    if cfg.data.get("val") is not None:
+        cfg.data.val = absolute_source(cfg.data.val, "data.val")
     num_images = len(load_images(cfg.data.train, cfg.data.val))
     chosen = {override.partition("=")[0].lstrip("+").strip() for override in overrides}
     set_iterations(cfg, f"'{cfg.data.train}'", num_images, chosen)

@@ -167,6 +167,7 @@ def test_a_config_of_another_kind_of_file_is_refused(tmp_path):
             "train.curves=[3]",
             "train.curves must be a list of metrics such as [bbox/AP], or null (off), got [3].",
         ),
+        ("train.hooks=x", "train.hooks must be a list of hooks, or null (none), got 'x'."),
         ("train.best_metric_mode=low", "train.best_metric_mode must be max or min, got 'low'."),
     ],
 )

@@ -38,15 +38,22 @@ def test_another_suffix_is_refused_and_nothing_written(tmp_path):
     text = r"saved as \.pth or \.safetensors, but 'encoder.bin' is neither"
     with pytest.raises(InputError, match=text):
         save_encoder(build_vit(**SIZES), tmp_path / "encoder.bin")
+    with pytest.raises(InputError, match=text):  # before the training, not after it
+        SaveEncoder("encoder.bin")
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("iteration", "is_written"), [(5, True), (3, False)])
-def test_the_hook_writes_at_the_end_of_a_training_that_was_not_cut_short(
-    iteration, is_written, tmp_path
+@pytest.mark.parametrize(
+    ("iteration", "is_stopped", "is_written"),
+    [(5, False, True), (3, True, True), (3, False, False)],
+)
+def test_the_hook_writes_at_the_end_of_a_training_and_not_after_an_interruption(
+    iteration, is_stopped, is_written, tmp_path
 ):
     hook = SaveEncoder(str(tmp_path / "encoder.pth"))
     model = types.SimpleNamespace(encoder=build_vit(**SIZES))
-    hook.trainer = types.SimpleNamespace(iter=iteration, max_iter=5, model=model)
+    hook.trainer = types.SimpleNamespace(
+        iter=iteration, max_iter=5, is_stopped=is_stopped, model=model
+    )
     hook.after_train()
     assert (tmp_path / "encoder.pth").exists() == is_written

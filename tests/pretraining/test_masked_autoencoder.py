@@ -181,7 +181,7 @@ def test_a_ratio_that_masks_nothing_or_all_is_refused(mask_ratio):
     ("settings", "text"),
     [
         ({"decoder_num_heads": 5}, "decoder_embed_dim=12 is not a multiple of .*num_heads=5"),
-        ({"decoder_embed_dim": 6}, r"decoder_embed_dim=6 is not a multiple of 4\."),
+        ({"decoder_embed_dim": 6}, r"decoder_embed_dim=6 is not a multiple of 4; choose another\."),
         ({"input_format": "BGR"}, "input_format must be RGB for pre-training, got BGR"),
     ],
 )

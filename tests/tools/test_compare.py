@@ -57,7 +57,7 @@ def arguments(tmp_path):
 
 def test_a_comparison_runs_from_the_plan_to_the_report(compare, arguments, tmp_path):
     assert compare(*arguments, "--jobs", 2) == 0
-    results = {str(p.parent.relative_to(tmp_path / "runs")) for p in tmp_path.rglob("result.json")}
+    results = {str(p.parent.relative_to(tmp_path / "runs")) for p in tmp_path.rglob("run.json")}
     assert results == {"linear/seed_0", "spt/grid/lr_0.01", "spt/grid/lr_0.02", "spt/seed_0"}
     assert (tmp_path / "runs/statistics/tokens.safetensors").is_file()
     assert not (tmp_path / "runs/spt/grid/lr_0.01/test").exists()

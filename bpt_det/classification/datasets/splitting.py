@@ -83,6 +83,7 @@ def _class_quotas(sizes: dict[int | str, int], count: int, seed: int) -> dict[in
 
 
 def in_hash_order(paths: Sequence[str], seed: int) -> list[str]:
+    """Return paths in an order that looks random and depends on them and the seed alone."""
     return sorted(paths, key=lambda path: _digest(path, seed))
 
 
