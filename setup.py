@@ -8,7 +8,7 @@ setup(
     description="Detection and segmentation by bilinear prompts in a frozen MAE vision transformer",
     license="MIT",
     packages=find_packages(include=["bpt_det", "bpt_det.*"]),
-    package_data={"bpt_det": ["**/*.safetensors"]},
+    package_data={"bpt_det": ["**/*.safetensors", "pretrained/README.md"]},
     python_requires=">=3.10",
     # detectron2 is needed too, but the package index has no project of that name to require:
     # tools/install_detectron2.py installs it.

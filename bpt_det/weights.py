@@ -36,6 +36,8 @@ _SIGNS_OF_DAMAGE = (
 _HEAD_BYTES = 512  # enough to tell a web page or a Git LFS pointer from weights
 _LEGACY_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the number before every old torch.save file
 _MAX_SAFETENSORS_HEADER = 100_000_000  # bytes; the limit of the format
+_SHIPPED_PREFIX = "bpt_det:"
+_SHIPPED_FOLDER = Path(__file__).parent / "pretrained"
 
 
 def read_weights(location: str, *, hint: str = "") -> Any:
@@ -45,7 +47,8 @@ def read_weights(location: str, *, hint: str = "") -> Any:
     NumPy's npz, or as a model file of Detectron2 (a pickle of arrays); arrays become tensors.
 
     Args:
-        location: local path, or http(s) address, which is downloaded once and cached.
+        location: local path, http(s) address, which is downloaded once and cached, or
+            ``bpt_det:NAME``, a file that comes with the package.
         hint: where such a file comes from; ends the error about a missing one.
 
     Raises:
@@ -145,8 +148,10 @@ def local_path(location: str) -> Path:
     """Return a local path of a file of weights, downloading it into torch's cache if need be.
 
     Raises:
-        InputError: it cannot be downloaded.
+        InputError: it cannot be downloaded, or no such file comes with the package.
     """
+    if location.startswith(_SHIPPED_PREFIX):
+        return _shipped_path(location.removeprefix(_SHIPPED_PREFIX))
     address = urlparse(location)
     if address.scheme not in ("http", "https"):
         return Path(location).expanduser()
@@ -161,6 +166,15 @@ def local_path(location: str) -> Path:
                 f"cannot download '{location}' ({error}); download it elsewhere and give its path."
             ) from error
     return cached
+
+
+def _shipped_path(name: str) -> Path:
+    names = sorted(path.name for path in _SHIPPED_FOLDER.glob("*.safetensors"))
+    if name not in names:
+        raise InputError(
+            f"no weights '{name}' come with the package; there are {', '.join(names)}."
+        )
+    return _SHIPPED_FOLDER / name
 
 
 def _read_head(path: Path) -> bytes:

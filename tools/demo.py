@@ -16,7 +16,7 @@ from bpt_det.engine.metrics import format_ap_table, read_final_metrics
 logger = logging.getLogger("demo")
 
 CONFIG = "configs/shapes/cascade_bpt_s.py"
-SCORE_THRESHOLD = "0.2"  # after so short a training on an untrained ViT, scores are low
+SCORE_THRESHOLD = "0.2"  # after so short a training, scores are low
 
 
 def run_demo(output: Path, overrides: Sequence[str]) -> None:

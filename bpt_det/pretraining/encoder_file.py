@@ -1,6 +1,8 @@
 """What a pre-training leaves behind: the encoder alone, in a format that `load_weights` reads."""
 
+import copy
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -12,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from bpt_det.errors import InputError
 from bpt_det.files import written_whole
+from bpt_det.vit.centering import center_last_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -57,15 +60,20 @@ class SaveEncoder(HookBase):
 
     Args:
         path: see `save_encoder`; so is ``half``.
+        center_on: batches of samples with ``image``; the last tokens of what is saved have a mean
+            of 0 over them (`center_last_tokens`). None: saved as it was trained.
 
     Raises:
         InputError: the path has another suffix.
     """
 
-    def __init__(self, path: str, *, half: bool = False) -> None:
+    def __init__(
+        self, path: str, *, half: bool = False, center_on: Iterable[list[dict]] | None = None
+    ) -> None:
         refuse_other_suffix(path)
         self.path = path
         self.half = half
+        self.center_on = center_on
 
     def after_train(self) -> None:
         """Write it, unless the training was interrupted."""
@@ -75,5 +83,10 @@ class SaveEncoder(HookBase):
         model = self.trainer.model
         if isinstance(model, DistributedDataParallel):
             model = model.module
-        save_encoder(model.encoder, self.path, half=self.half)
+        encoder = model.encoder
+        if self.center_on is not None:
+            encoder = copy.deepcopy(encoder).eval()
+            taken = center_last_tokens(encoder, map(model.normalize, self.center_on))
+            logger.info("A mean of RMS %.3g was taken off the encoder's last tokens", taken)
+        save_encoder(encoder, self.path, half=self.half)
         logger.info("The encoder is in '%s'; give it as a ViT's checkpoint=", self.path)

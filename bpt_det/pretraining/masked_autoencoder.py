@@ -115,8 +115,7 @@ class MaskedAutoencoder(nn.Module):
         Raises:
             InputError: the images are not of the encoder's size.
         """
-        images = torch.stack([sample["image"] for sample in batch]).to(self.pixel_mean.device)
-        images = (images - self.pixel_mean) / self.pixel_std
+        images = self.normalize(batch)
         self._check_size(images)
         predicted, mask = self.reconstruct(images, self._draw_scores(batch))
         patches = to_patches(images, self._patch_size)
@@ -129,6 +128,11 @@ class MaskedAutoencoder(nn.Module):
             {"loss": loss, "mask": masked, "reconstruction": picture}
             for loss, masked, picture in zip(losses, mask, pictures, strict=True)
         ]
+
+    def normalize(self, batch: Sequence[dict]) -> Tensor:
+        """Return the images of samples, (B, 3, H, W), normalised, on the network's device."""
+        images = torch.stack([sample["image"] for sample in batch]).to(self.pixel_mean.device)
+        return (images - self.pixel_mean) / self.pixel_std
 
     def reconstruct(self, images: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Return predicted patches (B, N, S * S * 3) and which are masked, (B, N) bool.

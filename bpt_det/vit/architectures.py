@@ -55,9 +55,10 @@ def build_vit(
         mlp_ratio: hidden width of the MLP as a multiple of ``embed_dim``.
         drop_path_rate: rate of stochastic depth in the last block, in [0, 1), rising from 0 in
             the first; only a ViT that is trained drops anything.
-        checkpoint: pre-trained weights, path or http(s) address of a file in any format of
-            `load_weights`, or ``timm:NAME``: then timm decides all that is not a size here
-            (`build_timm_vit`). None leaves random weights.
+        checkpoint: pre-trained weights: path or http(s) address of a file in any format of
+            `load_weights`; ``bpt_det:NAME``, a file that comes with the package; or ``timm:NAME``:
+            then timm decides all that is not a size here (`build_timm_vit`). None leaves random
+            weights.
         init_seed: seed of the random weights. A frozen ViT is not part of a training checkpoint,
             so its random weights must be the same in every process that builds it.
 

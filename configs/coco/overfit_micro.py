@@ -17,6 +17,7 @@ from ..common.prompts import bilinear as _bilinear
 from ..common.schedule_3x import lr_multiplier
 from ..common.train import train
 
+model.backbone.net.vit.checkpoint = None  # random weights will do, and have seen no shapes
 model.backbone.net.prompt = _bilinear
 model.backbone.net.prompt.update(prompt_length=20, rank=10)
 model.proposal_generator.anchor_generator.sizes = [[16], [32], [64], [128]]

@@ -1,8 +1,7 @@
 """What prompts add in the budget of `make demo`: with bilinear prompts and without any.
 
 Run:    python tools/compare.py --plan configs/compare/demo.py
-Before: python tools/pretrain_mae.py --config-file configs/shapes/mae_micro.py
-        python -m bpt_det.shapes --output datasets/shapes
+Before: python -m bpt_det.shapes --output datasets/shapes
 Result: not measured yet
 """
 

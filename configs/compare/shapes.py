@@ -1,8 +1,7 @@
 """Detection and segmentation of rendered shapes with a frozen micro ViT, at a fixed budget.
 
 Run:    python tools/compare.py --plan configs/compare/shapes.py
-Before: python tools/pretrain_mae.py --config-file configs/shapes/mae_micro.py
-        python -m bpt_det.shapes --output datasets/shapes
+Before: python -m bpt_det.shapes --output datasets/shapes
         python -m bpt_det.shapes --output datasets/shapes_test --num-train 1 --num-val 500 --seed 2
 Result: not measured yet
 """
@@ -14,16 +13,14 @@ plan = dict(
     title="Detection of shapes, frozen micro ViT",
     about=(
         "Cascade Mask R-CNN with slim heads on a frozen micro ViT, pre-trained as a masked "
-        "autoencoder on other renderings; 900 iterations of 4 images of 128 pixels, as in `make "
+        "autoencoder on other renderings; 800 iterations of 4 images of 128 pixels, as in `make "
         "demo`. The rate is chosen on the validation images of the data set; the final runs are "
         "evaluated on 500 images of another rendering. Overlapping: instances whose box has an IoU "
         "of at least 0.1 with another one's. Mean ± standard deviation over the seeds."
     ),
     tool="train_net",
     settings={
-        "model.backbone.net.vit.checkpoint": "output/shapes/mae_micro/encoder.pth",
-        "model.backbone.net.vit.pretrain_size": 64,
-        "train.eval_period": 450,
+        "train.eval_period": 400,
         "+dataloader.evaluator.overlap_iou": 0.1,
     },
     grid={"optimizer.lr": [5e-4, 1e-3, 2e-3]},

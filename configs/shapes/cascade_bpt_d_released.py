@@ -3,7 +3,7 @@
 Run:    python tools/train_net.py --config-file configs/shapes/cascade_bpt_d_released.py
 Before: python tools/collect_statistics.py --config-file configs/shapes/cascade_bpt_d_released.py
 Data:   python -m bpt_det.shapes --output datasets/shapes
-Result: see README.md; the ViT has random weights until one is shipped (its checkpoint= is None)
+Result: see README.md
 """
 
 from .cascade_bpt_d import data, dataloader, lr_multiplier, model, optimizer, train

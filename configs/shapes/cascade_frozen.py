@@ -2,7 +2,7 @@
 
 Run:    python tools/train_net.py --config-file configs/shapes/cascade_frozen.py
 Data:   python -m bpt_det.shapes --output datasets/shapes
-Result: see README.md; the ViT has random weights until one is shipped (its checkpoint= is None)
+Result: see README.md
 """
 
 from ..common.data.coco_lsj import data, dataloader
@@ -12,6 +12,12 @@ from ..common.schedule_3x import lr_multiplier
 from ..common.train import train
 
 model.roi_heads.num_classes = 10
+# Without a convolution the box heads learn more in as short a training, and sooner.
+for _head, _predictor in zip(
+    model.roi_heads.box_heads, model.roi_heads.box_predictors, strict=True
+):
+    _head.conv_dims, _head.fc_dims = [], [256]
+    _predictor.input_shape.channels = 256
 
 dataloader.image_size = 128
 dataloader.train.dataset.names = "shapes_train"
@@ -23,6 +29,6 @@ dataloader.test.dataset.names = "shapes_val"
 
 optimizer.lr = 1e-3
 lr_multiplier.warmup_iters = 50
-train.max_iter = 900
-train.eval_period = train.checkpointer.period = 450
+train.max_iter = 800
+train.eval_period = train.checkpointer.period = 800
 train.output_dir = "output/shapes/cascade_frozen"

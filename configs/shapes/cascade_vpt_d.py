@@ -2,7 +2,7 @@
 
 Run:    python tools/train_net.py --config-file configs/shapes/cascade_vpt_d.py
 Data:   python -m bpt_det.shapes --output datasets/shapes
-Result: see README.md; the ViT has random weights until one is shipped (its checkpoint= is None)
+Result: see README.md
 """
 
 from ..common.prompts import free as _free

@@ -2,7 +2,7 @@
 
 Run:    python tools/train_cls.py --config-file configs/shapes_crops/bpt_d.py
 Data:   python -m bpt_det.shapes --crops --output datasets/shapes_crops
-Result: see README.md; the ViT has random weights until one is shipped (its checkpoint= is None)
+Result: see README.md
 """
 
 from ..common.prompts import bilinear as _bilinear
@@ -13,5 +13,5 @@ model.backbone.prompt = _bilinear
 model.backbone.prompt.prompt_length = 10
 model.backbone.prompt.rank = 10
 dataloader.cache_prefix = True  # without random crops, the first 2 blocks run once for each image
-optimizer.lr = 1e-2  # the better of 1e-2 and 5e-2 on the validation crops
+optimizer.lr = 1e-2  # the better of 1e-2 and 5e-2 on the validation crops, with random weights
 train.output_dir = "output/shapes_crops/bpt_d"

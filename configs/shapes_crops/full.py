@@ -2,7 +2,7 @@
 
 Run:    python tools/train_cls.py --config-file configs/shapes_crops/full.py
 Data:   python -m bpt_det.shapes --crops --output datasets/shapes_crops
-Result: see README.md; the ViT has random weights until one is shipped (its checkpoint= is None)
+Result: see README.md
 """
 
 from .linear import data, dataloader, lr_multiplier, model, optimizer, train

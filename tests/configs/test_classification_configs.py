@@ -36,8 +36,12 @@ def expected_prompts(leaf):
     if "shapes_crops" in leaf:
         blocks = range(2, 6) if is_deep else range(1)
         length = 10 if is_deep else 20
-        bilinear = {"coeff": (length, 10), "basis": (10, 160)}
-        return bilinear if method == "bpt" else {"tokens": (length, 160)}, blocks
+        shapes = {
+            "bpt": {"coeff": (length, 10), "basis": (10, 160)},
+            "fwhiten": {"coeff": (length, 160), "basis": (160, 160)},
+            "vpt": {"tokens": (length, 160)},
+        }
+        return shapes[method], blocks
     if method in ("vpt", "spt"):
         length, blocks = (20, range(depth)) if is_deep else (100, range(1))
         return {"tokens": (length, width)}, blocks

@@ -9,6 +9,7 @@ from safetensors import safe_open
 from bpt_det.errors import InputError
 from bpt_det.pretraining import SaveEncoder, save_encoder
 from bpt_det.vit import build_vit, load_weights
+from bpt_det.vit.embedding import embed_images
 
 SIZES = {"embed_dim": 16, "num_blocks": 2, "num_heads": 2, "patch_size": 4, "pretrain_size": 16}
 
@@ -57,3 +58,18 @@ def test_the_hook_writes_at_the_end_of_a_training_and_not_after_an_interruption(
     )
     hook.after_train()
     assert (tmp_path / "encoder.pth").exists() == is_written
+
+
+def test_the_hook_centres_what_it_saves_and_leaves_the_model_alone(tmp_path):
+    encoder = build_vit(**SIZES)
+    model = types.SimpleNamespace(encoder=encoder, normalize=lambda batch: batch[0]["image"])
+    before = encoder.blocks[-1].mlp.fc2.bias.clone()
+    batches = [[{"image": torch.randn(2, 3, 16, 16)}]]
+    hook = SaveEncoder(str(tmp_path / "encoder.pth"), center_on=batches)
+    hook.trainer = types.SimpleNamespace(iter=5, max_iter=5, is_stopped=False, model=model)
+    hook.after_train()
+    assert torch.equal(encoder.blocks[-1].mlp.fc2.bias, before)
+    saved = build_vit(**SIZES, checkpoint=str(tmp_path / "encoder.pth")).eval()
+    tokens = saved.blocks(embed_images(saved, batches[0][0]["image"]))[:, 1:]
+    assert tokens.mean(dim=(0, 1)).abs().max() < 1e-5
+    assert tokens.abs().max() > 0.1

@@ -15,7 +15,11 @@ from bpt_det.vit import build_vit
 pytestmark = pytest.mark.usefixtures("loggers_of_its_own")
 
 ROOT = Path(__file__).resolve().parents[2]
-LEAVES = ["configs/shapes/mae_micro.py", "configs/tiny_imagenet/mae_tiny.py"]
+LEAVES = [
+    "configs/shapes/mae_micro.py",
+    "configs/tiny_imagenet/mae_micro.py",
+    "configs/tiny_imagenet/mae_tiny.py",
+]
 SIZES = {"embed_dim": 16, "num_blocks": 2, "num_heads": 2, "patch_size": 8}
 
 

@@ -28,7 +28,7 @@ def load_weights(
 
     Args:
         vit: network to fill; its position embeddings may be of another grid size.
-        location: path or http(s) address.
+        location: path, http(s) address, or ``bpt_det:NAME`` (see `bpt_det.weights.local_path`).
         pretrained_patch_size: patch size of the file, if its patch embedding is to be resampled
             to the ViT's; None: the ViT's.
 

@@ -4,7 +4,11 @@ from bpt_det.vit import ARCHITECTURES
 
 from .cascade_mask_rcnn_vit_b import model
 
-model.backbone.net.vit.update(**ARCHITECTURES["vit_micro"], pretrain_size=128, checkpoint=None)
+model.backbone.net.vit.update(
+    **ARCHITECTURES["vit_micro"],
+    pretrain_size=64,
+    checkpoint="bpt_det:mae_micro_shapes.safetensors",
+)
 model.backbone.out_channels = 64
 model.backbone.scale_factors = [2.0, 1.0, 0.5]  # strides 4, 8, 16 from patches of 8; p5 on top
 

@@ -1,7 +1,11 @@
-"""The same classifier at a size for two CPU cores: micro ViT with random weights."""
+"""The same classifier at a size for two CPU cores: micro ViT."""
 
 from bpt_det.vit import ARCHITECTURES
 
 from .classifier_vit_b import model
 
-model.backbone.vit.update(**ARCHITECTURES["vit_micro"], pretrain_size=64, checkpoint=None)
+model.backbone.vit.update(
+    **ARCHITECTURES["vit_micro"],
+    pretrain_size=64,
+    checkpoint="bpt_det:mae_micro_shapes.safetensors",
+)

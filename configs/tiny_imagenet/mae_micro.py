@@ -1,0 +1,20 @@
+"""The micro ViT on photographs, for two CPU cores: masked autoencoder, patches of 8, 64 pixels.
+
+Run:    python tools/pretrain_mae.py --config-file configs/tiny_imagenet/mae_micro.py \
+            data=FOLDER_OR_ZIP_OF_IMAGES
+Data:   20,000 photographs of Tiny ImageNet (non-commercial terms: its weights are not published)
+Result: not measured yet
+"""
+
+from bpt_det.vit import ARCHITECTURES as _ARCHITECTURES
+
+from .mae_tiny import data, dataloader, lr_multiplier, model, optimizer, train
+
+model.encoder.update(**_ARCHITECTURES["vit_micro"])
+model.update(decoder_embed_dim=96, decoder_num_blocks=2, decoder_num_heads=3)
+
+dataloader.train.total_batch_size = 128
+
+optimizer.lr = 2.4e-3  # 1.2e-3 at this batch
+train.epochs, train.eval_epochs, train.log_period = 40, 2, 50
+train.output_dir = "output/tiny_imagenet/mae_micro"
