@@ -11,6 +11,6 @@ plan = dict(
         "linear": dict(label="linear head", config="a.py", grid={"optimizer.lr": [0.5]}),
         "bpt": dict(label="BPT", config="b.py", settings={"train.epochs": 3}),
     },
-    curves=["bpt"],
+    curves=["bpt"], before=["python prepare.py"],
 )
 """

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+from detectron2.config import LazyCall as L
 from omegaconf import DictConfig
+
+from bpt_det.engine import build_multistep_schedule
 
 ROOT = Path(__file__).resolve().parent.parent
 DETECTION_LEAVES = sorted(  # every config of a detector
@@ -53,3 +56,8 @@ def use_shapes(cfg: DictConfig, shapes_root: Path) -> DictConfig:
         loader.dataset.json_file = str(shapes_root / f"annotations/instances_{split}.json")
         loader.dataset.image_root = str(shapes_root / split)
     return cfg
+
+
+def constant_rate() -> DictConfig:
+    """A schedule without warm-up and drops."""
+    return L(build_multistep_schedule)(max_iter="${train.max_iter}", milestones=[], warmup_iters=0)

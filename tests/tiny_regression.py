@@ -71,7 +71,7 @@ def loader_of(seed):
 
 def regression_config(folder, *, final_test=False) -> DictConfig:
     """A config with the training settings of the detectors; run it in the repository's folder."""
-    cfg = load_config("configs/shapes/cascade_bpt_s.py")
+    cfg = load_config("configs/coco/cascade_bpt_s.py")
     cfg.model = L(Regression)()
     dataset = L(draw_records)(count=11, seed=0)
     mapper = L(AddNoise)(augment=True)

@@ -81,6 +81,7 @@ class Plan:
         report: metrics of the final runs, by heading.
         final_settings, grid_settings: of these runs alone, such as those that turn off the test.
         curves: names of methods whose ``select`` is drawn over the training.
+        before: commands that make what the runs read; the report names them.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Plan:
     final_settings: Settings = field(default_factory=dict)
     grid_settings: Settings = field(default_factory=dict)
     curves: Sequence[str] = ()
+    before: Sequence[str] = ()
 
     def grid_runs(self, method: Method) -> list[Run]:
         """Return a run for each point of a method's grid; none where there is no choice."""
@@ -182,6 +184,8 @@ def _refuse_bad_values(plan: Plan) -> None:
     seeds = plan.seeds
     if not isinstance(seeds, list) or not seeds or not all(isinstance(s, int) for s in seeds):
         raise InputError(f"plan.seeds must be a list of whole numbers, got {seeds!r}.")
+    if isinstance(plan.before, str):
+        raise InputError(f"plan.before must be a list of commands, got '{plan.before}'.")
     grids = {"plan.grid": plan.grid} | {
         f"plan.methods.{method.name}.grid": method.grid
         for method in plan.methods

@@ -34,7 +34,8 @@ def write_report(
     Raises:
         InputError: a file cannot be written.
     """
-    lines = [f"## {plan.title}", "", plan.about.strip(), "", f"    {command}", ""]
+    commands = [f"    {one}" for one in (*plan.before, command)]
+    lines = [f"## {plan.title}", "", plan.about.strip(), "", *commands, ""]
     lines += [format_results(plan, outcomes), ""]
     if any(not outcome.run.is_final for outcome in outcomes):
         lines += ["Settings tried, with the first seed:", "", format_grid(plan, outcomes), ""]

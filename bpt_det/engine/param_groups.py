@@ -20,6 +20,7 @@ def build_param_groups(
     *,
     weight_decay_1d: float | None = None,
     head_weight_decay: float | None = None,
+    prompt_lr_factor: float | None = None,
 ) -> list[dict[str, Any]]:
     """Return an optimizer's parameter groups, one for each pair of rate and weight decay.
 
@@ -41,14 +42,18 @@ def build_param_groups(
         weight_decay_1d: of biases and all else of one dimension, as in WangYZ1608/BPT@9fc3c78
             utils.py (there 0); None: as of all others.
         head_weight_decay: of the head of a classifier, its module ``head``; None: as of all others.
+        prompt_lr_factor: the rate of prompts as a multiple of what it would be without; None: 1.
 
     Raises:
-        InputError: ``layer_decay`` is out of range or lacks a ``base_lr``, a weight decay is below
-            0, or there is no head for ``head_weight_decay``.
+        InputError: ``layer_decay`` or ``prompt_lr_factor`` is out of range or lacks a ``base_lr``,
+            a weight decay is below 0, or there is no head for ``head_weight_decay``.
     """
     _refuse_bad_layer_decay(layer_decay, base_lr)
+    _refuse_bad_prompt_lr_factor(prompt_lr_factor, base_lr)
     overrides = {name: dict(settings) for name, settings in (overrides or {}).items()}
     rates = {} if layer_decay is None else _layer_rates(model, base_lr, layer_decay)
+    if prompt_lr_factor is not None:
+        rates |= {p: rates.get(p, base_lr) * prompt_lr_factor for p in _prompts(model)}
     decays = _special_weight_decays(model, weight_decay_1d, head_weight_decay)
     own_names = {parameter: name.split(".")[-1] for name, parameter in model.named_parameters()}
     groups = get_default_optimizer_params(
@@ -70,6 +75,16 @@ def _refuse_bad_layer_decay(layer_decay: float | None, base_lr: float | None) ->
         raise InputError(f"optimizer.params.layer_decay must be in (0, 1], got {layer_decay}.")
     if layer_decay is not None and base_lr is None:
         raise InputError("optimizer.params.layer_decay needs a base_lr; set it to '${..lr}'.")
+
+
+def _refuse_bad_prompt_lr_factor(factor: float | None, base_lr: float | None) -> None:
+    if factor is None:
+        return
+    name = "optimizer.params.prompt_lr_factor"
+    if not (isinstance(factor, int | float) and factor > 0):
+        raise InputError(f"{name} must be above 0, or null, got {factor}.")
+    if base_lr is None:
+        raise InputError(f"{name} needs a base_lr; set it to '${{..lr}}'.")
 
 
 def _special_weight_decays(
@@ -106,6 +121,11 @@ def _layer_rates(model: nn.Module, base_lr: float, layer_decay: float) -> dict[n
 def _positions_and_class_tokens(model: nn.Module) -> set[nn.Parameter]:
     """Return what a ViT holds itself, outside its blocks and layers."""
     return {p for vit, _ in _vits(model) for p in vit.parameters(recurse=False)}
+
+
+def _prompts(model: nn.Module) -> set[nn.Parameter]:
+    vits = [module for module in model.modules() if isinstance(module, PromptedViT)]
+    return {p for vit in vits for p in vit.prompts.parameters()}
 
 
 def _vits(model: nn.Module) -> Iterator[tuple[nn.Module, dict[nn.Parameter, int]]]:

@@ -10,6 +10,7 @@ optimizer = L(AdamW)(
         base_lr="${..lr}",
         weight_decay_norm=0.0,
         layer_decay=None,  # for full fine-tuning: in (0, 1], a slower rate nearer to the image
+        prompt_lr_factor=None,  # the rate of prompts is so many times the others'; None: 1
     ),
     lr=5e-4,
     betas=[0.9, 0.999],

@@ -1,7 +1,6 @@
-"""How rank and length of shallow bilinear prompts matter: CUB-200-2011, ViT-Tiny, 64 pixels.
+"""How rank and length of shallow bilinear prompts matter: CUB-200-2011, micro ViT, 64 pixels.
 
 Run:    python tools/compare.py --plan configs/compare/cub_sizes.py --jobs 2
-Before: python tools/pretrain_mae.py --config-file configs/tiny_imagenet/mae_tiny.py data=IMAGES
 Data:   CUB-200-2011, laid out as in datasets/README.md
 Result: not measured yet
 """
@@ -13,10 +12,10 @@ _LENGTH, _RANK = "model.backbone.prompt.prompt_length", "model.backbone.prompt.r
 plan.name = "cub_sizes"
 plan.title = "CUB-200-2011, rank and length of BPT-S"
 plan.about = (
-    "As above, at one rate. Ranks of 5, 10, 25, 50, 75 and 100 % of 32 prompts; then 16, 32 and 64 "
+    "As above, at one rate. Ranks of 6, 12, 25, 50, 75 and 100 % of 16 prompts; then 8 and 32 "
     "prompts at a rank of 75 %."
 )
-plan.grid = {"optimizer.lr": [1e-2], "optimizer.params.head_weight_decay": [0.5]}
+plan.grid = {"optimizer.lr": [5e-2]}
 plan.methods = {
     f"p{length}_r{rank}": dict(
         label=f"P = {length}, R = {rank}",
@@ -24,14 +23,14 @@ plan.methods = {
         settings={_LENGTH: length, _RANK: rank},
     )
     for length, rank in (
-        (32, 2),
-        (32, 3),
-        (32, 8),
-        (32, 16),
-        (32, 24),
-        (32, 32),
+        (16, 1),
+        (16, 2),
+        (16, 4),
+        (16, 8),
         (16, 12),
-        (64, 48),
+        (16, 16),
+        (8, 6),
+        (32, 24),
     )
 }
 plan.curves = []

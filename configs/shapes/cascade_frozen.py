@@ -5,30 +5,39 @@ Data:   python -m bpt_det.shapes --output datasets/shapes
 Result: see README.md
 """
 
+from detectron2.config import LazyCall as L
+
+from bpt_det.engine import build_cosine_schedule
+
 from ..common.data.coco_lsj import data, dataloader
 from ..common.models.cascade_mask_rcnn_micro import model
 from ..common.optimizer import optimizer
-from ..common.schedule_3x import lr_multiplier
 from ..common.train import train
 
 model.roi_heads.num_classes = 10
-# Without a convolution the box heads learn more in as short a training, and sooner.
+# Box heads without a convolution, but as wide as this, learn more in so short a training.
 for _head, _predictor in zip(
     model.roi_heads.box_heads, model.roi_heads.box_predictors, strict=True
 ):
-    _head.conv_dims, _head.fc_dims = [], [256]
-    _predictor.input_shape.channels = 256
+    _head.conv_dims, _head.fc_dims = [], [512]
+    _predictor.input_shape.channels = 512
+# One sample a bin instead of one a cell: as good on objects this small, and the gradient is sooner.
+for _pooler in (model.roi_heads.box_pooler, model.roi_heads.mask_pooler):
+    _pooler.sampling_ratio = 1
 
 dataloader.image_size = 128
 dataloader.train.dataset.names = "shapes_train"
 dataloader.train.mapper.instance_mask_format = "bitmask"  # objects with holes are RLE
 dataloader.train.mapper.augmentations[1].update(min_scale=0.8, max_scale=1.25)
-dataloader.train.total_batch_size = 4
+dataloader.train.total_batch_size = 2  # not 4: as many images in smaller steps teach more
 dataloader.train.num_workers = dataloader.test.num_workers = 0
 dataloader.test.dataset.names = "shapes_val"
 
 optimizer.lr = 1e-3
-lr_multiplier.warmup_iters = 50
-train.max_iter = 800
-train.eval_period = train.checkpointer.period = 800
+optimizer.params.prompt_lr_factor = 10.0
+lr_multiplier = L(build_cosine_schedule)(
+    max_iter="${train.max_iter}", warmup=0.06, base_lr="${optimizer.lr}", final_lr=0.0
+)
+train.max_iter = 1600
+train.eval_period = train.checkpointer.period = 1600
 train.output_dir = "output/shapes/cascade_frozen"

@@ -211,7 +211,8 @@ def test_the_report_has_means_and_spreads_and_keeps_other_sections(plan, output,
         text = report.read_text()
         assert text.startswith("# Results\n\nBefore.\n") and text.endswith("After.\n")
         assert text.count("<!-- birds: begin -->") == 1 and "old" not in text
-    assert "## Birds\n\nWhat this is.\n\n    python tools/compare.py --plan x\n" in text
+    commands = "    python prepare.py\n    python tools/compare.py --plan x\n"
+    assert f"## Birds\n\nWhat this is.\n\n{commands}" in text
     row = next(line for line in text.splitlines() if line.startswith("| BPT"))
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     # values of the seeds 3 and 4 at lr 0.1: 12 and 13 on test, 11 and 12 at the end on val

@@ -12,7 +12,7 @@ from bpt_det.errors import InputError
     [
         ("plan = dict(", "plans = dict(", "holds no `plan`; see the folder configs/compare/"),
         ('tool="train_cls",', "", "missing 1 required positional argument: 'tool'"),
-        ("seeds=", "seed=", "has no 'seed'; it may have about, curves, "),
+        ("seeds=", "seed=", "has no 'seed'; it may have about, before, curves, "),
         ('label="BPT", ', "", "method bpt of .* missing 1 required positional argument: 'label'."),
         ('curves=["bpt"]', 'curves=["spt"]', "plan.curves names spt, which is none of its methods"),
         ("seeds=[3, 4]", "seeds=[]", r"plan.seeds must be a list of whole numbers, got \[\]"),
@@ -22,6 +22,7 @@ from bpt_det.errors import InputError
         ('label="BPT"', 'name="x", label="BPT"', "method bpt of .* has no 'name'; it may have"),
         ('select="val/top1"', 'select="val/loss"', "plan.select must be a metric of which more is"),
         ('"bpt": dict(', '"spt": 3, "bpt": dict(', "method spt of .* must be a dict, got 3"),
+        ('["python prepare.py"]', '"python x"', "plan.before must be a list of commands, got 'pyt"),
         ("plan = dict(", "plan = (", "cannot be loaded|is not valid Python"),
     ],
 )

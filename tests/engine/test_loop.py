@@ -8,7 +8,7 @@ import torch
 from detectron2.config import LazyCall as L
 from detectron2.config import instantiate
 from detectron2.solver import get_default_optimizer_params
-from tiny import shrink, use_shapes
+from tiny import constant_rate, shrink, use_shapes
 from tiny_regression import regression_config
 
 import bpt_det.detection.datasets  # noqa: F401  registers the data sets
@@ -109,7 +109,8 @@ def test_a_checkpoint_needs_no_initial_prompts(cfg, initialized, tmp_path):
 
 def test_the_rate_follows_the_images_of_an_iteration_where_asked(cfg, tmp_path, caplog):
     caplog.set_level(logging.INFO)
-    cfg.lr_multiplier.warmup_iters = 0
+    cfg.lr_multiplier = constant_rate()
+    cfg.optimizer.params.prompt_lr_factor = None
     cfg.train.update(accumulate_steps=3, reference_batch_size=4)  # 2 images a batch
     train(cfg)
     lines = map(json.loads, (tmp_path / "metrics.json").open())
@@ -118,7 +119,7 @@ def test_the_rate_follows_the_images_of_an_iteration_where_asked(cfg, tmp_path, 
 
 
 def test_a_rate_that_was_scaled_is_not_scaled_again_by_resuming(cfg, tmp_path):
-    cfg.lr_multiplier.update(warmup_iters=0, milestones=[])
+    cfg.lr_multiplier = constant_rate()
     cfg.train.reference_batch_size = 4
     train(cfg)
     cfg.train.max_iter = 4

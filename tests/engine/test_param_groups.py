@@ -135,3 +135,26 @@ def test_a_decay_out_of_range_is_refused(layer_decay):
 def test_a_decay_without_a_rate_to_decay_is_refused():
     with pytest.raises(InputError, match=r"layer_decay needs a base_lr; set it to '\$\{..lr\}'\."):
         build_param_groups(Detector(), layer_decay=DECAY)
+
+
+@pytest.mark.parametrize("layer_decay", [None, DECAY])
+def test_prompts_alone_have_a_multiple_of_their_rate(layer_decay):
+    model = Detector(frozen=layer_decay is None)
+    plain, scaled = (
+        settings_by_name(
+            model, build_param_groups(model, RATE, 0.1, 0.0, layer_decay, prompt_lr_factor=factor)
+        )
+        for factor in (None, 10)
+    )
+    ratios = {name: scaled[name][0] / plain[name][0] for name in plain}
+    prompts = {name: ratio for name, ratio in ratios.items() if ".prompts." in name}
+    assert list(prompts.values()) == [pytest.approx(10)]
+    assert {ratio for name, ratio in ratios.items() if name not in prompts} == {1.0}
+
+
+def test_a_rate_of_prompts_that_cannot_be_is_refused():
+    model = Detector(frozen=True)
+    with pytest.raises(InputError, match=r"prompt_lr_factor must be above 0, or null, got 0\."):
+        build_param_groups(model, RATE, prompt_lr_factor=0)
+    with pytest.raises(InputError, match=r"needs a base_lr; set it to '\$\{\.\.lr\}'"):
+        build_param_groups(model, prompt_lr_factor=2)

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import torch
-from tiny import shrink, use_shapes
+from tiny import constant_rate, shrink, use_shapes
 
 import bpt_det.detection.datasets  # noqa: F401  registers the data sets
 from bpt_det.engine import load_config, train
@@ -59,7 +59,7 @@ def test_a_finished_run_is_not_trained_again(cfg):
 def test_a_run_that_diverges_stops_and_keeps_the_last_good_checkpoint(cfg, tmp_path):
     cfg.train.checkpointer.period = 1
     cfg.optimizer.lr = 1e30
-    cfg.lr_multiplier.warmup_iters = 0
+    cfg.lr_multiplier = constant_rate()
     with pytest.raises(InputError, match=r"at iteration 1 .*Lower optimizer.lr; with --resume"):
         train(cfg)
     assert (tmp_path / "straight/last_checkpoint").read_text() == "model_0000000.pth"

@@ -100,8 +100,7 @@ def test_every_setting_of_a_plan_is_one_of_its_configs(path, tmp_path, monkeypat
             command = command_of(plan, run, tmp_path)
             cfg = load_config(command[2], [*command[3:], *data], adapt)
             assert cfg.train.seed == run.seed
-            is_test = run.is_final and plan.name != "demo"  # which chooses nothing
-            assert _reads_no_test(cfg, plan.tool) == (not is_test)
+            assert _reads_no_test(cfg, plan.tool) == (not run.is_final)
 
 
 def _reads_no_test(cfg, tool):
