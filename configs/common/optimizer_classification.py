@@ -11,6 +11,7 @@ optimizer = L(AdamW)(
         weight_decay_1d=0.0,
         head_weight_decay=0.5,
         layer_decay=None,  # for full fine-tuning: in (0, 1], a slower rate nearer to the image
+        prompt_lr_factor=None,  # the rate of prompts is so many times the others'; None: 1
     ),
     lr=5e-2,
     betas=[0.9, 0.999],
