@@ -20,7 +20,7 @@ class PromptedViTBackbone(Backbone):
     """A frozen, prompted ViT that returns one feature map; class token and prompts are dropped.
 
     Args:
-        vit, prompt, placement, statistics, frozen: see `PromptedViT`.
+        vit, prompt, placement, statistics, frozen, activation_checkpointing: see `PromptedViT`.
         out_feature: name of the returned map.
     """
 
@@ -33,11 +33,15 @@ class PromptedViTBackbone(Backbone):
         *,
         statistics: str | None = None,
         frozen: bool = True,
+        activation_checkpointing: bool = False,
         out_feature: str = "last_feat",
     ) -> None:
         super().__init__()
         self.prompted_vit = PromptedViT(
-            vit, prompt, placement, statistics=statistics, frozen=frozen
+            *(vit, prompt, placement),
+            statistics=statistics,
+            frozen=frozen,
+            activation_checkpointing=activation_checkpointing,
         )
         self.out_feature = out_feature
         self._out_features = [out_feature]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from bpt_det.errors import InputError
 from bpt_det.prompts import insert_prompts, resolve_placement
@@ -35,6 +36,8 @@ class PromptedViT(nn.Module):
         statistics: file of token statistics, for prompts whose initial values are made of them;
             read by `initialize_prompts` only.
         frozen: False trains the ViT too (full fine-tuning), all but its final norm.
+        activation_checkpointing: keep only what enters each block for the backward pass, which
+            computes the rest again: less memory for up to half as much more time.
 
     Raises:
         InputError: the prompt is no module or not as wide as the ViT, or the placement does not fit
@@ -49,8 +52,10 @@ class PromptedViT(nn.Module):
         *,
         statistics: str | None = None,
         frozen: bool = True,
+        activation_checkpointing: bool = False,
     ) -> None:
         super().__init__()
+        self.activation_checkpointing = activation_checkpointing
         self.vit = vit.requires_grad_(not frozen).train(not frozen)
         self.vit.norm.requires_grad_(False)  # not applied, so it has no gradient
         self.frozen = frozen
@@ -156,7 +161,7 @@ class PromptedViT(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             tokens = embed_images(self.vit, images)
             for block in self.vit.blocks[: self.first_prompted_block]:
-                tokens = block(tokens)
+                tokens = self._run_block(block, tokens)
         return tokens
 
     def finish(self, tokens: Tensor) -> Tensor:
@@ -167,8 +172,13 @@ class PromptedViT(nn.Module):
                 prompts = self.prompts[str(index)](tokens.shape[0])
                 tokens = insert_prompts(tokens, prompts, self.vit.num_prefix_tokens, num_prompts)
                 num_prompts = prompts.shape[1]
-            tokens = self.vit.blocks[index](tokens)
+            tokens = self._run_block(self.vit.blocks[index], tokens)
         return tokens
+
+    def _run_block(self, block: nn.Module, tokens: Tensor) -> Tensor:
+        if self.activation_checkpointing and tokens.requires_grad:
+            return checkpoint(block, tokens, use_reentrant=False)
+        return block(tokens)
 
 
 def _sibling(prompt: nn.Module) -> nn.Module:

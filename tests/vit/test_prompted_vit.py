@@ -298,3 +298,44 @@ def test_the_prefix_is_what_enters_the_first_prompted_block(placement, first):
     prefix = model.prefix_tokens(images_of((20, 36)))
     torch.testing.assert_close(prefix, tokens)
     assert torch.equal(model.finish(prefix), model.forward_tokens(images_of((20, 36))))
+
+
+@pytest.mark.parametrize("placement", ["shallow", "last_2"])
+def test_activation_checkpointing_gives_the_same_features_and_gradients(placement):
+    images = images_of(IMAGE_SIZES[0])
+
+    def features_and_gradients(is_checkpointed):
+        model = prompted_vit(placement)
+        model.activation_checkpointing = is_checkpointed
+        features = model(images)
+        features.square().mean().backward()
+        return features.detach(), [p.grad for p in model.prompts.parameters()]
+
+    plain, checkpointed = features_and_gradients(False), features_and_gradients(True)
+    assert torch.equal(plain[0], checkpointed[0])
+    assert all(gradient.abs().max() > 0 for gradient in checkpointed[1])
+    for ours, theirs in zip(checkpointed[1], plain[1], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-15)
+
+
+def test_activation_checkpointing_keeps_one_tensor_of_each_block():
+    kept = {}
+    for is_checkpointed in (False, True):
+        model = prompted_vit()
+        model.activation_checkpointing = is_checkpointed
+        sizes = []
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda tensor, sizes=sizes: sizes.append(tensor.numel()) or tensor, lambda t: t
+        ):
+            model(images_of(IMAGE_SIZES[0]))
+        kept[is_checkpointed] = sum(sizes)
+    assert kept[True] < 0.2 * kept[False]
+
+
+def test_activation_checkpointing_trains_a_whole_vit_too():
+    gradients = []
+    for is_checkpointed in (False, True):
+        model = PromptedViT(tiny_vit(), frozen=False, activation_checkpointing=is_checkpointed)
+        model.double()(images_of(IMAGE_SIZES[0])).square().mean().backward()
+        gradients.append(model.vit.blocks[0].mlp.fc1.weight.grad)
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-12, atol=1e-15)

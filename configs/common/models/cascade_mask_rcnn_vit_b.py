@@ -36,6 +36,7 @@ model = L(GeneralizedRCNN)(
             placement="shallow",
             statistics=None,  # file of tools/collect_statistics.py, where the prompts need one
             frozen=True,
+            activation_checkpointing=False,  # True: less memory, more time
             out_feature="last_feat",
         ),
         in_feature="${.net.out_feature}",

@@ -18,6 +18,7 @@ model = L(PromptedClassifier)(
         placement="shallow",
         statistics=None,  # file of tools/collect_statistics.py, where the prompts need one
         frozen=True,
+        activation_checkpointing=False,  # True: less memory, more time
     ),
     num_classes=200,  # the tools take it from the data
     pooling="all",  # mean of prompts and patches; cls for MoCo v3 and supervised pre-training
