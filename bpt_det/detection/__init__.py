@@ -7,6 +7,7 @@ from .coco_evaluation import CocoEvaluator
 from .dataset_mapper import ImageNamingMapper
 from .datasets import load_dataset
 from .feature_pyramid import SimpleFeaturePyramid
+from .large_scale_jitter import LargeScaleJitter
 from .layers import LayerNorm2d
 from .own_data import use_own_data
 from .vitdet import ViTDetBackbone
@@ -15,6 +16,7 @@ from .yacs import add_bpt_config
 __all__ = [
     "CocoEvaluator",
     "ImageNamingMapper",
+    "LargeScaleJitter",
     "LayerNorm2d",
     "PromptedViTBackbone",
     "SimpleFeaturePyramid",

@@ -1,12 +1,14 @@
-"""Detectron2's dataset mapper, with errors that name the image that cannot be used."""
+"""Detectron2's dataset mapper, faster, with errors that name the image that cannot be used."""
 
+import detectron2.data.transforms as T
 from detectron2.data import DatasetMapper
-from detectron2.data.detection_utils import SizeMismatchError
+from detectron2.data.detection_utils import SizeMismatchError, filter_empty_instances
 from PIL import Image
 
 from bpt_det.errors import InputError, one_line
 
 from .images import refuse_deep_pixels
+from .mask_annotations import SharedPolygons, transform_masks
 
 
 class ImageNamingMapper(DatasetMapper):
@@ -24,7 +26,7 @@ class ImageNamingMapper(DatasetMapper):
         try:
             with Image.open(path) as image:
                 refuse_deep_pixels(image, path)
-            return super().__call__(dataset_dict)
+            return super().__call__(_with_shared_polygons(dataset_dict))
         except InputError:
             raise
         except SizeMismatchError as error:  # a ValueError too
@@ -47,6 +49,25 @@ class ImageNamingMapper(DatasetMapper):
                 f"({type(error).__name__}: {error}); correct or remove them. "
                 "tools/check_dataset.py lists all faults of a data set."
             ) from error
+
+    def _transform_annotations(
+        self, dataset_dict: dict, transforms: T.TransformList, image_shape: tuple[int, int]
+    ) -> None:
+        """Replace the annotations by instances, those of `DatasetMapper`, in place."""
+        annotations = [one for one in dataset_dict["annotations"] if not one.get("iscrowd", 0)]
+        is_masks_alone = self.recompute_boxes and not self.use_keypoint
+        if not (is_masks_alone and annotations and all("segmentation" in a for a in annotations)):
+            super()._transform_annotations(dataset_dict, transforms, image_shape)
+            return
+        instances = transform_masks(annotations, transforms, image_shape, self.instance_mask_format)
+        del dataset_dict["annotations"]
+        dataset_dict["instances"] = filter_empty_instances(instances)
+
+
+def _with_shared_polygons(record: dict) -> dict:
+    if "annotations" not in record:
+        return record
+    return {**record, "annotations": SharedPolygons(record["annotations"])}
 
 
 def _has_rle(record: dict) -> bool:

@@ -4,7 +4,7 @@ import detectron2.data.transforms as T
 from detectron2.config import LazyCall as L
 from detectron2.data import build_detection_test_loader
 
-from bpt_det.detection import CocoEvaluator, ImageNamingMapper, load_dataset
+from bpt_det.detection import CocoEvaluator, ImageNamingMapper, LargeScaleJitter, load_dataset
 from bpt_det.engine import TrainLoader
 
 # A COCO-format data set of your own, as FILE:FOLDER; tools fit the rest of a config to it.
@@ -20,15 +20,7 @@ dataloader = dict(
             is_train=True,
             augmentations=[
                 L(T.RandomFlip)(horizontal=True),
-                L(T.ResizeScale)(
-                    min_scale=0.1,
-                    max_scale=2.0,
-                    target_height="${dataloader.image_size}",
-                    target_width="${dataloader.image_size}",
-                ),
-                L(T.FixedSizeCrop)(
-                    crop_size=["${dataloader.image_size}", "${dataloader.image_size}"], pad=False
-                ),
+                L(LargeScaleJitter)(min_scale=0.1, max_scale=2.0, size="${dataloader.image_size}"),
             ],
             image_format="${model.input_format}",
             use_instance_mask=True,
