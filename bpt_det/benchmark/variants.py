@@ -1,0 +1,165 @@
+"""Ways to train one ViT that a benchmark sets side by side, all with random weights.
+
+Shape legend: B batch, N patches, P prompt_length, D embed_dim.
+"""
+
+import copy
+import importlib
+import importlib.util
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from detectron2.config import LazyCall as L
+from detectron2.config import instantiate
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from bpt_det.detection import PromptedViTBackbone, ViTDetBackbone
+from bpt_det.errors import InputError
+from bpt_det.prompts import BilinearPrompt
+from bpt_det.vit.embedding import embed_images
+
+_DETECTRON2_VIT = "detectron2.modeling.backbone.vit"  # of official main only
+WHY_NO_DETECTRON2_VITDET = f"the installed Detectron2 has no {_DETECTRON2_VIT}; its main has."
+_WINDOW_SIZE = 14
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to train a ViT.
+
+    Args:
+        label: what a table calls it.
+        prompt_length: P of bilinear prompts of the same rank, or of the ViT's width if that is
+            less; 0: none.
+        settings: of `PromptedViTBackbone`.
+        vitdet: window attention and relative positions instead, all of it trained: ``ours`` or
+            ``detectron2``; empty: no.
+    """
+
+    label: str
+    prompt_length: int = 0
+    settings: dict = field(default_factory=dict)
+    vitdet: str = ""
+
+
+BARE, DETECTRON2_VITDET = "bare", "detectron2_vitdet"
+VARIANTS = {
+    BARE: Variant("bare timm ViT, as many tokens as BPT-S", prompt_length=100),
+    "frozen": Variant("frozen, no prompts"),
+    "bpt_s": Variant("BPT-S, P = 100", prompt_length=100),
+    "bpt_s_checkpointed": Variant("BPT-S, checkpointed", 100, {"activation_checkpointing": True}),
+    "bpt_d": Variant("BPT-D, last 4, P = 50", 50, {"placement": "last_4"}),
+    "full": Variant("full fine-tuning", settings={"frozen": False}),
+    "vitdet_b": Variant("ViTDet, our implementation", vitdet="ours"),
+    DETECTRON2_VITDET: Variant("ViTDet of Detectron2", vitdet="detectron2"),
+}
+
+
+class BareViT(nn.Module):
+    """timm's blocks on patches and ``num_more`` further tokens, without a look at what they are."""
+
+    def __init__(self, vit: nn.Module, num_more: int) -> None:
+        super().__init__()
+        self.vit = vit.eval().requires_grad_(False)
+        self.more = nn.Parameter(torch.randn(1, num_more, vit.embed_dim), requires_grad=False)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Return ``{"tokens": (B, 1 + N + num_more, D)}`` of images (B, 3, H, W)."""
+        tokens = embed_images(self.vit, images)
+        more = self.more.to(tokens.dtype).expand(len(tokens), -1, -1)
+        return {"tokens": self.vit.blocks(torch.cat([tokens, more], dim=1))}
+
+
+def has_detectron2_vitdet() -> bool:
+    """Whether the installed Detectron2 has ViTDet's backbone; its release 0.6 has not."""
+    return importlib.util.find_spec(_DETECTRON2_VIT) is not None
+
+
+def build_bare_vit(cfg: DictConfig) -> BareViT:
+    """Return the ViT of a detection config without anything of ours around its blocks."""
+    return BareViT(instantiate(_random_vit(cfg)), VARIANTS[BARE].prompt_length)
+
+
+def build_detector(cfg: DictConfig, name: str) -> nn.Module:
+    """Return the detector of a config with the backbone of a variant, ``backbone.net``.
+
+    Args:
+        cfg: a config of detection.
+        name: of `VARIANTS`, other than ``bare``.
+
+    Raises:
+        InputError: the config has no ViT, or this Detectron2 has no ViTDet.
+    """
+    cfg = copy.deepcopy(cfg)
+    cfg.model.backbone.net = _backbone_config(cfg, VARIANTS[name])
+    return instantiate(cfg.model)
+
+
+def find_vit(cfg: DictConfig) -> DictConfig:
+    """Return the settings of a detection config's ViT.
+
+    Raises:
+        InputError: there are none.
+    """
+    net = cfg.model.get("backbone", {}).get("net")
+    if net is None or "vit" not in net:
+        raise InputError(
+            "the config has no model.backbone.net.vit; give one of detection, such as "
+            "configs/coco/cascade_bpt_s.py."
+        )
+    return net.vit
+
+
+def _random_vit(cfg: DictConfig) -> DictConfig:
+    vit = copy.deepcopy(find_vit(cfg))
+    vit.update(checkpoint=None, drop_path_rate=0.0)
+    return vit
+
+
+def _backbone_config(cfg: DictConfig, variant: Variant) -> DictConfig:
+    vit = _random_vit(cfg)
+    out_feature = cfg.model.backbone.net.get("out_feature", "last_feat")
+    size = cfg.dataloader.image_size
+    if variant.vitdet == "detectron2":
+        net = _detectron2_vitdet(vit, size)
+    elif variant.vitdet:
+        net = L(ViTDetBackbone)(vit=vit, image_size=size, window_size=_WINDOW_SIZE)
+    else:
+        net = L(PromptedViTBackbone)(vit=vit, prompt=_prompt(vit, variant), **variant.settings)
+    net.out_feature = out_feature
+    return net
+
+
+def _prompt(vit: DictConfig, variant: Variant) -> DictConfig | None:
+    if not variant.prompt_length:
+        return None
+    return L(BilinearPrompt)(
+        embed_dim=vit.embed_dim,
+        prompt_length=variant.prompt_length,
+        rank=min(variant.prompt_length, vit.embed_dim),
+    )
+
+
+def _detectron2_vitdet(vit: DictConfig, image_size: int) -> DictConfig:
+    """Return Detectron2's ViT with the settings of its ViTDet-B, at the sizes of ours."""
+    if not has_detectron2_vitdet():
+        raise InputError(WHY_NO_DETECTRON2_VITDET)
+    num_blocks = vit.num_blocks
+    whole = {num_blocks * quarter // 4 - 1 for quarter in (1, 2, 3, 4)}
+    return L(importlib.import_module(_DETECTRON2_VIT).ViT)(
+        img_size=image_size,
+        patch_size=vit.patch_size,
+        embed_dim=vit.embed_dim,
+        depth=num_blocks,
+        num_heads=vit.num_heads,
+        drop_path_rate=0.0,
+        window_size=_WINDOW_SIZE,
+        mlp_ratio=4,
+        qkv_bias=True,
+        norm_layer=partial(nn.LayerNorm, eps=1e-6),
+        window_block_indexes=[i for i in range(num_blocks) if i not in whole],
+        residual_block_indexes=[],
+        use_rel_pos=True,
+    )
