@@ -61,6 +61,8 @@ class ClassificationMapper:
         if not isinstance(min_area, int | float) or not 0 < min_area <= 1:
             raise InputError(f"min_area must be in (0, 1], got {min_area!r}.")
         self.image_size = image_size
+        self.resize_size = resize_size
+        self.min_area = min_area
         self.augment = augment
         self.num_views = num_views if augment else 1
         self.cache = cache

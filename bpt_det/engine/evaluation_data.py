@@ -29,6 +29,8 @@ class TestLoader:
         mapper: Callable[[dict], Any],
         batch_size: int,
         num_workers: int,
+        *,
+        in_memory: bool = False,
     ) -> None:
         names = getattr(dataset, "class_names", None)
         self.class_names = None if names is None else list(names)
@@ -42,14 +44,25 @@ class TestLoader:
             num_workers=num_workers,
             collate_fn=trivial_batch_collator,
         )
+        self._in_memory = in_memory
+        self._kept: list[list] | None = None
 
     def __len__(self) -> int:
         """Return the number of batches of this process."""
         return len(self._batches)
 
     def __iter__(self) -> Iterator[list]:
-        """Yield lists of mapped samples."""
-        return iter(self._batches)
+        """Yield lists of mapped samples; kept in memory, they are the same objects every time."""
+        if self._kept is not None:
+            yield from self._kept
+            return
+        kept = []
+        for batch in self._batches:
+            if self._in_memory:
+                kept.append(batch)
+            yield batch
+        if self._in_memory:  # not before all have been asked for
+            self._kept = kept
 
 
 def build_test_loader(
@@ -57,6 +70,8 @@ def build_test_loader(
     mapper: Callable[[dict], Any],
     batch_size: int = 1,
     num_workers: int = 0,
+    *,
+    in_memory: bool = False,
 ) -> TestLoader:
     """Return a loader to evaluate with; Detectron2 0.6 has one for single samples only.
 
@@ -65,6 +80,7 @@ def build_test_loader(
         mapper: turns a record into what the model takes.
         batch_size: samples of a batch of one process; the last batch may be smaller.
         num_workers: loading processes; 0 loads in this one.
+        in_memory: map the samples once and keep them for the evaluations that follow.
 
     Raises:
         InputError: there is no record, or ``batch_size`` is below 1.
@@ -75,7 +91,7 @@ def build_test_loader(
         raise InputError(
             f"batch_size of an evaluation must be a whole number from 1 on, got {batch_size!r}."
         )
-    return TestLoader(dataset, mapper, batch_size, num_workers)
+    return TestLoader(dataset, mapper, batch_size, num_workers, in_memory=in_memory)
 
 
 def prepare_loaders(loaders: Sequence[Iterable], model: nn.Module) -> None:

@@ -7,8 +7,8 @@ from detectron2.config import LazyCall as L
 from torch.optim import AdamW
 
 from bpt_det.classification import ClassificationMapper
+from bpt_det.classification.in_memory_loader import build_train_loader
 from bpt_det.engine import (
-    TrainLoader,
     build_cosine_schedule,
     build_param_groups,
     build_test_loader,
@@ -42,9 +42,10 @@ model = L(MaskedAutoencoder)(
 data = dict(train="datasets/imagenet/train", val=None)
 
 dataloader = dict(
+    in_memory=False,  # decode training images once, keep them on train.device and crop them there
     image_size=224,  # pixels
     resize_size=256,  # pixels; shorter side before the centre is cut out, to evaluate
-    train=L(TrainLoader)(
+    train=L(build_train_loader)(
         dataset=L(load_images)(train="${data.train}", val="${data.val}", split="train"),
         mapper=L(ClassificationMapper)(
             image_size="${dataloader.image_size}",
@@ -55,6 +56,8 @@ dataloader = dict(
         total_batch_size=4096,
         num_workers=4,
         seed="${train.seed}",
+        in_memory="${dataloader.in_memory}",
+        device="${train.device}",
     ),
     test=L(build_test_loader)(
         dataset=L(load_images)(train="${data.train}", val="${data.val}", split="val"),
@@ -65,6 +68,7 @@ dataloader = dict(
         ),
         batch_size=64,
         num_workers=4,
+        in_memory="${dataloader.in_memory}",
     ),
     evaluator=L(ReconstructionEvaluator)(
         task="val", output_dir="${train.output_dir}", num_pictures=8

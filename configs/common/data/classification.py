@@ -8,8 +8,9 @@ from detectron2.config import LazyCall as L
 
 from bpt_det.classification import ClassificationEvaluator, ClassificationMapper
 from bpt_det.classification.datasets import load_classification
+from bpt_det.classification.in_memory_loader import build_train_loader
 from bpt_det.classification.prefix_cache import PrefixCache
-from bpt_det.engine import TrainLoader, build_test_loader
+from bpt_det.engine import build_test_loader
 
 # cub, nabirds, flowers, dogs, cars, imagenet, shapes_crops, or folder:PATH; data=NAME on the
 # command line is short for data.name=NAME.
@@ -24,13 +25,14 @@ _cache = L(PrefixCache)(
 dataloader = dict(
     root=None,  # folder that holds the data set; None: DETECTRON2_DATASETS, or else datasets
     fraction=100,  # percent of each class's training images
+    in_memory=False,  # decode training images once, keep them on train.device and crop them there
     image_size=224,  # pixels
     resize_size=256,  # pixels; shorter side before the centre is cut out
     # Compute what enters the first prompted block only once, for the training and the validation
     # images; needs train.mapper.augment=False or num_views, and a placement such as last_4.
     cache_prefix=False,
     cache_dir=None,  # keep it in files in this folder, for later runs too; None: in memory
-    train=L(TrainLoader)(
+    train=L(build_train_loader)(
         dataset=L(load_classification)(
             name="${data.name}",
             root="${dataloader.root}",
@@ -47,6 +49,8 @@ dataloader = dict(
         total_batch_size=32,
         num_workers=4,
         seed="${train.seed}",
+        in_memory="${dataloader.in_memory}",
+        device="${train.device}",
     ),
     test=L(build_test_loader)(
         dataset=L(load_classification)(name="${data.name}", root="${dataloader.root}", split="val"),
@@ -58,6 +62,7 @@ dataloader = dict(
         ),
         batch_size=32,
         num_workers=4,
+        in_memory="${dataloader.in_memory}",
     ),
     evaluator=L(ClassificationEvaluator)(dataset="${..test.dataset}", task="val"),
     final_test=L(build_test_loader)(
