@@ -1,6 +1,6 @@
-"""How rank and length of shallow bilinear prompts matter: CUB-200-2011, micro ViT, 64 pixels.
+"""Rank and length of shallow bilinear prompts, and the floor of the whitening: CUB, ViT-Tiny.
 
-Run:    python tools/compare.py --plan configs/compare/cub_sizes.py --jobs 2
+Run:    python tools/compare.py --plan configs/compare/cub_sizes.py --jobs 14
 Data:   CUB-200-2011, laid out as in datasets/README.md
 Result: not measured yet
 """
@@ -8,14 +8,16 @@ Result: not measured yet
 from .cub import plan
 
 _LENGTH, _RANK = "model.backbone.prompt.prompt_length", "model.backbone.prompt.rank"
+_EPS = "model.backbone.prompt.whitening.eps"
 
 plan.name = "cub_sizes"
-plan.title = "CUB-200-2011, rank and length of BPT-S"
+plan.title = "CUB-200-2011, rank and length of BPT-S, floor of the whitening"
 plan.about = (
-    "As above, at one rate. Ranks of 6, 12, 25, 50, 75 and 100 % of 16 prompts; then 8 and 32 "
-    "prompts at a rank of 75 %."
+    "As above, at one rate and decay. Ranks of 5, 10, 25, 50, 75 and 100 % of 20 prompts; then 10 "
+    "and 40 prompts at a rank of 75 %; then fWhiten-S with 20 prompts at three floors "
+    "eps, relative to the largest eigenvalue."
 )
-plan.grid = {"optimizer.lr": [5e-2]}
+plan.grid = {"optimizer.lr": [4e-2], "optimizer.params.head_weight_decay": [0.01]}
 plan.methods = {
     f"p{length}_r{rank}": dict(
         label=f"P = {length}, R = {rank}",
@@ -23,14 +25,25 @@ plan.methods = {
         settings={_LENGTH: length, _RANK: rank},
     )
     for length, rank in (
-        (16, 1),
-        (16, 2),
-        (16, 4),
-        (16, 8),
-        (16, 12),
-        (16, 16),
-        (8, 6),
-        (32, 24),
+        (20, 1),
+        (20, 2),
+        (20, 5),
+        (20, 10),
+        (20, 15),
+        (20, 20),
+        (10, 8),
+        (40, 30),
     )
 }
+plan.methods.update(
+    {
+        f"eps_{name}": dict(
+            label=f"fWhiten-S, eps = {name}",
+            config="configs/fgvc/cub_fwhiten_s.py",
+            settings={_LENGTH: 20, _EPS: float(name)},
+            statistics="whiten_s",
+        )
+        for name in ("1e-2", "1e-4", "1e-6")
+    }
+)
 plan.curves = []
