@@ -18,12 +18,13 @@ model.update(decoder_embed_dim=96, decoder_num_blocks=2, decoder_num_heads=3)
 data.train = "datasets/shapes_pretrain/train"
 # Crops of half the side: a quarter of the tokens, so four times the images in the same time.
 dataloader.image_size = dataloader.resize_size = 64
+dataloader.in_memory = True  # 0.8 GB
 dataloader.train.mapper.min_area = 0.1
-dataloader.train.total_batch_size = 128
+dataloader.train.total_batch_size = 512
 dataloader.train.num_workers = dataloader.test.num_workers = 1
 
-optimizer.lr = 2e-3  # 1e-3 at this batch
-train.epochs, train.eval_epochs, train.log_period = 40, 2, 50
+optimizer.lr = 1e-3  # 2e-3 at this batch
+train.epochs, train.eval_epochs, train.log_period = 100, 20, 50
 lr_multiplier.warmup = 0.05
 train.hooks.append(
     L(SaveEncoder)(
