@@ -10,6 +10,7 @@ from bpt_det.engine.output_dir import make_writable
 from bpt_det.errors import InputError
 
 _JPEG_QUALITY = 95
+_PNG_LEVEL = 1  # of zlib: a quarter of the time of its default for a fifth more bytes
 
 
 def picture_names(
@@ -57,6 +58,7 @@ def save_picture(picture: np.ndarray, path: Path) -> None:
         InputError: it cannot be written.
     """
     try:
-        Image.fromarray(picture).save(path, quality=_JPEG_QUALITY)
+        settings = {"quality": _JPEG_QUALITY, "compress_level": _PNG_LEVEL}
+        Image.fromarray(picture).save(path, **settings)  # each format takes its own
     except OSError as error:
         raise InputError(f"cannot write '{path}': {error.strerror or error}.") from error

@@ -9,6 +9,9 @@ tokens, BPT-S, BPT-D, full fine-tuning, and ViTDet (windows, relative positions)
     train_step     an iteration of the trainer with the whole detector, on images of noise
     inference      the whole detector on one image, in float32 as evaluation runs
     data           reading and cropping of training images, if they are there
+    evaluation     pasting and encoding of masks and COCO's metrics, of simulated predictions in up
+                   to 40 test images, if they are there; beside Detectron2's with pycocotools
+    scoring        COCO's metrics alone, with these images repeated (--scored-images)
 
 Prints tables; --output keeps all numbers as JSON:
 
@@ -16,6 +19,8 @@ Prints tables; --output keeps all numbers as JSON:
         --measure forward backbone_step --output benchmark.json
     python tools/benchmark.py --config-file configs/coco/cascade_bpt_d_vit_h.py --image-size 1024 \\
         --measure train_step --variants bpt_d
+    python tools/benchmark.py --config-file configs/coco/cascade_bpt_s.py \\
+        --measure evaluation scoring --repeats 3
 """
 
 import argparse
@@ -31,11 +36,18 @@ import torch
 from omegaconf import DictConfig
 
 from bpt_det.benchmark import (
+    DATA,
+    EVALUATION,
     MEASURES,
+    SCORING,
     VARIANTS,
+    Comparison,
     Measurement,
     Models,
+    SimulatedResults,
     build_data_loading,
+    build_evaluation,
+    build_scoring,
     build_workloads,
     format_measurements,
     format_ratios,
@@ -50,7 +62,6 @@ from bpt_det.benchmark.variants import (
     find_vit,
     has_detectron2_vitdet,
 )
-from bpt_det.benchmark.workloads import DATA
 from bpt_det.engine import build_tool_parser, load_config, run_tool
 from bpt_det.engine.precision import Precision, resolve_precision
 from bpt_det.errors import InputError
@@ -62,6 +73,7 @@ _DEVICES = ("auto", "cpu", "cuda")
 _PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 _OF_VIT = ("bare", "bpt_s", "bpt_s_checkpointed", "bpt_d", "full", "vitdet_b", DETECTRON2_VITDET)
 _OF_DETECTOR = ("bpt_s", "bpt_d", "full", "vitdet_b", DETECTRON2_VITDET)
+_NUM_EVALUATED = 40  # images
 _MEMORY = {
     "cuda": "what torch allocated on the GPU",
     "cpu": "increase of the process's resident set, sampled",
@@ -83,6 +95,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto", help="auto, cuda or cpu")
     parser.add_argument("--precision", default="auto", help="auto, float32, bfloat16 or float16")
     parser.add_argument("--repeats", type=int, default=5, help="timed calls of each (default: 5)")
+    parser.add_argument(
+        "--scored-images", type=int, default=500, help="of the measure scoring (default: 500)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of weights and images")
     parser.add_argument("--output", type=Path, help="JSON file for all numbers")
     return parser
@@ -139,6 +154,16 @@ def _measure_each(
                 continue
             yield measure_all(workloads, "cpu", args.repeats)
             continue
+        if measure in (EVALUATION, SCORING):
+            try:
+                comparison = _build_comparison(cfg, args, measure)
+            except InputError as error:
+                print(f"skipped: {measure}: {error}\n", flush=True)
+                continue
+            # Theirs is slow; the run whose memory is measured is warm-up enough.
+            yield measure_all(comparison.workloads, "cpu", args.repeats, warmups=0)
+            print(f"{measure}: {comparison.describe()}\n", flush=True)
+            continue
         variants = [name for name in _variants_of(args, measure) if name not in missing]
         for batch_size in [1] if measure == "inference" else args.batch_sizes:
             workloads = build_workloads(models, measure, variants, batch_size, precision, args.seed)
@@ -147,6 +172,13 @@ def _measure_each(
             else:
                 yield measure_all(workloads, device, args.repeats, warmups=_WARMUPS[device])
             del workloads  # and with them images and optimizers
+
+
+def _build_comparison(cfg: DictConfig, args: argparse.Namespace, measure: str) -> Comparison:
+    simulated = SimulatedResults(cfg, _NUM_EVALUATED, args.seed)
+    if measure == EVALUATION:
+        return build_evaluation(simulated)
+    return build_scoring(simulated, args.scored_images)
 
 
 def _variants_of(args: argparse.Namespace, measure: str) -> list[str]:
@@ -167,7 +199,11 @@ def _refuse_bad_arguments(args: argparse.Namespace) -> None:
         for name in given:
             if name not in known:
                 raise InputError(f"{option} {name} is unknown; choose from {', '.join(known)}.")
-    for option, values in (("--repeats", [args.repeats]), ("--batch-sizes", args.batch_sizes)):
+    for option, values in (
+        ("--repeats", [args.repeats]),
+        ("--batch-sizes", args.batch_sizes),
+        ("--scored-images", [args.scored_images]),
+    ):
         if min(values) < 1:
             raise InputError(f"{option} must be at least 1, got {min(values)}.")
     if args.seed < 0:

@@ -1,17 +1,34 @@
 """What a config costs in time and memory, beside other ways to train the same ViT."""
 
+from .evaluation import (
+    EVALUATION,
+    SCORING,
+    Comparison,
+    SimulatedResults,
+    build_evaluation,
+    build_scoring,
+)
 from .measure import Measurement, Workload, measure_all
 from .report import format_measurements, format_ratios
 from .variants import VARIANTS
-from .workloads import MEASURES, Models, build_data_loading, build_workloads
+from .workloads import DATA, OF_VARIANTS, Models, build_data_loading, build_workloads
+
+MEASURES = (*OF_VARIANTS, DATA, EVALUATION, SCORING)
 
 __all__ = [
+    "DATA",
+    "EVALUATION",
     "MEASURES",
+    "SCORING",
     "VARIANTS",
+    "Comparison",
     "Measurement",
     "Models",
+    "SimulatedResults",
     "Workload",
     "build_data_loading",
+    "build_evaluation",
+    "build_scoring",
     "build_workloads",
     "format_measurements",
     "format_ratios",

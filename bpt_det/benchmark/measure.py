@@ -22,7 +22,7 @@ class Workload:
     """Something to be measured.
 
     Args:
-        measure: what of: ``forward``, ``backbone_step``, ``train_step``, ``inference``, ``data``.
+        measure: what of, one of `MEASURES`.
         variant: of which model.
         label: the variant's name in a table.
         batch_size: images of a call.

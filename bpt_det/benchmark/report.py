@@ -27,6 +27,8 @@ _COMPARED = {
     "backbone_step": _STEPS,
     "train_step": _STEPS,
     "inference": (("bpt_s", "vitdet_b"),),
+    "evaluation": (("ours", "detectron2"),),
+    "scoring": (("ours", "detectron2"),),
 }
 
 

@@ -1,4 +1,4 @@
-"""What is measured of a variant: forward pass, backbone step, training step, inference, data."""
+"""What is measured of a variant: forward pass, backbone step, training step, inference; data."""
 
 import copy
 import itertools
@@ -20,7 +20,7 @@ from .samples import make_sample
 from .variants import BARE, VARIANTS, build_bare_vit, build_detector
 
 DATA = "data"
-MEASURES = ("forward", "backbone_step", "train_step", "inference", DATA)
+OF_VARIANTS = ("forward", "backbone_step", "train_step", "inference")
 _NUM_RECORDS = 8  # of the data set, that data loading goes through
 _LEARNING_RATE = 1e-8  # random weights must not diverge; the time is the same
 
@@ -70,7 +70,7 @@ def build_workloads(
 
     Args:
         models: of the config.
-        measure: of `MEASURES` but for ``data``.
+        measure: of `OF_VARIANTS`.
         variants: of `VARIANTS`.
         batch_size: images of a call; inference always takes one at a time.
         precision: device and number format.

@@ -11,9 +11,13 @@ from pathlib import Path
 import numpy as np
 from detectron2.evaluation import COCOEvaluator
 from faster_coco_eval import COCO, COCOeval_faster
+from pycocotools.mask import area as mask_area
 from pycocotools.mask import iou as box_iou
+from torch import nn
 
 from bpt_det.errors import InputError
+
+from .roi_mask_detector import roi_instances_to_coco, without_pasting
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +56,21 @@ class CocoEvaluator(COCOEvaluator):
         )
         self._overlap_iou = overlap_iou
 
+    def wrap_model(self, model: nn.Module) -> nn.Module:
+        """Return a model whose predictions `process` takes sooner; bpt_det's `evaluate` asks.
+
+        Masks are not pasted into images before they are encoded. The results are the same.
+        """
+        return without_pasting(model)
+
+    def process(self, inputs: Sequence[dict], outputs: Sequence[dict]) -> None:
+        """Collect the predictions of a detector, wrapped or not, in the images of a batch."""
+        for sample, output in zip(inputs, outputs, strict=True):
+            image_id = sample["image_id"]
+            instances = output["instances"].to(self._cpu_device)
+            results = roi_instances_to_coco(instances, image_id)
+            self._predictions.append({"image_id": image_id, "instances": results})
+
     def _eval_predictions(self, predictions: list[dict], img_ids: list[int] | None = None) -> None:
         """Called by `evaluate` with what `process` has collected; fills ``self._results``."""
         image_ids = img_ids or [prediction["image_id"] for prediction in predictions]
@@ -68,7 +87,7 @@ class CocoEvaluator(COCOEvaluator):
             return
         truth = COCO(self._coco_api.dataset)
         for task in self._tasks:
-            scored = _score(truth, results, task, image_ids) if results else None
+            scored = score_results(truth, results, task, image_ids) if results else None
             self._results[task] = self._derive_coco_results(
                 scored, task, class_names=self._metadata.get("thing_classes")
             )
@@ -77,7 +96,7 @@ class CocoEvaluator(COCOEvaluator):
             for task in self._tasks:
                 ap = math.nan
                 if results:
-                    ap = _score(truth, results, task, image_ids, _LEAST_AREA).stats[0]
+                    ap = score_results(truth, results, task, image_ids, _LEAST_AREA).stats[0]
                 self._results[task]["AP_overlapping"] = float(100 * ap) if ap >= 0 else math.nan
 
 
@@ -111,16 +130,30 @@ def keep_overlapping(content: dict, least_iou: float) -> dict:
     return {**content, "annotations": annotations}
 
 
-def _score(
+def score_results(
     truth: COCO, results: list[dict], task: str, image_ids: Sequence[int], least_area: float = 0.0
 ) -> COCOeval_faster:
     """Return a summarised evaluation of COCO-format results; AP is of the areas from the least."""
-    if task == "segm":  # with a box beside it, the area of a mask would be taken from the box
-        results = [{k: v for k, v in result.items() if k != "bbox"} for result in results]
-    evaluation = COCOeval_faster(truth, truth.loadRes(results), task, print_function=logger.debug)
+    found = _load_results(truth, results, task)
+    evaluation = COCOeval_faster(truth, found, task, print_function=logger.debug)
     evaluation.params.imgIds = sorted(image_ids)
     evaluation.params.areaRng[0] = [least_area, evaluation.params.areaRng[0][1]]
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()
     return evaluation
+
+
+def _load_results(truth: COCO, results: list[dict], task: str) -> COCO:
+    """Do what ``truth.loadRes`` does, without the boxes of masks, and with faster areas."""
+    if task == "segm":
+        shape, areas = "segmentation", [float(mask_area(r["segmentation"])) for r in results]
+    else:
+        shape, areas = "bbox", [r["bbox"][2] * r["bbox"][3] for r in results]
+    fields = ("image_id", "category_id", "score", shape)
+    annotations = [
+        {**{field: result[field] for field in fields}, "id": index, "area": area, "iscrowd": 0}
+        for index, (result, area) in enumerate(zip(results, areas, strict=True), 1)
+    ]
+    content = {name: truth.dataset[name] for name in ("images", "categories")}
+    return COCO({**content, "annotations": annotations})

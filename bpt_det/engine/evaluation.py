@@ -37,7 +37,10 @@ def evaluate(
     if suffix and settings.get("output_dir"):
         settings = copy.deepcopy(settings)
         settings.output_dir += suffix
-    results = inference_on_dataset(model, test_loader, instantiate(settings)) or {}
+    judge = instantiate(settings)
+    if hasattr(judge, "wrap_model"):  # one that takes the predictions in another form
+        model = judge.wrap_model(model)
+    results = inference_on_dataset(model, test_loader, judge) or {}
     results = {f"{task}{suffix}": metrics for task, metrics in results.items()}
     if comm.is_main_process():
         print_csv_format(results)

@@ -49,6 +49,34 @@ def test_a_training_step_of_one_variant(benchmark, capsys):
     assert len(rows) == 1 and "BPT-D, last 4" in rows[0]
 
 
+def test_evaluation_and_scoring_of_a_data_set(benchmark, shapes_root, tmp_path, capsys):
+    data = [
+        *("dataloader.test.dataset.names=benchmarked_val", "model.roi_heads.num_classes=10"),
+        f"+dataloader.test.dataset.json_file={shapes_root / 'annotations/instances_val.json'}",
+        f"+dataloader.test.dataset.image_root={shapes_root / 'val'}",
+    ]
+    output = tmp_path / "benchmark.json"
+    measures = ["--measure", "evaluation", "scoring", "--scored-images", "7"]
+    assert benchmark(*data, *measures, "--output", output) == 0
+    out = capsys.readouterr().out
+    for measure in ("evaluation", "scoring"):
+        assert f"\n{measure}: 24 metrics differ by at most " in out
+        assert f"| {measure}: ours / Detectron2 with pycocotools" in out
+    rows = json.loads(output.read_text())["measurements"]
+    assert [row["batch_size"] for row in rows] == [6, 6, 7, 7]
+
+
+def test_evaluation_is_skipped_without_data(benchmark, capsys):
+    missing = [
+        *("+dataloader.test.dataset.json_file=nowhere.json",),
+        *("+dataloader.test.dataset.image_root=nowhere", "dataloader.test.dataset.names=no_data"),
+    ]
+    assert benchmark(*missing, "--measure", "evaluation", "scoring") == 0
+    out = capsys.readouterr().out
+    assert "skipped: evaluation: data set 'no_data'" in out
+    assert "skipped: scoring: data set 'no_data'" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -59,6 +87,7 @@ def test_a_training_step_of_one_variant(benchmark, capsys):
         (["--image-size", "100"], "--image-size must be a multiple of the patch size 8, got 100."),
         (["--repeats", "0"], "--repeats must be at least 1, got 0."),
         (["--batch-sizes", "2", "0"], "--batch-sizes must be at least 1, got 0."),
+        (["--scored-images", "0"], "--scored-images must be at least 1, got 0."),
         (["--seed", "-1"], "--seed must be at least 0, got -1."),
     ],
 )
