@@ -97,6 +97,7 @@ class MemoryModel:
         num_copies = (num_gpus > 1) + (OmegaConf.select(cfg, "train.ema.decay") is not None)
         self._weights = weight_bytes(self.detector) + num_copies * self._trained
         self._optimizer = _num_states(cfg) * self._trained
+        self._is_fused = bool(cfg.optimizer.get("fused"))
         self._is_accumulating = OmegaConf.select(cfg, "train.accumulate_steps", default=1) > 1
 
     @property
@@ -125,7 +126,7 @@ class MemoryModel:
             vit + heads + uncounted + self._is_accumulating * self._trained,  # backward begins
             of_heads + self.vit_backward_bytes(batch_size),  # it reaches the ViT
             self._trained + self.vit_backward_bytes(batch_size, num_blocks=1),  # and its first one
-            2 * self._trained,  # the optimizer steps, with another number for each parameter
+            (1 if self._is_fused else 2) * self._trained,  # the optimizer steps
         )
         return MemoryEstimate(
             self._weights, self._optimizer, self._trained, vit, heads, max(moments)

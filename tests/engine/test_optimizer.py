@@ -1,6 +1,7 @@
 """The optimizer of a config, and its rate for other batch sizes."""
 
 import logging
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,8 +9,11 @@ from detectron2.config import LazyCall as L
 from omegaconf import OmegaConf
 from torch import nn
 
+from bpt_det.engine import load_config
 from bpt_det.engine.optimizer import build_optimizer, scale_learning_rate
 from bpt_det.engine.param_groups import build_param_groups
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def two_groups():
@@ -48,3 +52,23 @@ def test_the_optimizer_is_that_of_the_config_which_stays_as_it_was():
     built = build_optimizer(cfg, model)
     assert [(g["lr"], g["weight_decay"]) for g in built.param_groups] == [(0.01, 0.3), (0.01, 0.0)]
     assert "model" not in cfg.optimizer.params
+
+
+@pytest.mark.parametrize("name", ["configs/shapes/cascade_bpt_s.py", "configs/shapes/mae_micro.py"])
+def test_the_one_pass_step_of_the_configs_is_the_same_step(name, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    trained = []
+    for is_fused in (True, False):
+        cfg = load_config(name, [f"optimizer.fused={is_fused}"] * (not is_fused))
+        assert cfg.optimizer.fused is is_fused
+        cfg.optimizer.lr = 0.1
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(30, 40), nn.LayerNorm(40), nn.Linear(40, 1))
+        optimizer = build_optimizer(cfg, model)
+        inputs = torch.randn(50, 30)
+        for _ in range(5):
+            optimizer.zero_grad()
+            (model(inputs) - 1).square().mean().backward()
+            optimizer.step()
+        trained.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    torch.testing.assert_close(*trained, rtol=1e-5, atol=1e-6)
