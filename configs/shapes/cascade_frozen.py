@@ -38,6 +38,6 @@ optimizer.params.prompt_lr_factor = 10.0
 lr_multiplier = L(build_cosine_schedule)(
     max_iter="${train.max_iter}", warmup=0.06, base_lr="${optimizer.lr}", final_lr=0.0
 )
-train.max_iter = 1250
-train.eval_period = train.checkpointer.period = 1250
+train.max_iter = 1400
+train.eval_period = train.checkpointer.period = 1400
 train.output_dir = "output/shapes/cascade_frozen"
