@@ -12,6 +12,7 @@ The plan's section of the report, docs/results.md, is replaced.
 import argparse
 import logging
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,4 +58,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # its runs must not outlive it
     raise SystemExit(main())

@@ -7,10 +7,9 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -22,6 +21,7 @@ from bpt_det.engine.metrics import read_records
 from bpt_det.errors import InputError, one_line
 from bpt_det.files import written_whole
 
+from . import children
 from .plan import Method, Plan, Run, Settings
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,8 @@ class Outcome:
 def perform(plan: Plan, output: Path, *, jobs: int = 1) -> list[Outcome]:
     """Carry out all runs of a plan that ``output`` does not hold yet; return all outcomes.
 
-    A run that was interrupted is resumed. With several jobs each has its share of the cores.
+    A run that was interrupted is resumed. With several jobs each has its share of the cores. Ctrl-C
+    ends all of them; where one fails, those at the same time are carried through.
 
     Raises:
         InputError: a run failed for another reason than a loss that is not finite.
@@ -110,9 +111,11 @@ def _perform_all(
     futures = [pool.submit(_perform_run, plan, run, output, jobs) for run in runs]
     try:
         return [Outcome(run, f.result()) for run, f in zip(runs, futures, strict=True)]
-    except BaseException:
+    except BaseException as error:
         for future in futures:
             future.cancel()
+        while isinstance(error, KeyboardInterrupt) and wait(futures, timeout=1).not_done:
+            children.end_all()
         raise
 
 
@@ -219,12 +222,4 @@ def _call(command: Sequence[str], jobs: int) -> tuple[str, int]:
     """Run a command of the repository; return what it wrote to stderr, and its status."""
     threads = max(1, torch.get_num_threads() // jobs)
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(
-        [sys.executable, *command],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    return done.stderr, done.returncode
+    return children.call([sys.executable, *command], cwd=ROOT, env=environment)
