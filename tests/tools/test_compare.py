@@ -130,7 +130,7 @@ def test_every_setting_of_a_plan_is_one_of_its_configs(path, tmp_path, monkeypat
     adapt, data = use_own_data, []
     if plan.tool == "train_cls":
         root = class_trees.write_cub(tmp_path / "CUB_200_2011")
-        adapt, data = use_classification_data, [f"dataloader.root={root}", "data.name=cub"]
+        adapt, data = use_classification_data, [f"dataloader.root={root}"]
     for method in plan.methods:
         runs = [*plan.grid_runs(method), *plan.final_runs(method, plan.only_choice(method))]
         for run in (runs[0], runs[-1]):
