@@ -1,4 +1,4 @@
-"""Commands in processes of their own that do not outlive the one that waits for them."""
+"""Commands in processes of their own that end where the wait for them is interrupted."""
 
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -17,6 +17,7 @@ def call(arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> tupl
             _, lines = child.communicate()
         except BaseException:
             child.terminate()
+            child.wait()
             raise
         finally:
             _running.discard(child)

@@ -8,8 +8,9 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -108,15 +109,33 @@ def command_of(plan: Plan, run: Run, output: Path) -> list[str]:
 def _perform_all(
     pool: ThreadPoolExecutor, plan: Plan, runs: Sequence[Run], output: Path, jobs: int
 ) -> list[Outcome]:
-    futures = [pool.submit(_perform_run, plan, run, output, jobs) for run in runs]
-    try:
+    futures = []
+    with _ended_together(futures):
+        futures += (pool.submit(_perform_run, plan, run, output, jobs) for run in runs)
         return [Outcome(run, f.result()) for run, f in zip(runs, futures, strict=True)]
-    except BaseException as error:
-        for future in futures:
-            future.cancel()
-        while isinstance(error, KeyboardInterrupt) and wait(futures, timeout=1).not_done:
+
+
+@contextmanager
+def _ended_together(futures: list[Future]) -> Iterator[None]:
+    """After an error begin nothing more; an interrupt ends the commands that run as well."""
+    try:
+        try:
+            yield
+        except Exception:
+            _cancel(futures)
+            wait(futures)
+            raise
+    except KeyboardInterrupt:
+        _cancel(futures)
+        children.end_all()
+        while wait(futures, timeout=1).not_done:  # a thread may have been about to start one
             children.end_all()
         raise
+
+
+def _cancel(futures: Sequence[Future]) -> None:
+    for future in futures:
+        future.cancel()
 
 
 def _perform_run(plan: Plan, run: Run, output: Path, jobs: int) -> Result:

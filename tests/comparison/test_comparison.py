@@ -2,6 +2,10 @@
 
 import json
 import logging
+import os
+import signal
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,7 +13,7 @@ import torch
 from PIL import Image
 from plans import PLAN
 
-from bpt_det.comparison import load_plan, perform, runs, write_report
+from bpt_det.comparison import children, load_plan, perform, runs, write_report
 from bpt_det.comparison.runs import command_of, read_result
 from bpt_det.engine import NonFiniteLossError
 from bpt_det.engine.trainer import refuse_non_finite
@@ -186,6 +190,34 @@ def test_a_failed_run_ends_the_comparison_with_its_command_and_its_line(plan, ou
     with pytest.raises(InputError, match=text):
         perform(plan, output)
     assert not list(output.rglob("metrics.json"))
+
+
+@pytest.mark.parametrize("has_failed", [False, True])
+def test_an_interrupt_ends_the_runs(plan, output, monkeypatch, tmp_path, has_failed):
+    os.mkfifo(tmp_path / "begun")
+    code = "import signal; open('begun', 'w').close(); signal.pause()"
+    made, statuses = [], []
+
+    def call(command, jobs):
+        made.append(command)
+        if len(made) == 1 and has_failed:
+            return "error: no", 2
+        lines, status = children.call([sys.executable, "-c", code], cwd=tmp_path, env=os.environ)
+        statuses.append(status)
+        return lines, status
+
+    def interrupt():
+        (tmp_path / "begun").read_text()
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    monkeypatch.setattr(runs, "_call", call)
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        perform(plan, output, jobs=2 if has_failed else 1)
+    thread.join()
+    assert statuses == [-signal.SIGTERM]
+    assert len(made) == 1 + has_failed
 
 
 def test_when_every_run_of_a_method_diverges_the_next_step_is_said(plan, output, calls):
