@@ -23,7 +23,7 @@ plan = dict(
         "weight decay of the head are chosen on the validation images, with the first seed and 10 "
         "epochs; every final run reads the test images once, with the weights that were best on "
         "the validation images. Mean ± standard deviation over the seeds; a run's time is one "
-        "beside 15 others on one H100."
+        "beside 4 to 24 others on one H100."
     ),
     before=[
         "python tools/pretrain_mae.py --config-file configs/tiny_imagenet/mae_tiny.py "

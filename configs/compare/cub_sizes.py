@@ -1,6 +1,6 @@
 """Rank and length of shallow bilinear prompts, and the floor of the whitening: CUB, ViT-Tiny.
 
-Run:    python tools/compare.py --plan configs/compare/cub_sizes.py --jobs 16
+Run:    python tools/compare.py --plan configs/compare/cub_sizes.py --jobs 14
 Data:   CUB-200-2011, laid out as in datasets/README.md
 Result: docs/results.md
 """
