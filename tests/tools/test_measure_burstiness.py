@@ -43,9 +43,9 @@ def test_a_row_for_every_block_and_a_picture(measure, shapes_root, tmp_path, cap
     ("arguments", "text"),
     [
         (["--images", "nowhere"], "--images 'nowhere' is not a folder"),
-        (["--images", "docs", "--num-images", "0"], "--num-images must be at least 1, got 0."),
-        (["--images", "docs", "--eps", "2"], r"eps of the whitening must be in [0, 1), got 2.0"),
-        (["--images", "docs"], "--images 'docs' holds no images"),
+        (["--images", "configs", "--num-images", "0"], "--num-images must be at least 1, got 0."),
+        (["--images", "configs", "--eps", "2"], r"eps of the whitening must be in [0, 1), got 2.0"),
+        (["--images", "configs"], "--images 'configs' holds no images"),
     ],
 )
 def test_bad_input_is_one_line(measure, arguments, text, capsys):
