@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
@@ -24,6 +25,11 @@ class PromptedClassifier(nn.Module):
     norm of the class token is the class token of the norm, since LayerNorm treats tokens one by
     one. The head starts with a truncated normal of standard deviation 0.02 and a bias of 0.
 
+    Features of a masked autoencoder share most of their length, and a head learns slowly from them.
+    With ``head_batch_norm`` each channel is brought to a mean of 0 and a variance of 1 before the
+    head, by the batch in training and by running averages in evaluation, as in MAE's linear probing
+    (arXiv:2111.06377, A.1; facebookresearch/mae main_linprobe.py: no affine part, eps of 1e-6).
+
     A batch is a list of samples, as Detectron2's models take it: dicts with ``image`` (3, H, W),
     values in [0, 255], all of one size, and in training ``label``. ``tokens`` (1 + N, D) of
     `PromptedViT.prefix_tokens` may stand in for the image.
@@ -33,12 +39,13 @@ class PromptedClassifier(nn.Module):
         num_classes: K.
         pooling: what the mean is taken of: ``all`` (prompts and patches), ``prompts``,
             ``patches``, or ``cls``, the class token alone.
+        head_batch_norm: whether features are normalised before the head; over all processes.
         pixel_mean, pixel_std: of each channel, in [0, 255].
         input_format: order of the channels, RGB; the data sets are read so.
 
     Raises:
         InputError: there are fewer than two classes, the pooling is unknown or needs prompts that
-            are not there, or the format is not RGB.
+            are not there, the format is not RGB, or ``head_batch_norm`` is no bool.
     """
 
     def __init__(
@@ -47,15 +54,24 @@ class PromptedClassifier(nn.Module):
         num_classes: int,
         *,
         pooling: str = "all",
+        head_batch_norm: bool = False,
         pixel_mean: Sequence[float],
         pixel_std: Sequence[float],
         input_format: str = "RGB",
     ) -> None:
         super().__init__()
         _check_settings(backbone, num_classes, pooling, input_format)
+        if not isinstance(head_batch_norm, bool):
+            raise InputError(
+                f"model.head_batch_norm must be True or False, got '{head_batch_norm}'."
+            )
         self.backbone = backbone
         self.pooling = pooling
         self.input_format = input_format
+        self.head_norm = nn.Identity()
+        if head_batch_norm:
+            kind = nn.SyncBatchNorm if comm.get_world_size() > 1 else nn.BatchNorm1d
+            self.head_norm = kind(backbone.embed_dim, eps=1e-6, affine=False)
         self.head = nn.Linear(backbone.embed_dim, num_classes)
         nn.init.trunc_normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
@@ -65,9 +81,10 @@ class PromptedClassifier(nn.Module):
             self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
 
     @property
-    def checkpoint_settings(self) -> dict[str, str]:
+    def checkpoint_settings(self) -> dict[str, str | bool]:
         """What a checkpoint has to agree with and does not show in the shapes of its weights."""
-        return {"model.pooling": self.pooling}
+        has_batch_norm = not isinstance(self.head_norm, nn.Identity)
+        return {"model.pooling": self.pooling, "model.head_batch_norm": has_batch_norm}
 
     def forward(self, batch: list[dict]) -> dict[str, Tensor] | list[dict[str, Tensor]]:
         """Return ``{"loss_ce": mean cross entropy}`` in training, else each sample's logits.
@@ -76,7 +93,7 @@ class PromptedClassifier(nn.Module):
         ``train/top1``. In evaluation the result is a list of ``{"logits": (K,) float32}``.
 
         Raises:
-            InputError: a label is not below K.
+            InputError: a label is not below K, or one image is to be normalised over the batch.
         """
         logits = self.classify(self.last_tokens(batch))
         if not self.training:
@@ -111,7 +128,18 @@ class PromptedClassifier(nn.Module):
                 "patches": (num_prefix + prompt_length, None),
             }[self.pooling]
             pooled = tokens[:, start:stop].mean(dim=1)
-        return self.head(self.backbone.vit.norm(pooled)).float()
+        return self.head(self._normalize_channels(self.backbone.vit.norm(pooled))).float()
+
+    def _normalize_channels(self, features: Tensor) -> Tensor:
+        """Apply the norm before the head, in float32 under autocast, to (B, D)."""
+        if isinstance(self.head_norm, nn.Identity):
+            return features
+        if self.training and len(features) == 1:
+            raise InputError(
+                "model.head_batch_norm=True needs two images or more at a time to train on, got 1; "
+                "raise dataloader.train.total_batch_size."
+            )
+        return self.head_norm(features.to(self.head.weight.dtype))
 
     def _labels(self, batch: list[dict]) -> Tensor:
         labels = [sample["label"] for sample in batch]

@@ -105,8 +105,8 @@ class FrozenAwareCheckpointer(Checkpointer):
         if "frozen" not in checkpoint:
             checkpoint = _adopt_detectron2(checkpoint, self.model, path)
         _refuse_other_frozen_networks(checkpoint, self.model, path)
-        _refuse_other_model(checkpoint["model"], self.model, path)
         _refuse_other_settings(checkpoint.get(SETTINGS), _settings_of(self.model), path)
+        _refuse_other_model(checkpoint["model"], self.model, path)
         _compare_names(checkpoint.get(CLASS_NAMES), self.class_names, path, self.is_resumed)
         wanted = list(self.checkpointables) if checkpointables is None else checkpointables
         if EMA in wanted and EMA not in checkpoint:

@@ -23,11 +23,11 @@ POOLED = {  # of the tokens [CLS; P; X]
 }
 
 
-def classifier(pooling="all", *, prompted=True, frozen=True, placement="shallow"):
+def classifier(pooling="all", *, prompted=True, frozen=True, placement="shallow", **settings):
     prompt = BilinearPrompt(PROMPT_LENGTH, rank=3, embed_dim=EMBED_DIM) if prompted else None
     backbone = PromptedViT(tiny_vit(), prompt, placement, frozen=frozen)
     model = PromptedClassifier(
-        backbone, NUM_CLASSES, pooling=pooling, pixel_mean=MEAN, pixel_std=STD
+        backbone, NUM_CLASSES, pooling=pooling, pixel_mean=MEAN, pixel_std=STD, **settings
     ).double()
     for index, parameter in enumerate(p for p in model.parameters() if p.requires_grad):
         generator = torch.Generator().manual_seed(index)
@@ -100,6 +100,46 @@ def test_the_loss_is_the_mean_cross_entropy_and_the_accuracy_is_recorded():
     assert list(result) == ["loss_ce"]
     assert result["loss_ce"].item() == pytest.approx(sum(losses) / 3, rel=1e-5)
     assert storage.latest()["train/top1"][0] == pytest.approx(100 * correct / 3)
+
+
+@torch.no_grad()
+def features_of(model, batch):
+    """What the head would take without a batch norm, (B, D)."""
+    return model.backbone.vit.norm(model.last_tokens(batch)[:, 1:].mean(dim=1))
+
+
+def test_with_a_batch_norm_the_head_takes_channels_of_mean_0_and_variance_1():
+    model, batch = classifier(head_batch_norm=True).train(), batch_of()
+    features = features_of(model, batch)
+    centred = features - features.mean(dim=0)
+    variance = centred.square().mean(dim=0)
+    expected = model.head(centred / (variance + 1e-6).sqrt())
+    torch.testing.assert_close(model.classify(model.last_tokens(batch)), expected.float())
+
+
+def test_evaluation_uses_running_averages_and_each_image_alone():
+    model, batch = classifier(head_batch_norm=True), batch_of()
+    features = features_of(model, batch)
+    with EventStorage():
+        model.train()(batch)
+    mean = 0.1 * features.mean(dim=0)  # from 0, at a momentum of 0.1
+    variance = 0.9 + 0.1 * features.var(dim=0)  # from 1
+    expected = model.head((features - mean) / (variance + 1e-6).sqrt()).float()
+    alone = [model.eval()([sample])[0]["logits"] for sample in batch]
+    torch.testing.assert_close(torch.stack(alone), expected)
+
+
+def test_the_batch_norm_has_nothing_to_train_and_its_averages_are_kept():
+    plain, normed = classifier(), classifier(head_batch_norm=True)
+    assert [n for n, _ in plain.named_parameters()] == [n for n, _ in normed.named_parameters()]
+    assert set(normed.state_dict()) - set(plain.state_dict()) == {
+        *("head_norm.running_mean", "head_norm.running_var", "head_norm.num_batches_tracked"),
+    }
+
+
+def test_a_batch_norm_over_one_image_is_refused():
+    with pytest.raises(InputError, match="needs two images or more at a time to train on, got 1"):
+        classifier(head_batch_norm=True).train()(batch_of(labels=(1,)))
 
 
 def test_tokens_of_the_prefix_stand_in_for_images():

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -191,6 +192,7 @@ def test_a_fault_in_a_data_set_is_one_line(
             "model.pooling=nonsense",
             "model.pooling must be one of all, prompts, patches, cls, got 'non",
         ),
+        ("model.head_batch_norm=often", "head_batch_norm must be True or False, got 'often'"),
         ("train.epochs=0", "train.epochs must be a number above 0, got 0."),
         ("dataloader.fraction=0", "fraction=0 is not a percentage in (0, 100]"),
         ("dataloader.train.dataset.split=dev", "split 'dev' is not one of train, val, test, train"),
@@ -222,6 +224,8 @@ def test_a_refused_resumption_leaves_the_config_of_the_run(
     assert "does not fit this model" in line
     line = only_line(train_cls(*resume, "model.pooling=cls"), capsys)
     assert "was trained with model.pooling=all, which is cls here" in line
+    line = only_line(train_cls(*resume, "model.head_batch_norm=True"), capsys)
+    assert "was trained with model.head_batch_norm=False, which is True here" in line
     assert (folder / "config.yaml").read_text() == before
     assert train_cls(*resume) == 0
     assert load_config(str(folder / "config.yaml")).train.epochs == 2
@@ -246,3 +250,18 @@ def test_the_final_test_can_be_turned_off(train_cls, config, cub, tmp_path):
     assert not (tmp_path / "out/test").exists()
     saved = load_config(str(tmp_path / "out/config.yaml"))
     assert saved.dataloader.final_evaluator is None
+
+
+def test_a_run_with_a_batch_norm_before_the_head_is_evaluated_as_at_its_end(
+    train_cls, config, cub, tmp_path
+):
+    settings = [f"dataloader.root={cub}", f"train.output_dir={tmp_path}"]
+    settings += ["model.head_batch_norm=True", "optimizer.lr=0.1"]
+    assert train_cls("--config-file", config, *settings) == 0
+    best = tmp_path / "model_best.pth"
+    assert torch.load(best, weights_only=True)["model"]["head_norm.running_mean"].any()
+    settings.append(f"train.init_checkpoint={best}")
+    assert train_cls("--config-file", config, "--eval-only", *settings) == 0
+    logs = [tmp_path / "log.txt", tmp_path / "eval_only/log.txt"]
+    at_its_end, alone = (re.findall(r" test: .* loss .*", log.read_text()) for log in logs)
+    assert at_its_end == alone and len(alone) == 1

@@ -22,6 +22,7 @@ model = L(PromptedClassifier)(
     ),
     num_classes=200,  # the tools take it from the data
     pooling="all",  # mean of prompts and patches; cls for MoCo v3 and supervised pre-training
+    head_batch_norm=False,  # True: as MAE's linear probing, a batch norm before the head
     pixel_mean=[123.675, 116.28, 103.53],  # ImageNet, RGB in [0, 255]
     pixel_std=[58.395, 57.12, 57.375],
     input_format="RGB",
