@@ -1,5 +1,10 @@
-"""From images to the tokens that enter the first block of a ViT."""
+"""From images to the tokens that enter the first block of a ViT.
 
+Shape legend: B batch, N patches, D embed_dim, h w patch grid, p patch_size.
+"""
+
+import torch.nn.functional as F
+from timm.layers import Format, PatchEmbed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
@@ -24,11 +29,28 @@ def grid_size(vit: VisionTransformer, height: int, width: int) -> tuple[int, int
 def embed_images(vit: VisionTransformer, images: Tensor) -> Tensor:
     """Return prefix and patch tokens (B, num_prefix_tokens + N, D) of images (B, 3, H, W).
 
-    Patch embedding, class token and position, exactly as timm's `forward_features`.
+    Patch embedding, class token and position, exactly as timm's `forward_features`; on a GPU the
+    patch embedding is computed as a matrix product, which rounds differently.
 
     Raises:
         InputError: H or W is no multiple of the patch size.
     """
     grid_size(vit, *images.shape[-2:])
-    tokens = vit._pos_embed(vit.patch_embed(images))
-    return vit.norm_pre(vit.patch_drop(tokens))
+    patch_embed = vit.patch_embed
+    is_known = type(patch_embed) is PatchEmbed and patch_embed.output_fmt == Format.NHWC
+    use_product = images.is_cuda and is_known
+    patches = embed_by_product(patch_embed, images) if use_product else patch_embed(images)
+    return vit.norm_pre(vit.patch_drop(vit._pos_embed(patches)))
+
+
+def embed_by_product(patch_embed: PatchEmbed, images: Tensor) -> Tensor:
+    """Return patches (B, h, w, D) of images (B, 3, h * p, w * p): each pixel is in one product.
+
+    It is the convolution that timm's `PatchEmbed` is, for which cuDNN has slow kernels at these
+    sizes: docs/benchmarks.md, "Kernels of the ViT on a GPU".
+    """
+    height, width = patch_embed.patch_size
+    cells = images.unflatten(3, (-1, width)).unflatten(2, (-1, height))  # (B, 3, h, p, w, p)
+    rows = cells.permute(0, 2, 4, 1, 3, 5).flatten(3)  # (B, h, w, 3 * p * p)
+    weight, bias = patch_embed.proj.weight, patch_embed.proj.bias
+    return patch_embed.norm(F.linear(rows, weight.flatten(1), bias))
