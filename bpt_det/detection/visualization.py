@@ -109,6 +109,6 @@ def _outline(visualizer: Visualizer, one: DrawnObject, color: np.ndarray) -> Non
         visualizer.draw_box(one.box, alpha=1, edge_color=color)
         return
     pixels = one.mask.astype(np.uint8)
-    contours, _ = cv2.findContours(pixels, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    contours, _ = cv2.findContours(pixels, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     for contour in contours:
         visualizer.draw_polygon(contour[:, 0] + 0.5, color, alpha=0)
