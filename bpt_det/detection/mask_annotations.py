@@ -10,7 +10,7 @@ import numpy as np
 import pycocotools.mask as mask_util
 import torch
 from detectron2.data.detection_utils import annotations_to_instances
-from detectron2.structures import Boxes, BoxMode, Instances, PolygonMasks
+from detectron2.structures import BitMasks, Boxes, BoxMode, Instances, PolygonMasks
 
 
 class SharedPolygons(list):
@@ -62,7 +62,7 @@ def transform_masks(
     instances = annotations_to_instances(transformed, image_size, mask_format=mask_format)
     masks = instances.gt_masks
     is_polygon = isinstance(masks, PolygonMasks)
-    instances.gt_boxes = _polygon_boxes(masks) if is_polygon else masks.get_bounding_boxes()
+    instances.gt_boxes = _polygon_boxes(masks) if is_polygon else _bitmask_boxes(masks)
     return instances
 
 
@@ -99,4 +99,17 @@ def _polygon_boxes(masks: PolygonMasks) -> Boxes:
         points = np.concatenate(whole).reshape(-1, 2)
         boxes[owners, :2] = np.minimum.reduceat(points, starts)
         boxes[owners, 2:] = np.maximum.reduceat(points, starts).clip(min=0)
+    return Boxes(torch.from_numpy(boxes))
+
+
+def _bitmask_boxes(masks: BitMasks) -> Boxes:
+    """As `BitMasks.get_bounding_boxes`, all objects of an image at once; 0 where one is empty."""
+    pixels = masks.tensor.numpy()
+    height, width = pixels.shape[1:]
+    columns, rows = pixels.any(axis=1), pixels.any(axis=2)
+    left, top = columns.argmax(axis=1), rows.argmax(axis=1)
+    right = width - columns[:, ::-1].argmax(axis=1)
+    bottom = height - rows[:, ::-1].argmax(axis=1)
+    boxes = np.stack([left, top, right, bottom], axis=1).astype(np.float32)
+    boxes[~columns.any(axis=1)] = 0
     return Boxes(torch.from_numpy(boxes))
