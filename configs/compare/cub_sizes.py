@@ -5,7 +5,7 @@ Data:   CUB-200-2011, laid out as in datasets/README.md
 Result: docs/results.md
 """
 
-from .cub import plan
+from .cub_30_epochs import plan
 
 _LENGTH, _RANK = "model.backbone.prompt.prompt_length", "model.backbone.prompt.rank"
 _EPS = "model.backbone.prompt.whitening.eps"
