@@ -29,6 +29,7 @@ class PromptedClassifier(nn.Module):
     With ``head_batch_norm`` each channel is brought to a mean of 0 and a variance of 1 before the
     head, by the batch in training and by running averages in evaluation, as in MAE's linear probing
     (arXiv:2111.06377, A.1; facebookresearch/mae main_linprobe.py: no affine part, eps of 1e-6).
+    Here the batch is that of all processes, and each of ``train.accumulate_steps`` has its own.
 
     A batch is a list of samples, as Detectron2's models take it: dicts with ``image`` (3, H, W),
     values in [0, 255], all of one size, and in training ``label``. ``tokens`` (1 + N, D) of
@@ -39,7 +40,7 @@ class PromptedClassifier(nn.Module):
         num_classes: K.
         pooling: what the mean is taken of: ``all`` (prompts and patches), ``prompts``,
             ``patches``, or ``cls``, the class token alone.
-        head_batch_norm: whether features are normalised before the head; over all processes.
+        head_batch_norm: whether features are normalised before the head.
         pixel_mean, pixel_std: of each channel, in [0, 255].
         input_format: order of the channels, RGB; the data sets are read so.
 
@@ -60,11 +61,7 @@ class PromptedClassifier(nn.Module):
         input_format: str = "RGB",
     ) -> None:
         super().__init__()
-        _check_settings(backbone, num_classes, pooling, input_format)
-        if not isinstance(head_batch_norm, bool):
-            raise InputError(
-                f"model.head_batch_norm must be True or False, got '{head_batch_norm}'."
-            )
+        _check_settings(backbone, num_classes, pooling, input_format, head_batch_norm)
         self.backbone = backbone
         self.pooling = pooling
         self.input_format = input_format
@@ -153,7 +150,7 @@ class PromptedClassifier(nn.Module):
 
 
 def _check_settings(
-    backbone: PromptedViT, num_classes: int, pooling: str, input_format: str
+    backbone: PromptedViT, num_classes: int, pooling: str, input_format: str, head_batch_norm: bool
 ) -> None:
     if not isinstance(num_classes, int) or num_classes < 2:
         raise InputError(f"model.num_classes must be a whole number from 2 on, got {num_classes}.")
@@ -165,3 +162,5 @@ def _check_settings(
         raise InputError("model.pooling=cls needs a class token, but the ViT has none; set all.")
     if input_format != "RGB":
         raise InputError(f"model.input_format must be RGB for classification, got {input_format}.")
+    if not isinstance(head_batch_norm, bool):
+        raise InputError(f"model.head_batch_norm must be True or False, got '{head_batch_norm}'.")

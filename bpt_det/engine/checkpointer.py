@@ -248,7 +248,7 @@ def _refuse_other_model(state: dict[str, Tensor], model: nn.Module, path: str) -
     if problems:
         raise InputError(
             f"'{path}' does not fit this model: {'; '.join(problems)}. Set prompt_length, rank, "
-            "placement, num_classes and sizes as in that run's config.yaml."
+            "placement, num_classes, head_batch_norm and sizes as in that run's config.yaml."
         )
 
 

@@ -18,14 +18,17 @@ EMA_SUFFIX = "_ema"  # of the tasks in the metrics of averaged weights
 
 
 class Ema:
-    """Averages of a model's trained parameters; a frozen ViT is not among them.
+    """Averages of a model's trained parameters and of the running statistics of batch norms.
+
+    A frozen ViT is not among them.
 
     Each update makes an average ``decay * average + (1 - decay) * weight``. The first averages are
     the weights themselves.
 
     Args:
-        model: its parameters that require a gradient now are averaged. They must stay the same
-            tensors; they may be those of the model inside a `DistributedDataParallel`.
+        model: its parameters that require a gradient now and its running statistics are averaged.
+            They must stay the same tensors; they may be those of the model inside a
+            `DistributedDataParallel`.
         decay: in (0, 1).
     """
 
@@ -33,6 +36,7 @@ class Ema:
         if isinstance(model, DistributedDataParallel):
             model = model.module
         self._weights = {k: p.detach() for k, p in model.named_parameters() if p.requires_grad}
+        self._weights.update(_running_statistics(model))
         self._averages = {name: weight.clone() for name, weight in self._weights.items()}
         self._update = get_ema_multi_avg_fn(decay)
 
@@ -112,6 +116,14 @@ def evaluate_with_averages(evaluate: Callable[[str], dict], ema: Ema | None) -> 
         with ema.in_model():
             results.update(evaluate(EMA_SUFFIX))
     return results
+
+
+def _running_statistics(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield mean and variance of each batch norm, by their names in the model."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats:
+            yield f"{name}.running_mean", module.running_mean
+            yield f"{name}.running_var", module.running_var
 
 
 @torch.no_grad()

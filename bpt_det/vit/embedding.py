@@ -6,7 +6,7 @@ Shape legend: B batch, N patches, D embed_dim, h w patch grid, p patch_size.
 import torch.nn.functional as F
 from timm.layers import Format, PatchEmbed
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
 from bpt_det.errors import InputError
 
@@ -36,11 +36,14 @@ def embed_images(vit: VisionTransformer, images: Tensor) -> Tensor:
         InputError: H or W is no multiple of the patch size.
     """
     grid_size(vit, *images.shape[-2:])
-    patch_embed = vit.patch_embed
-    is_known = type(patch_embed) is PatchEmbed and patch_embed.output_fmt == Format.NHWC
-    use_product = images.is_cuda and is_known
-    patches = embed_by_product(patch_embed, images) if use_product else patch_embed(images)
+    by_product = images.is_cuda and is_product(vit.patch_embed)
+    patches = embed_by_product(vit.patch_embed, images) if by_product else vit.patch_embed(images)
     return vit.norm_pre(vit.patch_drop(vit._pos_embed(patches)))
+
+
+def is_product(patch_embed: nn.Module) -> bool:
+    """Whether `embed_by_product` computes what this patch embedding does: timm's, for any size."""
+    return type(patch_embed) is PatchEmbed and patch_embed.output_fmt == Format.NHWC
 
 
 def embed_by_product(patch_embed: PatchEmbed, images: Tensor) -> Tensor:

@@ -137,6 +137,26 @@ def test_the_batch_norm_has_nothing_to_train_and_its_averages_are_kept():
     }
 
 
+def test_the_batch_norm_takes_and_gives_float32_under_autocast():
+    model, batch = classifier(head_batch_norm=True).float().train(), batch_of()
+    seen = []
+    model.head_norm.register_forward_hook(lambda _, inputs, output: seen.extend([*inputs, output]))
+    with EventStorage(), torch.autocast("cpu", torch.bfloat16):
+        model(batch)["loss_ce"].backward()
+    assert [tensor.dtype for tensor in seen] == [torch.float32] * 2
+
+
+def test_over_several_processes_the_batch_norm_is_synchronised(monkeypatch):
+    one = classifier(head_batch_norm=True)
+    monkeypatch.setattr("bpt_det.classification.classifier.comm.get_world_size", lambda: 2)
+    several = classifier(head_batch_norm=True)
+    assert isinstance(several.head_norm, torch.nn.SyncBatchNorm)
+    several.load_state_dict(one.state_dict())
+    batch = batch_of()
+    for alone, shared in zip(one.eval()(batch), several.eval()(batch), strict=True):
+        assert torch.equal(alone["logits"], shared["logits"])
+
+
 def test_a_batch_norm_over_one_image_is_refused():
     with pytest.raises(InputError, match="needs two images or more at a time to train on, got 1"):
         classifier(head_batch_norm=True).train()(batch_of(labels=(1,)))

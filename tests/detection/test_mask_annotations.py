@@ -12,6 +12,7 @@ from PIL import Image
 from pycocotools.mask import encode
 
 from bpt_det.detection import ImageNamingMapper
+from bpt_det.detection.mask_annotations import transform_masks
 from bpt_det.errors import InputError
 
 HEIGHT, WIDTH = 40, 60
@@ -72,6 +73,15 @@ MANY = [
     annotation([TRIANGLE], iscrowd=1),
     annotation([SQUARE], category_id=7),
 ]
+
+
+def test_the_box_of_an_empty_mask_is_0_as_detectron2_has_it():
+    empty = encode(np.zeros((HEIGHT, WIDTH), dtype=np.uint8, order="F"))
+    annotations = [annotation(run_lengths()), annotation(empty)]
+    instances = transform_masks(annotations, T.TransformList([]), (HEIGHT, WIDTH), "bitmask")
+    boxes = instances.gt_boxes.tensor
+    assert boxes.tolist() == [[10, 5, 30, 20], [0, 0, 0, 0]]
+    assert torch.equal(boxes, instances.gt_masks.get_bounding_boxes().tensor)
 
 
 @pytest.mark.parametrize("mask_format", ["polygon", "bitmask"])

@@ -74,6 +74,22 @@ def test_what_is_trained_is_averaged_and_nothing_else(frozen, repository_root, m
     assert any(".prompted_vit.prompts." in name for name in averages)
 
 
+def test_the_running_statistics_of_a_batch_norm_are_averaged_with_the_weights():
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)).double()
+    ema = Ema(model, decay=0.9)
+    before = state_of(model)
+    model(torch.randn(8, 3, dtype=torch.float64))
+    ema.update()
+    own = state_of(model)
+    assert set(ema.state_dict()) == set(own) - {"1.num_batches_tracked"}
+    with ema.in_model():
+        for name in ("1.running_mean", "1.running_var"):
+            expected = 0.9 * before[name] + 0.1 * own[name]
+            assert not torch.equal(expected, own[name])
+            torch.testing.assert_close(model.state_dict()[name], expected)
+    assert all(torch.equal(value, own[name]) for name, value in model.state_dict().items())
+
+
 def test_the_averages_of_a_distributed_model_have_the_names_of_the_model_inside(model, tmp_path):
     dist.init_process_group("gloo", init_method=f"file://{tmp_path}/x", rank=0, world_size=1)
     try:

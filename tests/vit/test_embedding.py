@@ -6,11 +6,11 @@ from helpers import tiny_vit
 from timm.layers import PatchEmbed
 from torch import nn
 
-from bpt_det.vit.embedding import embed_by_product, embed_images
+from bpt_det.vit.embedding import embed_by_product, embed_images, is_product
 
 
-def patch_embedding(**settings):
-    return PatchEmbed(None, 4, 3, 12, output_fmt="NHWC", **settings).double()
+def patch_embedding(patch_size=(4, 7), **settings):
+    return PatchEmbed(None, patch_size, 3, 12, output_fmt="NHWC", **settings).double()
 
 
 def images_of(height=20, width=28):
@@ -24,7 +24,7 @@ def images_of(height=20, width=28):
 def test_patches_by_a_product_equal_those_of_the_convolution(settings):
     patch_embed, images = patch_embedding(**settings), images_of()
     patches = embed_by_product(patch_embed, images)
-    assert patches.shape == (2, 5, 7, 12)
+    assert patches.shape == (2, 5, 4, 12)
     torch.testing.assert_close(patches, patch_embed(images))
 
 
@@ -37,6 +37,23 @@ def test_the_gradients_of_the_product_equal_those_of_the_convolution():
     by_convolution = torch.autograd.grad(patch_embed(images).square().sum(), parameters)
     for one, other in zip(by_product, by_convolution, strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_under_autocast_the_product_differs_from_the_convolution_by_its_rounding():
+    patch_embed, images = patch_embedding().float(), images_of().float()
+    with torch.autocast("cpu", torch.bfloat16):
+        patches, expected = embed_by_product(patch_embed, images), patch_embed(images)
+    assert patches.dtype == expected.dtype == torch.bfloat16
+    torch.testing.assert_close(patches, expected, atol=2**-8, rtol=2**-7)
+
+
+def test_only_the_embedding_of_timm_for_any_size_is_taken_for_a_product():
+    class Other(PatchEmbed):
+        pass
+
+    assert is_product(tiny_vit().patch_embed)
+    assert not is_product(PatchEmbed(20, 4, 3, 12))
+    assert not is_product(Other(None, 4, 3, 12, output_fmt="NHWC"))
 
 
 def test_on_a_cpu_tokens_equal_those_of_timm_to_the_last_bit():
