@@ -192,6 +192,15 @@ def test_a_failed_run_ends_the_comparison_with_its_command_and_its_line(plan, ou
     assert not list(output.rglob("metrics.json"))
 
 
+@pytest.fixture
+def heeded_interrupts():
+    """A shell may have started the tests in the background, where it has SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded_interrupts")
 @pytest.mark.parametrize("has_failed", [False, True])
 def test_an_interrupt_ends_the_runs(plan, output, monkeypatch, tmp_path, has_failed):
     os.mkfifo(tmp_path / "begun")
