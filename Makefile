@@ -24,8 +24,8 @@ endif
 help:
 	@echo "make setup    create $(VENV) with everything (PYTHON=python3.12 chooses the interpreter,"
 	@echo "              OPENCV=opencv-python-headless is for machines without libGL)"
-	@echo "make demo     train, evaluate and draw masks on the embedded data set"
-	@echo "make demo-cls train and test classifiers on crops of the embedded data set"
+	@echo "make demo     train, evaluate and draw masks on the embedded dataset"
+	@echo "make demo-cls train and test classifiers on crops of the embedded dataset"
 	@echo "make test     run the tests"
 	@echo "make lint     check style and format"
 	@echo "make overfit  check on real photographs that the model learns"

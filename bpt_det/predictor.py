@@ -34,9 +34,9 @@ ImageLike = np.ndarray | Image.Image | str | os.PathLike
 
 
 class Predictor:
-    """Finds objects in images, as ``tools/train_net.py --eval-only`` does in those of a data set.
+    """Finds objects in images, as ``tools/train_net.py --eval-only`` does in those of a dataset.
 
-    Needs the config, the checkpoint and the frozen ViT that the config names; no data set and no
+    Needs the config, the checkpoint and the frozen ViT that the config names; no dataset and no
     token statistics. Computes in float32.
 
     Args:
@@ -51,7 +51,7 @@ class Predictor:
             task costs the memory of its prompts and heads only.
 
     Attributes:
-        class_names: by class index. From the checkpoint, else from the data set, else
+        class_names: by class index. From the checkpoint, else from the dataset, else
             ``class 0``, ``class 1`` …
         model: the detector in evaluation mode.
 
@@ -94,7 +94,7 @@ class Predictor:
         """Return what is found, on the CPU and in pixels of the image as it is looked at.
 
         Args:
-            image: RGB array (H, W, 3), uint8 in [0, 255]; a PIL image; or a path. Grey and
+            image: RGB array (H, W, 3), uint8 in [0, 255]; a PIL image; or a path. Gray and
                 transparent images are taken too, 16 bits are scaled to 8, and a photograph is
                 turned upright as its EXIF data say. A list of them gives a list.
             batch_size: images of a list that run together; the result is that of one by one.

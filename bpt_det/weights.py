@@ -1,7 +1,7 @@
 """Reading files of weights: local or downloaded, never unpickling more than tensors.
 
 Every reader of the project goes through `read_weights`, so a damaged file is named the same way
-everywhere. The kind of a file is recognised by its first bytes, whatever its name.
+everywhere. The kind of a file is recognized by its first bytes, whatever its name.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def read_weights(location: str, *, hint: str = "") -> Any:
         raise InputError(f"weights '{location}' do not exist. {hint}".rstrip())
     head = _read_head(path)
     _refuse_impostors(path, head)
-    kind = next(kind for kind in _KINDS if kind.recognise(head))
+    kind = next(kind for kind in _KINDS if kind.recognize(head))
     try:
         return kind.read(path)
     except InputError:  # already says what is wrong
@@ -115,7 +115,7 @@ def _is_plain_pickle(head: bytes) -> bool:
 
 class _Kind(NamedTuple):
     name: str
-    recognise: Callable[[bytes], bool]
+    recognize: Callable[[bytes], bool]
     read: Callable[[Path], Any]
 
 

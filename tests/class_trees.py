@@ -1,6 +1,6 @@
-"""Miniature classification data sets in their official layouts.
+"""Miniature classification datasets in their official layouts.
 
-Three classes of different sizes; every image has a colour of its own, so a mix-up shows.
+Three classes of different sizes; every image has a color of its own, so a mix-up shows.
 """
 
 import io
@@ -17,15 +17,15 @@ VAL_SIZES = (3, 1, 2)  # of Flowers, which has an official validation split
 TEST_SIZES = (2, 3, 5)
 
 
-def write_image(path, colour):
-    """Write an image of 6 x 8 pixels (H, W) in one colour, without loss whatever its suffix."""
+def write_image(path, color):
+    """Write an image of 6 x 8 pixels (H, W) in one color, without loss whatever its suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
-    Image.fromarray(np.full((6, 8, 3), colour, np.uint8)).save(buffer, "PNG")
+    Image.fromarray(np.full((6, 8, 3), color, np.uint8)).save(buffer, "PNG")
     path.write_bytes(buffer.getvalue())
 
 
-def _colour(number):
+def _color(number):
     return (number % 256, 255 - number % 256, 7 * number % 256)
 
 
@@ -37,7 +37,7 @@ def _write_birds(root, class_names, image_id, folder):
         for position in range(train_size + test_size):
             number += 1
             path = f"{folder(class_id)}/bird_{number:04d}.jpg"
-            write_image(root / "images" / path, _colour(number))
+            write_image(root / "images" / path, _color(number))
             tables["images"].append(f"{image_id(number)} {path}")
             tables["image_class_labels"].append(f"{image_id(number)} {class_id}")
             tables["train_test_split"].append(f"{image_id(number)} {int(position < train_size)}")
@@ -73,7 +73,7 @@ def write_flowers(root):
         for class_id, size in zip((1, 2, 3), sizes, strict=True):
             for _ in range(size):
                 number += 1
-                write_image(root / f"jpg/image_{number:05d}.jpg", _colour(number))
+                write_image(root / f"jpg/image_{number:05d}.jpg", _color(number))
                 parts[field].append(number)
                 labels.append(class_id)
     scipy.io.savemat(root / "setid.mat", {k: np.array([v], np.uint16) for k, v in parts.items()})
@@ -93,7 +93,7 @@ def write_dogs(root):
                 number += 1
                 files.append(f"{folder}/{folder[:9]}_{number}.jpg")
                 labels.append([class_id])
-                write_image(root / "Images" / files[-1], _colour(number))
+                write_image(root / "Images" / files[-1], _color(number))
         cells = np.empty((len(files), 1), object)
         cells[:, 0] = files
         content = {"file_list": cells, "labels": np.array(labels, np.float64)}
@@ -115,8 +115,8 @@ def write_cars(root, *, test_list="devkit/cars_test_annos_withlabels.mat"):
         )
         for number, label in enumerate(labels, 1):
             annotations[0, number - 1] = (39, label, f"{number:05d}.jpg")
-            colour = _colour(number + 100 * (split == "test"))
-            write_image(root / f"cars_{split}" / f"{number:05d}.jpg", colour)
+            color = _color(number + 100 * (split == "test"))
+            write_image(root / f"cars_{split}" / f"{number:05d}.jpg", color)
         scipy.io.savemat(root / file, {"annotations": annotations})
     return root
 
@@ -136,7 +136,7 @@ def write_old_cars(root):
     for number, (label, is_test) in enumerate(rows, 1):
         path = f"car_ims/{number:06d}.jpg"
         annotations[0, number - 1] = (path, 39, label, int(is_test))
-        write_image(root / path, _colour(number))
+        write_image(root / path, _color(number))
     content = {"annotations": annotations, "class_names": names}
     scipy.io.savemat(root / "cars_annos.mat", content)
     return root
@@ -149,7 +149,7 @@ def write_class_folders(root, splits=("train", "val")):
         for wnid, size in zip(("n01440764", "n01443537", "n02119789"), sizes, strict=True):
             for _ in range(size):
                 number += 1
-                write_image(root / split / wnid / f"{wnid}_{number}.JPEG", _colour(number))
+                write_image(root / split / wnid / f"{wnid}_{number}.JPEG", _color(number))
     return root
 
 

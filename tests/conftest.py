@@ -40,7 +40,7 @@ def mae_tiny_path() -> Path:
 
 @pytest.fixture(scope="session")
 def shapes_root(tmp_path_factory) -> Path:
-    """A rendered shapes data set: 12 training and 6 validation images of at most 64 pixels."""
+    """A rendered shapes dataset: 12 training and 6 validation images of at most 64 pixels."""
     root = tmp_path_factory.mktemp("data") / "shapes"
     write_shapes(root, num_train=12, num_val=6, image_size=64, seed=3)
     return root

@@ -1,4 +1,4 @@
-"""One fault of every kind, for the rendered shapes data set; each changes entries of its own."""
+"""One fault of every kind, for the rendered shapes dataset; each changes entries of its own."""
 
 import shutil
 from collections.abc import Callable

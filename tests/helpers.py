@@ -89,7 +89,7 @@ def write_mae_file(
     Args:
         path: file to write.
         vit_kwargs: sizes as `build_vit` takes them, ``pretrain_size`` included (default 224).
-        with_decoder: also what the visualisation files hold: `mask_token` and `decoder_*`.
+        with_decoder: also what the visualization files hold: `mask_token` and `decoder_*`.
         seed: of the values.
     """
     state = random_state(_mae_shapes(with_decoder=with_decoder, **vit_kwargs), seed)

@@ -1,4 +1,4 @@
-"""Small data sets in COCO's format, and what a config holds that has to do with its data."""
+"""Small datasets in COCO's format, and what a config holds that has to do with its data."""
 
 import json
 
@@ -34,7 +34,7 @@ def entry(number, segmentation=POLYGON, **changes):
 
 
 def write_data(folder, name="train", annotations=None, classes=CLASSES):
-    """Write a data set of one image, and return FILE:FOLDER."""
+    """Write a dataset of one image, and return FILE:FOLDER."""
     images = folder / f"{name}_images"
     images.mkdir(parents=True)
     Image.new("RGB", (14, 12)).save(images / "a.jpg")

@@ -169,7 +169,7 @@ def test_without_any_names_classes_are_numbers_and_one_warning_says_so(files, tm
     predictor = Predictor(files[0], checkpoint, overrides=overrides)
     assert predictor.class_names == [f"class {index}" for index in range(10)]
     (warning,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert "shown by number, as their names are unknown: data set 'absent_val'" in warning.message
+    assert "shown by number, as their names are unknown: dataset 'absent_val'" in warning.message
 
 
 def test_prompts_made_of_token_statistics_need_no_statistics_here(run, tmp_path):

@@ -27,12 +27,12 @@ LEAVES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_card_names_the_file_by_its_hash_and_its_licence(name):
+def test_the_card_names_the_file_by_its_hash_and_its_license(name):
     card = (FOLDER / "README.md").read_text().split(f"## {name}\n")[1].split("\n## ")[0]
     content = (FOLDER / name).read_bytes()
     assert re.search(r"sha256 \| `(\w+)`", card)[1] == hashlib.sha256(content).hexdigest()
     assert len(content) <= 8e6
-    for row in ("data", "recipe", "command", "seed", "loss", "licence | MIT"):
+    for row in ("data", "recipe", "command", "seed", "loss", "license | MIT"):
         assert f"| {row} " in card
 
 

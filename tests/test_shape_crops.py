@@ -42,7 +42,7 @@ def one_object(top=12, left=20, height=20, width=11, **overrides):
     return image, Instance(category_id=3, mask=mask, **overrides)
 
 
-def on_grey(image, instance):
+def on_gray(image, instance):
     expected = image.copy()
     expected[~instance.mask] = 128
     return expected
@@ -88,13 +88,13 @@ def test_the_object_is_in_the_middle_of_a_square_with_a_margin():
     """Of the box of 20 x 11 the longer side counts: 26 pixels around row 22, column 25.5."""
     image, instance = one_object()
     crop = cut_out(image, instance, crop_size=26)
-    np.testing.assert_array_equal(crop, on_grey(image, instance)[9:35, 12:38])
+    np.testing.assert_array_equal(crop, on_gray(image, instance)[9:35, 12:38])
 
 
 def test_at_the_border_the_square_is_moved_inside():
     image, instance = one_object(top=0, left=79)
     crop = cut_out(image, instance, crop_size=26)
-    np.testing.assert_array_equal(crop, on_grey(image, instance)[:26, 64:90])
+    np.testing.assert_array_equal(crop, on_gray(image, instance)[:26, 64:90])
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_the_visible_fraction_is_that_of_the_whole_disc():
             points = np.argwhere(instance.mask).astype(np.float32)
             _, sides, _ = cv2.minAreaRect(points)
             fraction = instance.visible_fraction
-            ellipse = np.pi / 4 * (sides[0] + 1) * (sides[1] + 1)  # + 1: between pixel centres
+            ellipse = np.pi / 4 * (sides[0] + 1) * (sides[1] + 1)  # + 1: between pixel centers
             if fraction > 0.99:
                 assert area == pytest.approx(ellipse, rel=0.06)
             else:
@@ -144,7 +144,7 @@ def test_other_crops_are_not_overwritten(root):
     before = file_hashes(root)
     with pytest.raises(
         InputError,
-        match=r"shapes_crops holds another data set \(num_train=5, .*\) than the one asked for "
+        match=r"shapes_crops holds another dataset \(num_train=5, .*\) than the one asked for "
         r"\(num_train=6, .*\); choose another output folder or delete this one\.",
     ):
         write_shape_crops(root, 6, 2, 3, crop_size=CROP_SIZE, seed=3)
@@ -158,7 +158,7 @@ def test_the_record_holds_every_parameter(root):
 
 
 def test_the_detection_set_is_not_taken_for_crops(shapes_root):
-    with pytest.raises(InputError, match=r"holds no shapes_crops data set \(no readable shapes_cr"):
+    with pytest.raises(InputError, match=r"holds no shapes_crops dataset \(no readable shapes_cr"):
         write_shape_crops(shapes_root, 1, 1, 1)
 
 

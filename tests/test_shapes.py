@@ -143,7 +143,7 @@ def test_no_object_is_smaller_than_sixteen_pixels(coco):
 
 
 def test_pixels_outside_every_mask_belong_to_the_background_texture():
-    """No object is painted without being annotated: far from masks only two colours mix."""
+    """No object is painted without being annotated: far from masks only two colors mix."""
     for index in range(20):
         rendered = render_image(SEED, index)
         covered = np.zeros(rendered.image.shape[:2], dtype=np.uint8)
@@ -153,7 +153,7 @@ def test_pixels_outside_every_mask_belong_to_the_background_texture():
         pixels = rendered.image[free].astype(float)
         if len(pixels) < 100:
             continue
-        # Two colours mix along a line: what lies off it is grain, of standard deviation 3.
+        # Two colors mix along a line: what lies off it is grain, of standard deviation 3.
         off_line = np.linalg.svd(pixels - pixels.mean(axis=0), full_matrices=False)[2][1:]
         distance = np.linalg.norm((pixels - pixels.mean(axis=0)) @ off_line.T, axis=1)
         assert distance.max() < 25
@@ -161,7 +161,7 @@ def test_pixels_outside_every_mask_belong_to_the_background_texture():
 
 def test_holes_are_compressed_rle_and_crowds_uncompressed_rle(coco):
     for _, annotation, mask in annotations_with_rendered_masks(coco):
-        # Background that cannot be reached from outside; it passes between diagonal neighbours.
+        # Background that cannot be reached from outside; it passes between diagonal neighbors.
         num_regions, _ = cv2.connectedComponents(
             np.pad(~mask, 1, constant_values=True) * np.uint8(1)
         )
@@ -217,7 +217,7 @@ def test_a_silhouette_fits_its_unit_frame(category):
 
 @pytest.mark.parametrize("density", [0.1, 0.5, 0.9])
 def test_any_mask_survives_its_segmentation(density):
-    """Noise has every local pattern: diagonal neighbours, one-pixel parts, holes in corners."""
+    """Noise has every local pattern: diagonal neighbors, one-pixel parts, holes in corners."""
     rng = np.random.default_rng(0)
     for _ in range(50):
         mask = rng.random((7, 11)) < density
@@ -260,7 +260,7 @@ def test_another_data_set_is_not_overwritten(tmp_path):
     before = file_hashes(root)
     with pytest.raises(
         InputError,
-        match=r"shapes holds another data set \(num_train=2, .*\) than the one asked for "
+        match=r"shapes holds another dataset \(num_train=2, .*\) than the one asked for "
         r"\(num_train=3, .*\); choose another output folder or delete this one\.",
     ):
         write_shapes(root, 3, 1)
@@ -269,7 +269,7 @@ def test_another_data_set_is_not_overwritten(tmp_path):
 
 def test_a_folder_with_other_files_is_not_overwritten(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(InputError, match=r"holds no shapes data set .*; choose another output"):
+    with pytest.raises(InputError, match=r"holds no shapes dataset .*; choose another output"):
         write_shapes(tmp_path, 2, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
@@ -318,7 +318,7 @@ def test_the_command_line_reports_an_unwritable_folder_in_one_line(tmp_path, cap
     root = tmp_path / "file" / "shapes"
     assert main(["--output", str(root), "--num-train", "1", "--num-val", "1"]) == 1
     errors = capsys.readouterr().err.splitlines()
-    assert f"error: cannot write the data set to {root}: Not a directory" in errors[-1]
+    assert f"error: cannot write the dataset to {root}: Not a directory" in errors[-1]
     assert not any("Traceback" in line for line in errors)
 
 

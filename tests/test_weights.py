@@ -65,7 +65,7 @@ def write_pickle(path):
 
 
 @pytest.mark.parametrize("write", [write_safetensors, write_npz, write_pickle])
-def test_other_kinds_of_files_are_recognised_by_their_first_bytes(path, write):
+def test_other_kinds_of_files_are_recognized_by_their_first_bytes(path, write):
     write(path)  # always named weights.pth
     assert_is_state(read_weights(str(path)))
 

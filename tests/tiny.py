@@ -48,7 +48,7 @@ def shrink(cfg: DictConfig) -> DictConfig:
 
 
 def use_shapes(cfg: DictConfig, shapes_root: Path) -> DictConfig:
-    """Point a config at a rendered shapes data set."""
+    """Point a config at a rendered shapes dataset."""
     cfg.model.roi_heads.num_classes = 10
     cfg.dataloader.train.mapper.instance_mask_format = "bitmask"
     for loader, split in ((cfg.dataloader.train, "train"), (cfg.dataloader.test, "val")):

@@ -1,12 +1,12 @@
 #!/usr/bin/env python
-"""Find everything that is wrong with a COCO-format or a classification data set at once.
+"""Find everything that is wrong with a COCO-format or a classification dataset at once.
 
 Looks at ids, boxes, masks and categories, and decodes every image as training does. Examples:
 
     python tools/check_dataset.py /data/mine/train.json /data/mine/images
     python tools/check_dataset.py coco_2017_val --skip-images --json report.json
 
-Of a classification data set, all splits: lists and labels, and every image, decoded and compared
+Of a classification dataset, all splits: lists and labels, and every image, decoded and compared
 with all others:
 
     python tools/check_dataset.py folder:/data/mine
@@ -26,7 +26,7 @@ from pathlib import Path
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-import bpt_det.detection.datasets  # noqa: F401  registers the data sets
+import bpt_det.detection.datasets  # noqa: F401  registers the datasets
 from bpt_det.classification.dataset_check import (
     ClassificationCheck,
     check_classification,
@@ -58,12 +58,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "annotations",
         help="annotation file; or FILE:FOLDER as in data.train=; or a registered name, such as "
-        "coco_2017_val; or a classification data set as in data=, such as cub or folder:PATH",
+        "coco_2017_val; or a classification dataset as in data=, such as cub or folder:PATH",
     )
     parser.add_argument("images", nargs="?", help="folder of the images")
     parser.add_argument(
         "--root",
-        help="folder that holds the classification data set (default: $DETECTRON2_DATASETS, or "
+        help="folder that holds the classification dataset (default: $DETECTRON2_DATASETS, or "
         "else datasets)",
     )
     parser.add_argument("--skip-images", action="store_true", help="leave the image files out")
@@ -83,7 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--examples",
         type=int,
-        help="shown of a kind (default: 3, but all errors of a classification data set)",
+        help="shown of a kind (default: 3, but all errors of a classification dataset)",
     )
     parser.add_argument("--num-workers", type=int, help="decoding threads (default: one a core)")
     parser.add_argument("--strict", action="store_true", help="warnings count as errors")
@@ -100,7 +100,7 @@ def check(args: argparse.Namespace) -> int:
         return _check_classification(args)
     if args.root is not None:
         raise InputError(
-            f"--root is of classification data sets, and '{args.annotations}' is none; there are "
+            f"--root is of classification datasets, and '{args.annotations}' is none; there are "
             f"{', '.join(SPECS)} and folder:PATH."
         )
     json_file, image_root = find_source(args.annotations, args.images)
@@ -124,7 +124,7 @@ def check(args: argparse.Namespace) -> int:
 
 
 def _is_classification(name: str) -> bool:
-    """Say whether the first argument names a classification data set and not an existing file."""
+    """Say whether the first argument names a classification dataset and not an existing file."""
     if name.startswith(FOLDER_PREFIX):
         return not os.path.isfile(FOLDER_PREFIX.rstrip(":"))
     return name in SPECS and not os.path.isfile(name)
@@ -169,14 +169,14 @@ def find_source(annotations: str, images: str | None) -> tuple[str, str | None]:
         metadata = MetadataCatalog.get(annotations)
         if metadata.get("json_file") is None:
             raise InputError(
-                f"data set '{annotations}' has no COCO-format annotation file; choose another."
+                f"dataset '{annotations}' has no COCO-format annotation file; choose another."
             )
         return metadata.json_file, metadata.image_root
     if ":" in annotations:
         return split_source(annotations, "")
     raise InputError(
         f"'{annotations}' is neither an annotation file that exists, nor FILE:FOLDER, nor a "
-        "registered data set such as coco_2017_val; correct it."
+        "registered dataset such as coco_2017_val; correct it."
     )
 
 
@@ -209,7 +209,7 @@ def _write(path: Path, report: dict) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line, check the data set, and return the exit status."""
+    """Parse the command line, check the dataset, and return the exit status."""
     args = build_parser().parse_args(argv)
     return run_tool(lambda: check(args))
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Collect the token statistics that a config's prompts are initialised from.
+"""Collect the token statistics that a config's prompts are initialized from.
 
 Whitened prompts, and bilinear ones with basis_init=whitening, need the second moment of each
 prompted block; SPT's prompts need patch tokens. Images pass once through the frozen ViT of the
@@ -54,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--images",
         help="folder of images, searched with its subfolders, or, for a detector, the name of a "
-        "data set (default: the training data of the config)",
+        "dataset (default: the training data of the config)",
     )
     parser.add_argument(
         "--num-images", type=int, default=100, help="how many, evenly spread (default: 100)"
@@ -148,7 +148,7 @@ def _prompted_vit(cfg: DictConfig) -> PromptedViT:
 
 
 def _records(images: str | None, cfg: DictConfig) -> Sequence[dict]:
-    """Return a record of every image of a folder, of a data set, or of the config's data set."""
+    """Return a record of every image of a folder, of a dataset, or of the config's dataset."""
     if images is None:
         return instantiate(cfg.dataloader.train.dataset)
     if Path(images).is_dir():
@@ -159,7 +159,7 @@ def _records(images: str | None, cfg: DictConfig) -> Sequence[dict]:
             "training data of the config."
         )
     if "/" in images:
-        raise InputError(f"--images '{images}' does not exist; give a folder or a data set.")
+        raise InputError(f"--images '{images}' does not exist; give a folder or a dataset.")
     return load_dataset(images, filter_empty=False)
 
 
@@ -177,7 +177,7 @@ def _batches(
     preprocessing: dict,
     device: str,
 ) -> Iterator[Tensor]:
-    """Yield normalised images (B, 3, H, W), with a progress bar over the images."""
+    """Yield normalized images (B, 3, H, W), with a progress bar over the images."""
     size, mean, std = (preprocessing[key] for key in ("image_size", "pixel_mean", "pixel_std"))
     is_bgr = preprocessing["input_format"] == "BGR"
     with tqdm(total=len(files), desc="collecting", unit="image", disable=None) as progress:

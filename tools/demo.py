@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Run the main job at small size: render a data set, train, evaluate, draw masks.
+"""Run the main job at small size: render a dataset, train, evaluate, draw masks.
 
 Example: python tools/demo.py
 """

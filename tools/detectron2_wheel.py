@@ -62,7 +62,7 @@ def changes_sha256() -> str:
 
 
 def describe_wheel() -> str:
-    """Return METADATA: the licence, where the files are from and what was changed."""
+    """Return METADATA: the license, where the files are from and what was changed."""
     changes = sorted({f"- {mend.path}: {mend.reason}." for mend in MENDS})
     added = [f"- {path}: added; says that an operator is absent." for path in ADDED_FILES]
     header = [

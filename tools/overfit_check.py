@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Check on real photographs that the model learns: memorise 8 COCO images (`make overfit`).
+"""Check on real photographs that the model learns: memorize 8 COCO images (`make overfit`).
 
 Passes if box AP50 and mask AP50 on the same images reach their targets. Needs COCO 2017 train
 images under $DETECTRON2_DATASETS (see datasets/README.md), and takes up to 15 minutes on 2 cores.
@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import bpt_det.detection.datasets  # noqa: F401  registers the data sets
+import bpt_det.detection.datasets  # noqa: F401  registers the datasets
 from bpt_det.engine import build_parser, build_tool_parser, run_tool
 from bpt_det.engine.config import as_override
 from bpt_det.engine.launch import train_or_evaluate

@@ -7,7 +7,7 @@ of images over 2048 shrunk. Folders give their images, not their videos.
 
 predictions.json is complete in itself: images (id, file_name as given, width, height, of a video
 frame_number counted from 0), categories (id, name) and annotations (bbox XYWH in pixels, score, RLE
-segmentation, area). category_id is the model's class index + 1 whatever a data set's ids are, so
+segmentation, area). category_id is the model's class index + 1 whatever a dataset's ids are, so
 compare with other files by category name and file_name.
 
 A file that cannot be read is named, the others go on, and the exit status is 1. To measure AP from

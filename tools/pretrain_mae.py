@@ -2,7 +2,7 @@
 """Pre-train a ViT as a masked autoencoder, described by a LazyConfig.
 
 Uses the GPU if there is one, else the CPU. Settings of the config are changed as key=value. The
-images may be any folder (its subfolders too), a zip archive, or a data set in COCO's format:
+images may be any folder (its subfolders too), a zip archive, or a dataset in COCO's format:
 
     python tools/pretrain_mae.py --config-file configs/shapes/mae_micro.py
     python tools/pretrain_mae.py --config-file configs/shapes/mae_micro.py \\

@@ -8,7 +8,7 @@ Uses the GPU if there is one, else the CPU. Settings of the config are changed a
     python tools/train_net.py --config-file configs/coco/cascade_bpt_s.py --eval-only \\
         train.init_checkpoint=output/cascade_bpt_s/model_final.pth
 
-A COCO-format data set of your own, annotation file and image folder:
+A COCO-format dataset of your own, annotation file and image folder:
 
     python tools/train_net.py --config-file configs/coco/cascade_bpt_s.py \\
         data.train=/data/mine/train.json:/data/mine/images \\

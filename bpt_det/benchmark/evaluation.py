@@ -74,7 +74,7 @@ class SimulatedResults:
         records = instantiate(cfg.dataloader.test.dataset)[:num_images]
         self.name = cfg.dataloader.test.dataset.names
         if not any(record.get("annotations") for record in records):
-            raise InputError(f"data set '{self.name}' has no annotations to score against.")
+            raise InputError(f"dataset '{self.name}' has no annotations to score against.")
         num_classes = cfg.model.roi_heads.num_classes
         self.image_ids = [record["image_id"] for record in records]
         self._predictions = [

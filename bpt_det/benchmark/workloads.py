@@ -21,7 +21,7 @@ from .variants import BARE, VARIANTS, build_bare_vit, build_detector
 
 DATA = "data"
 OF_VARIANTS = ("forward", "backbone_step", "train_step", "inference")
-_NUM_RECORDS = 8  # of the data set, that data loading goes through
+_NUM_RECORDS = 8  # of the dataset, that data loading goes through
 _LEARNING_RATE = 1e-8  # random weights must not diverge; the time is the same
 
 

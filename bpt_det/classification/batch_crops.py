@@ -72,7 +72,7 @@ def _largest_inside(heights: np.ndarray, widths: np.ndarray) -> tuple[np.ndarray
 
 
 def central_windows(sizes: np.ndarray, size: int, resize_size: int) -> tuple[Windows, Windows]:
-    """Return rows and columns of the centres of images whose shorter side becomes ``resize_size``.
+    """Return rows and columns of the centers of images whose shorter side becomes ``resize_size``.
 
     Args:
         sizes: (B, 2), height and width of each image.
@@ -94,7 +94,7 @@ def resample(
 ) -> Tensor:
     """Return crops (B, 3, S, S), uint8, as Pillow's antialiased bicubic `resize` makes them.
 
-    Within a grey level of it, as Pillow computes in fixed point; a few levels at hard edges where
+    Within a gray level of it, as Pillow computes in fixed point; a few levels at hard edges where
     Pillow shrinks the height first, as Pillow 13 does if it shrinks more than the width.
 
     Args:

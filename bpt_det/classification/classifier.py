@@ -40,9 +40,9 @@ class PromptedClassifier(nn.Module):
         num_classes: K.
         pooling: what the mean is taken of: ``all`` (prompts and patches), ``prompts``,
             ``patches``, or ``cls``, the class token alone.
-        head_batch_norm: whether features are normalised before the head.
+        head_batch_norm: whether features are normalized before the head.
         pixel_mean, pixel_std: of each channel, in [0, 255].
-        input_format: order of the channels, RGB; the data sets are read so.
+        input_format: order of the channels, RGB; the datasets are read so.
 
     Raises:
         InputError: there are fewer than two classes, the pooling is unknown or needs prompts that
@@ -90,7 +90,7 @@ class PromptedClassifier(nn.Module):
         ``train/top1``. In evaluation the result is a list of ``{"logits": (K,) float32}``.
 
         Raises:
-            InputError: a label is not below K, or one image is to be normalised over the batch.
+            InputError: a label is not below K, or one image is to be normalized over the batch.
         """
         logits = self.classify(self.last_tokens(batch))
         if not self.training:

@@ -18,7 +18,7 @@ class ConfusedPair:
         count: how many they are.
         num_images: of the true class.
         mistaken: the most confident of them first.
-        correct: images of the class ``predicted`` that were recognised, the most confident first.
+        correct: images of the class ``predicted`` that were recognized, the most confident first.
     """
 
     label: int

@@ -42,7 +42,7 @@ def write_most_confused(
     """Write the picture, or remove an earlier one if no image was taken for another class.
 
     A row per pair of classes: up to 3 images of the one that were taken for the other, and beside
-    them up to 2 that were recognised as the other. An image that cannot be read is named in a
+    them up to 2 that were recognized as the other. An image that cannot be read is named in a
     warning, and its place says so.
 
     Args:
@@ -94,7 +94,7 @@ def _draw_header(
     headings = [
         (_MARGIN, "True class, taken for"),
         (_MISTAKEN_LEFT, "Misclassified images, most confident first"),
-        (_CORRECT_LEFT, "Recognised images of the other class"),
+        (_CORRECT_LEFT, "Recognized images of the other class"),
     ]
     for left, heading in headings:
         sheet.text(heading, left, _HEADER_HEIGHT - 24, bold=True)
@@ -108,7 +108,7 @@ def _draw_pair(sheet: PixelSheet, top: int, pair: ConfusedPair, names: Sequence[
         _draw_example(sheet, _CORRECT_LEFT + index * (_SIDE + _GAP), top, example, _RIGHT)
     if not pair.correct:
         middle = top + _SIDE // 2 - _LINE_HEIGHT // 2
-        sheet.text("none of its images is recognised", _CORRECT_LEFT, middle, color=_GRAY)
+        sheet.text("none of its images is recognized", _CORRECT_LEFT, middle, color=_GRAY)
 
 
 def _draw_names(sheet: PixelSheet, top: int, pair: ConfusedPair, names: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Everything that is wrong with the images of a classification data set, at once."""
+"""Everything that is wrong with the images of a classification dataset, at once."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from tqdm import tqdm
 
 from bpt_det.classification.datasets.images import decode_image, read_bytes
-from bpt_det.classification.datasets.layout import LabelledImage
+from bpt_det.classification.datasets.layout import LabeledImage
 from bpt_det.classification.datasets.reading import ReadDataset
 from bpt_det.errors import InputError
 
@@ -29,7 +29,7 @@ KINDS = {
 
 @dataclass
 class ClassificationCheck:
-    """What was found in a data set.
+    """What was found in a dataset.
 
     Attributes:
         dataset: what was looked at.
@@ -67,10 +67,10 @@ def check_classification(
 
 
 def _look_into(
-    dataset: ReadDataset, images: list[LabelledImage], num_workers: int
+    dataset: ReadDataset, images: list[LabeledImage], num_workers: int
 ) -> dict[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
-    first: dict[bytes, LabelledImage] = {}
+    first: dict[bytes, LabeledImage] = {}
     with ThreadPoolExecutor(num_workers) as pool:
         contents = pool.map(_read, (dataset.tree.file_name(image.path) for image in images))
         progress = tqdm(contents, total=len(images), desc="images", disable=None)

@@ -49,7 +49,7 @@ class ClassificationEvaluator(DatasetEvaluator):
     ) -> None:
         if len(dataset) == 0:
             raise InputError(
-                f"the {task} data hold no image to evaluate on; check the data set's {task} split"
+                f"the {task} data hold no image to evaluate on; check the dataset's {task} split"
             )
         self._num_images = len(dataset)
         self._class_names = list(dataset.class_names)

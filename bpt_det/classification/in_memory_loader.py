@@ -70,7 +70,7 @@ class InMemoryLoader(TrainLoader):
     """As `TrainLoader`, but images are decoded once and cropped on their device, a batch at a time.
 
     The order of the images is that of `TrainLoader`; the crops are distributed as its are, and are
-    a function of (seed, rank, batch) alone. They are resized as Pillow does, within a grey level.
+    a function of (seed, rank, batch) alone. They are resized as Pillow does, within a gray level.
 
     Args:
         dataset, mapper, total_batch_size, num_workers, seed: of `build_train_loader`.

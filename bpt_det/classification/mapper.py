@@ -1,4 +1,4 @@
-"""From a record of a data set to the sample a classifier takes."""
+"""From a record of a dataset to the sample a classifier takes."""
 
 import zlib
 from collections.abc import Iterable
@@ -18,12 +18,12 @@ class ClassificationMapper:
     """Reads an image and crops it; random choices come from torch's global generator.
 
     Training crops a random part (``min_area`` to all of the area) and flips it by chance; otherwise
-    the shorter side is resized and the centre cut out. Both resize bicubically, with Pillow, as the
+    the shorter side is resized and the center cut out. Both resize bicubically, with Pillow, as the
     published code does (WangYZ1608/BPT@9fc3c78 Dataset/FGVC.py).
 
     Args:
         image_size: side of the crop in pixels.
-        resize_size: shorter side in pixels before the centre is cut out.
+        resize_size: shorter side in pixels before the center is cut out.
         augment: whether to crop and flip by chance.
         min_area: least share of the area of a random crop, in (0, 1].
         num_views: so many fixed random crops of each image, of which every call takes one; they

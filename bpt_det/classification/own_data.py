@@ -19,11 +19,11 @@ logger = logging.getLogger(__name__)
 
 
 def use_classification_data(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
-    """Fit a classification config to the data set that ``data`` names; in place.
+    """Fit a classification config to the dataset that ``data`` names; in place.
 
     Sets the number of classes; turns `train.epochs` and `train.eval_epochs` into iterations, but
     for those a user has given as iterations; makes paths absolute; and has the final evaluation
-    read ``val`` where no ``test`` images are labelled. The ``config.yaml`` of a run stays as it is.
+    read ``val`` where no ``test`` images are labeled. The ``config.yaml`` of a run stays as it is.
 
     Args:
         cfg: a config with `model.num_classes`, `dataloader` and `data`.
@@ -31,14 +31,14 @@ def use_classification_data(cfg: DictConfig, overrides: Sequence[str] = ()) -> N
             what the config came with.
 
     Raises:
-        InputError: the data set cannot be read, or a setting is out of range or contradicts it.
+        InputError: the dataset cannot be read, or a setting is out of range or contradicts it.
     """
     if isinstance(cfg.get("data"), str):  # data=NAME on the command line is short for data.name
         cfg.data = {"name": cfg.data}
     name = OmegaConf.select(cfg, "data.name")
     if not isinstance(name, str) or OmegaConf.select(cfg, _NUM_CLASSES) is None:
         raise InputError(
-            f"data={cfg.get('data')} names no classification data set; use a config of "
+            f"data={cfg.get('data')} names no classification dataset; use a config of "
             "configs/fgvc/ or configs/imagenet/, and tools/train_net.py for a detection config."
         )
     chosen = {override.partition("=")[0].lstrip("+").strip() for override in overrides}

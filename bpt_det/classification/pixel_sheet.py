@@ -25,7 +25,7 @@ class PixelSheet:
         self._canvas = FigureCanvasAgg(self._figure)
 
     def image(self, picture: np.ndarray, left: int, top: int, frame: str) -> None:
-        """Place an RGB picture, (H, W, 3) uint8, as it is, with a frame of some colour around."""
+        """Place an RGB picture, (H, W, 3) uint8, as it is, with a frame of some color around."""
         height, width = picture.shape[:2]
         bottom = self._height - top - height
         self._figure.figimage(picture, left, bottom, origin="upper")

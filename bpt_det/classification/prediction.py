@@ -14,7 +14,7 @@ class Prediction(NamedTuple):
     """The result of one image.
 
     Args:
-        image_id: path within the data set.
+        image_id: path within the dataset.
         file_name: for `read_image`.
         label: index of the true class.
         ranked: indices of the likeliest classes, the likeliest first, at most `NUM_RANKED`; empty

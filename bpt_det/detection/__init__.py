@@ -1,4 +1,4 @@
-"""Prompted ViTs in Detectron2: backbone, pyramid, data sets, evaluation, pictures."""
+"""Prompted ViTs in Detectron2: backbone, pyramid, datasets, evaluation, pictures."""
 
 import bpt_det.opencv  # noqa: F401  detectron2 imports cv2 too, without explaining a missing libGL
 

@@ -41,7 +41,7 @@ def explain_bad_annotations(
 
     Args:
         path: of the file.
-        registered_category_ids: category ids that the data set's name stands for; None takes the
+        registered_category_ids: category ids that the dataset's name stands for; None takes the
             file's own.
     """
     content = read_annotation_file(path)
@@ -60,6 +60,6 @@ def explain_bad_annotations(
         ids = sorted(unknown or known ^ expected, key=str)  # an entry may lack its id: None
         raise InputError(
             f"annotation file '{path}': category ids {ids[:3]} are not among those "
-            f"of {'its categories' if unknown else 'the registered data set'}; correct the file, "
+            f"of {'its categories' if unknown else 'the registered dataset'}; correct the file, "
             "or load it under a name of its own with json_file= and image_root=."
         )

@@ -1,4 +1,4 @@
-"""Names and colours of the classes of a detector or a data set, as far as they can be had."""
+"""Names and colors of the classes of a detector or a dataset, as far as they can be had."""
 
 import logging
 from collections.abc import Sequence
@@ -30,12 +30,12 @@ def class_names(cfg: DictConfig, stored: Sequence[str] | None = None) -> list[st
 
 
 def class_metadata(dataset: DictConfig) -> Metadata:
-    """Return the metadata of a data set, read from its annotation file if need be.
+    """Return the metadata of a dataset, read from its annotation file if need be.
 
     Without that file there are no ``thing_classes`` in it, and a warning says so.
 
     Args:
-        dataset: config node of the data set, such as ``dataloader.test.dataset``.
+        dataset: config node of the dataset, such as ``dataloader.test.dataset``.
     """
     metadata = MetadataCatalog.get(dataset.names)
     if "thing_classes" not in metadata.as_dict():

@@ -31,7 +31,7 @@ class CocoEvaluator(COCOEvaluator):
     Detectron2's. Only images that were run are scored, so a subset needs no file of its own.
 
     Args:
-        dataset_name: a registered COCO-format data set.
+        dataset_name: a registered COCO-format dataset.
         output_dir: folder for ``coco_instances_results.json``; None writes nothing.
         tasks: out of ``bbox`` and ``segm``.
         overlap_iou: also give ``AP_overlapping``, the AP of the instances whose box has at least
@@ -133,7 +133,7 @@ def keep_overlapping(content: dict, least_iou: float) -> dict:
 def score_results(
     truth: COCO, results: list[dict], task: str, image_ids: Sequence[int], least_area: float = 0.0
 ) -> COCOeval_faster:
-    """Return a summarised evaluation of COCO-format results; AP is of the areas from the least."""
+    """Return a summarized evaluation of COCO-format results; AP is of the areas from the least."""
     found = _load_results(truth, results, task)
     evaluation = COCOeval_faster(truth, found, task, print_function=logger.debug)
     evaluation.params.imgIds = sorted(image_ids)

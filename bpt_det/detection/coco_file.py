@@ -21,7 +21,7 @@ class CocoFile:
     An annotation has COCO's fields of ground truth and a ``score``, so the file can be loaded with
     ``COCO(path)``, and its list of annotations with ``loadRes``. ``bbox`` is XYWH in pixels,
     ``segmentation`` run lengths. Ids count from 1; ``category_id`` is the class index + 1, which
-    need not be the data set's id: categories are told by their names.
+    need not be the dataset's id: categories are told by their names.
 
     Args:
         path: of the file.

@@ -47,7 +47,7 @@ class ImageNamingMapper(DatasetMapper):
             raise InputError(
                 f"image '{path}' of {size} pixels and its annotations cannot be used "
                 f"({type(error).__name__}: {error}); correct or remove them. "
-                "tools/check_dataset.py lists all faults of a data set."
+                "tools/check_dataset.py lists all faults of a dataset."
             ) from error
 
     def _transform_annotations(

@@ -1,4 +1,4 @@
-"""Data sets by name or by path, checked before a run starts.
+"""Datasets by name or by path, checked before a run starts.
 
 Registers `shapes_train` and `shapes_val` under ``$DETECTRON2_DATASETS/shapes`` (default
 ``datasets/shapes``), beside Detectron2's own `coco_2017_train` and `coco_2017_val`.
@@ -19,7 +19,7 @@ from .annotation_file import explain_bad_annotations
 from .dataset_check.run_lengths import UnusableRle, decode_rle
 
 _HELP = (
-    "See datasets/README.md for where each data set goes (DETECTRON2_DATASETS names the folder "
+    "See datasets/README.md for where each dataset goes (DETECTRON2_DATASETS names the folder "
     "that holds them all), or run `make demo`, which needs no data."
 )
 
@@ -33,7 +33,7 @@ def load_dataset(
     json_file: str | None = None,
     image_root: str | None = None,
 ) -> list[dict]:
-    """Load a COCO-format data set in Detectron2's standard form, after checking it.
+    """Load a COCO-format dataset in Detectron2's standard form, after checking it.
 
     Args:
         names: registered name; with ``json_file``, the name to register it under. None, where
@@ -41,7 +41,7 @@ def load_dataset(
         num_classes: classes of the model; None skips the comparison.
         filter_empty: leave out images without an annotation that is no crowd region.
         image_ids: only these images, in this order.
-        json_file: COCO-format annotation file of a data set of your own.
+        json_file: COCO-format annotation file of a dataset of your own.
         image_root: folder of its images.
 
     Raises:
@@ -57,12 +57,12 @@ def load_dataset(
     if names not in DatasetCatalog.list():
         near = difflib.get_close_matches(names, DatasetCatalog.list(), n=3, cutoff=0.0)
         raise InputError(
-            f"data set '{names}' is not registered; the nearest names are {', '.join(near)}. "
+            f"dataset '{names}' is not registered; the nearest names are {', '.join(near)}. "
             "For one of your own, give json_file= and image_root= beside its name."
         )
     metadata = MetadataCatalog.get(names)
     if metadata.get("json_file") is None:
-        raise InputError(f"data set '{names}' has no COCO-format annotation file; choose another.")
+        raise InputError(f"dataset '{names}' has no COCO-format annotation file; choose another.")
     _refuse_missing_files(names, Path(metadata.json_file), Path(metadata.image_root))
     try:
         records = get_detection_dataset_dicts(names, filter_empty=filter_empty)
@@ -77,7 +77,7 @@ def load_dataset(
         ) from error
     if num_classes is not None and num_classes != len(metadata.thing_classes):
         raise InputError(
-            f"data set '{names}' has {len(metadata.thing_classes)} classes but the model has "
+            f"dataset '{names}' has {len(metadata.thing_classes)} classes but the model has "
             f"num_classes={num_classes}; set model.roi_heads.num_classes="
             f"{len(metadata.thing_classes)}."
         )
@@ -90,19 +90,19 @@ def load_dataset(
 
 def _register(name: str, json_file: str, image_root: str | None) -> None:
     if image_root is None:
-        raise InputError(f"data set '{name}' has a json_file but no image_root; give both.")
+        raise InputError(f"dataset '{name}' has a json_file but no image_root; give both.")
     if name not in DatasetCatalog.list():
         register_coco_instances(name, {}, json_file, image_root)
         return
     metadata = MetadataCatalog.get(name)
     if (metadata.get("json_file"), metadata.get("image_root")) != (json_file, image_root):
-        raise InputError(f"data set name '{name}' is taken by another; choose a new one.")
+        raise InputError(f"dataset name '{name}' is taken by another; choose a new one.")
 
 
 def _refuse_missing_files(name: str, json_file: Path, image_root: Path) -> None:
     for what, path in (("image folder", image_root), ("annotation file", json_file)):
         if not path.exists():
-            raise InputError(f"data set '{name}': {what} '{path}' does not exist. {_HELP}")
+            raise InputError(f"dataset '{name}': {what} '{path}' does not exist. {_HELP}")
 
 
 def _refuse_missing_images(records: list[dict], name: str) -> None:
@@ -117,7 +117,7 @@ def _refuse_missing_images(records: list[dict], name: str) -> None:
         missing += [os.path.join(folder, f) for f in file_names if f not in present]
     if missing:
         raise InputError(
-            f"data set '{name}': {len(missing)} of {len(records)} listed images do not exist "
+            f"dataset '{name}': {len(missing)} of {len(records)} listed images do not exist "
             f"({shorten(missing)}). Restore them or remove them from the annotation "
             "file."
         )
@@ -144,7 +144,7 @@ def _select(records: list[dict], image_ids: Sequence[int], name: str) -> list[di
     by_id = {record["image_id"]: record for record in records}
     absent = [image_id for image_id in image_ids if image_id not in by_id]
     if absent:
-        raise InputError(f"data set '{name}' has no usable image with id {absent[0]}.")
+        raise InputError(f"dataset '{name}' has no usable image with id {absent[0]}.")
     return [by_id[image_id] for image_id in image_ids]
 
 

@@ -85,7 +85,7 @@ def refuse_deep_pixels(image: Image.Image, path: str | os.PathLike) -> None:
 def pil_to_rgb(image: Image.Image) -> np.ndarray:
     """Return a PIL image of any mode as RGB; see `read_rgb`.
 
-    The same pixels as Detectron2's `read_image` gives, but for 16-bit grey: that clips all above
+    The same pixels as Detectron2's `read_image` gives, but for 16-bit gray: that clips all above
     255 to white. Transparency is dropped.
 
     Raises:
@@ -100,7 +100,7 @@ def pil_to_rgb(image: Image.Image) -> np.ndarray:
 
 
 def array_to_rgb(image: np.ndarray) -> np.ndarray:
-    """Return an array as RGB: grey is repeated, transparency dropped, 16 bits scaled to 8.
+    """Return an array as RGB: gray is repeated, transparency dropped, 16 bits scaled to 8.
 
     Args:
         image: (H, W), or (H, W, 1), (H, W, 3) or (H, W, 4); uint8 or uint16.

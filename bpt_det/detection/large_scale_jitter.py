@@ -19,7 +19,7 @@ class LargeScaleJitter(T.Augmentation):
     """Detectron2's `ResizeScale` and, without padding, its `FixedSizeCrop`, in one step.
 
     It draws the same random numbers in the same order. Boxes and masks do not differ from those of
-    the two, and pictures by at most one grey level (two in one value of millions).
+    the two, and pictures by at most one gray level (two in one value of millions).
 
     Args:
         min_scale, max_scale: range of the scale, above 0, relative to the size at which the image's
@@ -138,7 +138,7 @@ def _window(size: int, new_size: int, start: int, length: int) -> _Window:
     step, start = (1, start) if start <= from_end else (-1, from_end)
     # Rounding must not make the last pixel disappear.
     scale = math.nextafter(new_size / size, math.inf)
-    reach = max(1.0, 1 / scale)  # source pixels from the centre of one that is computed
+    reach = max(1.0, 1 / scale)  # source pixels from the center of one that is computed
     num_read = min(size, math.ceil((start + length) / scale + reach) + 1)
     if math.floor(num_read * scale) == num_read:
         num_read = size  # PyTorch leaves as it is what keeps its number of pixels

@@ -20,9 +20,9 @@ class LayerNorm2d(nn.LayerNorm):
         super().__init__(num_features, eps=eps)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return the normalised map, (B, C, H, W)."""
+        """Return the normalized map, (B, C, H, W)."""
         channels_last = features.permute(0, 2, 3, 1)
-        normalised = F.layer_norm(
+        normalized = F.layer_norm(
             channels_last, self.normalized_shape, self.weight, self.bias, self.eps
         )
-        return normalised.permute(0, 3, 1, 2)
+        return normalized.permute(0, 3, 1, 2)

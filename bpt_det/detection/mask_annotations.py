@@ -67,7 +67,7 @@ def transform_masks(
 
 
 def _refuse_malformed_boxes(annotations: list[dict]) -> None:
-    """They are not used, but what is wrong with a data set must not depend on the settings."""
+    """They are not used, but what is wrong with a dataset must not depend on the settings."""
     boxes = np.array([annotation["bbox"] for annotation in annotations], dtype=float)
     if boxes.shape != (len(annotations), 4):
         raise ValueError(f"boxes must be four numbers each, got an array of {boxes.shape}")

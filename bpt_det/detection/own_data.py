@@ -1,4 +1,4 @@
-"""A COCO-format data set of one's own by ``data.train=FILE:FOLDER data.val=FILE:FOLDER``."""
+"""A COCO-format dataset of one's own by ``data.train=FILE:FOLDER data.val=FILE:FOLDER``."""
 
 import logging
 import os
@@ -27,9 +27,9 @@ class _Summary:
 
 
 def use_own_data(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
-    """Fit a detection config to the data sets that its ``data`` names; in place.
+    """Fit a detection config to the datasets that its ``data`` names; in place.
 
-    Sets the data sets' names (``FILE:FOLDER`` with absolute paths), json_file and image_root, the
+    Sets the datasets' names (``FILE:FOLDER`` with absolute paths), json_file and image_root, the
     number of classes, and bitmask as mask format where masks are RLE. Where no object has a mask,
     the mask head is left out and boxes alone are evaluated. Does nothing if ``data`` is absent,
     names nothing, or names what the config already has, as in the ``config.yaml`` of a run.
@@ -101,7 +101,7 @@ def split_source(value: object, option: str) -> tuple[str, str]:
 
 
 def _name(source: tuple[str, str]) -> str:
-    """Return the name a data set is registered under: no two have the same."""
+    """Return the name a dataset is registered under: no two have the same."""
     return ":".join(source)
 
 
@@ -112,7 +112,7 @@ def _is_set(cfg: DictConfig, split: str, source: tuple[str, str]) -> bool:
 
 
 def _settings_of(split: str, chosen: set[str]) -> list[str]:
-    """Return which of a user's settings say in the other way what a data set is."""
+    """Return which of a user's settings say in the other way what a dataset is."""
     prefix = f"dataloader.{_LOADERS[split]}.dataset"
     keys = [prefix, *(f"{prefix}.{key}" for key in ("names", "json_file", "image_root"))]
     return [key for key in keys if key in chosen]
@@ -189,7 +189,7 @@ def _point_to(cfg: DictConfig, split: str, source: tuple[str, str], chosen: set[
     loader = _LOADERS[split]
     dataset = cfg.dataloader[loader].dataset
     if not _is_set(cfg, split, source) and f"dataloader.{loader}.dataset.image_ids" not in chosen:
-        dataset.pop("image_ids", None)  # of the images of another data set
+        dataset.pop("image_ids", None)  # of the images of another dataset
     dataset.names = cfg.data[split] = _name(source)  # absolute: a saved config works anywhere
     dataset.json_file, dataset.image_root = source
 

@@ -1,7 +1,7 @@
 """Pictures of masks: objects drawn on an image.
 
 Pictures are RGB arrays (H, W, 3), uint8. Outlines and text are drawn by Detectron2's `Visualizer`.
-Not its `overlay_instances`, which fills the holes of a mask and scatters random colours.
+Not its `overlay_instances`, which fills the holes of a mask and scatters random colors.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ _MANY_OBJECTS = 15  # more than these get smaller labels
 _MIN_POINTS = 5  # of a label
 _STRIPE = 6  # pixels
 
-# Sasha Trubetskoy's list of colours that are easy to tell apart, without the very dark and pale.
+# Sasha Trubetskoy's list of colors that are easy to tell apart, without the very dark and pale.
 _PALETTE = (
     "e6194b 3cb44b ffe119 4363d8 f58231 f032e6 42d4f4 bfef45 911eb4 fabed4 469990 9a6324 aaffc3 "
     "808000 ffd8b1 dcbeff"
@@ -30,11 +30,11 @@ _PALETTE = (
 
 
 def class_color(class_index: int, thing_colors: Sequence | None = None) -> np.ndarray:
-    """Return the RGB colour of a class in [0, 1].
+    """Return the RGB color of a class in [0, 1].
 
     Args:
         class_index: contiguous index of the class.
-        thing_colors: the data set's own colours, RGB in [0, 255]; None takes a palette of 16.
+        thing_colors: the dataset's own colors, RGB in [0, 255]; None takes a palette of 16.
     """
     if thing_colors is not None and class_index < len(thing_colors):
         return np.asarray(thing_colors[class_index]) / 255
@@ -57,7 +57,7 @@ def draw_objects(
     Args:
         image: RGB (H, W, 3), uint8.
         objects: in pixels of the image.
-        thing_classes, thing_colors: names and colours of the classes, see `class_color`.
+        thing_classes, thing_colors: names and colors of the classes, see `class_color`.
         magnify: an image under `MIN_PANEL_SIDE` is magnified by a whole number until its longest
             side reaches it, which keeps labels legible; False keeps the size of the image.
     """
@@ -94,7 +94,7 @@ def _area(one: DrawnObject) -> float:
 
 
 def _fill(image: np.ndarray, one: DrawnObject, color: np.ndarray, gray: np.ndarray) -> None:
-    """Tint the pixels of a mask in place; the image's own colour would hide that of the class."""
+    """Tint the pixels of a mask in place; the image's own color would hide that of the class."""
     if one.mask is None:
         return
     fill = one.mask

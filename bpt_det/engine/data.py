@@ -81,7 +81,7 @@ class TrainLoader:
 
 
 class _SeededSamples(Dataset):
-    """Samples by (position in the stream, index in the data set)."""
+    """Samples by (position in the stream, index in the dataset)."""
 
     def __init__(
         self, dataset: Sequence[dict], mapper: Callable[[dict], Any], seed: int, rank: int

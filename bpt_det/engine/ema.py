@@ -45,7 +45,7 @@ class Ema:
         _copy(self._weights, self._averages)
 
     def update(self) -> None:
-        """Move the averages towards the weights as they are."""
+        """Move the averages toward the weights as they are."""
         if self._averages:
             self._update(list(self._averages.values()), list(self._weights.values()), None)
 
@@ -81,7 +81,7 @@ class Ema:
 class EmaUpdate(HookBase):
     """Updates the averages after each iteration; register it before saving and evaluation.
 
-    An iteration whose step the loss scaler has skipped (float16) moves the averages too, towards
+    An iteration whose step the loss scaler has skipped (float16) moves the averages too, toward
     the weights of the iteration before.
     """
 

@@ -26,7 +26,7 @@ def set_iterations(
 
     Args:
         cfg: config with `dataloader.train.total_batch_size` and `train`.
-        name: of the data set, for a warning.
+        name: of the dataset, for a warning.
         num_images: training images.
         chosen: keys that a user has set.
 

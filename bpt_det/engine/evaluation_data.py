@@ -13,12 +13,12 @@ from bpt_det.errors import InputError
 
 
 class TestLoader:
-    """Batches of every mapped sample once, shared among the processes, in the data set's order.
+    """Batches of every mapped sample once, shared among the processes, in the dataset's order.
 
     Attributes:
         mapper, batch_size: as given to `build_test_loader`.
         dataset: the records, packed.
-        class_names: what the data set calls its classes, if it has such an attribute, or None.
+        class_names: what the dataset calls its classes, if it has such an attribute, or None.
     """
 
     __test__ = False  # pytest takes the name for a test's
@@ -86,7 +86,7 @@ def build_test_loader(
         InputError: there is no record, or ``batch_size`` is below 1.
     """
     if not len(dataset):
-        raise InputError("the data set to evaluate on holds no sample; name another split or set.")
+        raise InputError("the dataset to evaluate on holds no sample; name another split or set.")
     if not isinstance(batch_size, int) or batch_size < 1:
         raise InputError(
             f"batch_size of an evaluation must be a whole number from 1 on, got {batch_size!r}."

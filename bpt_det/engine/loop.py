@@ -205,7 +205,7 @@ def _build_model(cfg: DictConfig, device: str, *, is_loaded: bool) -> nn.Module:
 
 
 def _class_names(cfg: DictConfig, loader: Iterable, split: str) -> list[str] | None:
-    """Return what a loader's data call their classes, or the data set registered for them."""
+    """Return what a loader's data call their classes, or the dataset registered for them."""
     names = getattr(loader, "class_names", None)
     if names is not None:
         return names

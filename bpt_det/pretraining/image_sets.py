@@ -1,4 +1,4 @@
-"""Images to pre-train on, without labels: any folder, zip archive, or data set in COCO's format."""
+"""Images to pre-train on, without labels: any folder, zip archive, or dataset in COCO's format."""
 
 import logging
 import os

@@ -38,7 +38,7 @@ class MaskedAutoencoder(nn.Module):
         decoder_num_blocks: number of the decoder's transformer blocks.
         decoder_num_heads: attention heads of each.
         mask_ratio: share of the patches that is masked, in (0, 1).
-        normalize_targets: compare with pixels normalised within their patch.
+        normalize_targets: compare with pixels normalized within their patch.
         pixel_mean, pixel_std: of each channel, in [0, 255].
         input_format: order of the channels, RGB; the images are read so.
 
@@ -109,7 +109,7 @@ class MaskedAutoencoder(nn.Module):
 
         In evaluation the result is a dict for each sample: ``loss`` of its masked patches;
         ``mask`` (N,), True where masked; ``reconstruction`` (3, H, W), in [0, 255], in which only
-        the masked patches are the decoder's. Where targets are normalised, their mean and
+        the masked patches are the decoder's. Where targets are normalized, their mean and
         deviation are those of the image, which the decoder does not know.
 
         Raises:
@@ -130,7 +130,7 @@ class MaskedAutoencoder(nn.Module):
         ]
 
     def normalize(self, batch: Sequence[dict]) -> Tensor:
-        """Return the images of samples, (B, 3, H, W), normalised, on the network's device."""
+        """Return the images of samples, (B, 3, H, W), normalized, on the network's device."""
         images = torch.stack([sample["image"] for sample in batch]).to(self.pixel_mean.device)
         return (images - self.pixel_mean) / self.pixel_std
 
@@ -138,7 +138,7 @@ class MaskedAutoencoder(nn.Module):
         """Return predicted patches (B, N, S * S * 3) and which are masked, (B, N) bool.
 
         Args:
-            images: normalised, (B, 3, H, W).
+            images: normalized, (B, 3, H, W).
             scores: (B, N); the K patches of the lowest scores are kept.
         """
         order, restore = draw_order(scores)
@@ -149,7 +149,7 @@ class MaskedAutoencoder(nn.Module):
         """Return the encoder's tokens after its norm, (B, 1 + K, D), class token first.
 
         Args:
-            images: normalised, (B, 3, H, W).
+            images: normalized, (B, 3, H, W).
             kept: (B, K), indexes of the patches that are shown; None: all of them.
         """
         tokens = embed_images(self.encoder, images)

@@ -41,7 +41,7 @@ def max_pool(tokens: Tensor, prompt_length: int, generator: torch.Generator) -> 
 
 
 def kmeans_centers(tokens: Tensor, prompt_length: int, generator: torch.Generator) -> Tensor:
-    """Return the centres (P, D) of P clusters of all tokens, by scikit-learn's k-means++."""
+    """Return the centers (P, D) of P clusters of all tokens, by scikit-learn's k-means++."""
     from sklearn.cluster import KMeans  # a second to import, and only this needs it
 
     seed = int(torch.randint(2**31, (), generator=generator))

@@ -1,4 +1,4 @@
-"""Parametrisations of prompt tokens. Shape legend: B batch, P prompt_length, R rank, D embed_dim.
+"""Parametrizations of prompt tokens. Shape legend: B batch, P prompt_length, R rank, D embed_dim.
 
 A prompt module has `prompt_length` and `embed_dim`, and returns tokens (B, P, D) from
 `forward(batch_size)`. All of its parameters that require a gradient are trained; nothing else
@@ -23,7 +23,7 @@ from .whitening import Whitening
 class FreePrompt(nn.Module):
     """P free tokens of width D: Visual Prompt Tuning (VPT), and with other initial values SPT.
 
-    Source: Jia et al., ECCV 2022 (arXiv:2203.12119), initialised uniformly within
+    Source: Jia et al., ECCV 2022 (arXiv:2203.12119), initialized uniformly within
     ±sqrt(6 / (3 · patch_size² + D)), the Xavier bound of the patch embedding; Wang et al., ICML
     2024 for the initial values from tokens.
 

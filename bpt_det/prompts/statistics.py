@@ -1,4 +1,4 @@
-"""What initialisations from data need to know of a block's tokens.
+"""What initializations from data need to know of a block's tokens.
 
 Shape legend: I images, N patch tokens of an image, D embed_dim.
 """
@@ -13,7 +13,7 @@ class BlockStatistics:
     """Statistics of the tokens that reach one block of a ViT without prompts.
 
     Attributes:
-        second_moment: (D, D), float64, of M Xᵀ over tokens, not centred; M = Wq Wkᵀ of the block
+        second_moment: (D, D), float64, of M Xᵀ over tokens, not centered; M = Wq Wkᵀ of the block
             and X its tokens after the block's first norm. None: not collected.
         num_tokens: how many tokens it was taken over.
         tokens: (I, N, D), patch tokens of some images as they enter the block, in raster order.

@@ -32,7 +32,7 @@ def query_key_product(qkv_weight: Tensor) -> Tensor:
 
 
 class SecondMoment:
-    """Streaming second moment of tokens, (1/N) Σ x xᵀ, not centred; memory O(D²), float64.
+    """Streaming second moment of tokens, (1/N) Σ x xᵀ, not centered; memory O(D²), float64.
 
     Args:
         embed_dim: D.

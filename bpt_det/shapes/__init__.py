@@ -1,4 +1,4 @@
-"""The embedded data set: rendered shapes with instance masks, in COCO's format, and crops of them
+"""The embedded dataset: rendered shapes with instance masks, in COCO's format, and crops of them
 in class folders."""
 
 from .categories import CATEGORIES, Category

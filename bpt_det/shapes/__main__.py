@@ -1,6 +1,6 @@
-"""Render the embedded data set: a COCO-format detection data set of textured shapes.
+"""Render the embedded dataset: a COCO-format detection dataset of textured shapes.
 
-With --crops: single shapes cut out of such images, on grey ground, in class folders, for
+With --crops: single shapes cut out of such images, on gray ground, in class folders, for
 classification; the numbers are those of each class then.
 
 Examples:

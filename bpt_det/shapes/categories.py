@@ -1,7 +1,7 @@
-"""The categories of the embedded data set, and the silhouette of each one.
+"""The categories of the embedded dataset, and the silhouette of each one.
 
 A silhouette is a list of loops, each (n, 2) as (x, y), in a unit frame that reaches from about -1
-to 1; loops after the first one are holes. What makes a category is its silhouette alone: colour and
+to 1; loops after the first one are holes. What makes a category is its silhouette alone: color and
 texture are drawn independently of it. Proportions vary with the generator.
 """
 
@@ -21,7 +21,7 @@ class Category(NamedTuple):
             an id for a class index is found out.
         name: unique name.
         silhouette: draws one silhouette from a generator.
-        min_size: pixels along the longest side below which the shape cannot be recognised.
+        min_size: pixels along the longest side below which the shape cannot be recognized.
     """
 
     id: int

@@ -1,12 +1,12 @@
-"""The embedded data set for classification: single shapes cut out of rendered images
-along their masks, with their textures, on grey ground.
+"""The embedded dataset for classification: single shapes cut out of rendered images
+along their masks, with their textures, on gray ground.
 
     <root>/train/<class>/000001.jpg …   <root>/val/…   <root>/test/…
     <root>/shapes_crops.json            the parameters that made it
 
 Every class has the same number of crops in a split, and splits are cut from different images. The
 bytes depend on the parameters (and on the versions of numpy and OpenCV) only. Crop k of a class is
-the k-th of that class in the stream of images of its seed and split, so a larger data set begins
+the k-th of that class in the stream of images of its seed and split, so a larger dataset begins
 with the smaller one.
 """
 
@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 
 def cut_out(image: np.ndarray, instance: Instance, crop_size: int) -> np.ndarray | None:
-    """Return an object on grey ground, or None where it cannot be told what it is.
+    """Return an object on gray ground, or None where it cannot be told what it is.
 
     Left out are crowds, objects that are small or partly hidden, and those so large that the
     square does not fit the image.
@@ -104,7 +104,7 @@ def write_shape_crops(
 ) -> None:
     """Write shapes as a classification set into the folder ``root``, whole or not at all.
 
-    Does nothing if ``root`` already holds the same data set.
+    Does nothing if ``root`` already holds the same dataset.
 
     Args:
         root: folder to make; it may exist if it is empty.

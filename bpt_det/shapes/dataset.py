@@ -1,11 +1,11 @@
-"""Writes the rendered images as a data set in COCO's layout.
+"""Writes the rendered images as a dataset in COCO's layout.
 
     <root>/annotations/instances_train.json   <root>/train/000000000001.jpg …
     <root>/annotations/instances_val.json     <root>/val/000000000001.jpg …
     <root>/shapes.json                        the parameters that made it
 
 The bytes depend on the parameters (and on the versions of numpy and OpenCV) only. An image depends
-on its seed, split, size and number, so a larger data set begins with the smaller one.
+on its seed, split, size and number, so a larger dataset begins with the smaller one.
 """
 
 import json
@@ -73,9 +73,9 @@ def write_shapes(
     image_size: int = 128,
     seed: int = 0,
 ) -> None:
-    """Write the data set into the folder ``root``, whole or not at all.
+    """Write the dataset into the folder ``root``, whole or not at all.
 
-    Does nothing if ``root`` already holds the same data set.
+    Does nothing if ``root`` already holds the same dataset.
 
     Args:
         root: folder to make; it may exist if it is empty.

@@ -1,4 +1,4 @@
-"""A rendered data set appears whole or not at all, beside a record of what it was made from."""
+"""A rendered dataset appears whole or not at all, beside a record of what it was made from."""
 
 import json
 import logging
@@ -43,7 +43,7 @@ def make_folder(
     Args:
         root: folder to make; it may exist if it is empty.
         parameters: all that the content depends on.
-        record_name: file of the folder that holds ``parameters``; its stem names the data set.
+        record_name: file of the folder that holds ``parameters``; its stem names the dataset.
         write: fills a folder that it is given.
 
     Raises:
@@ -61,12 +61,12 @@ def make_folder(
         try:
             partial.rename(root)
         except OSError:
-            # Another process may have put the same data set there in the meantime.
+            # Another process may have put the same dataset there in the meantime.
             if not _is_present(root, parameters, record_name):
                 raise
     except OSError as error:
         raise InputError(
-            f"cannot write the data set to {root}: {error.strerror or error}; choose another "
+            f"cannot write the dataset to {root}: {error.strerror or error}; choose another "
             "output folder."
         ) from error
     finally:
@@ -81,7 +81,7 @@ def write_jpeg(path: Path, pixels: np.ndarray) -> None:
 
 
 def _is_present(root: Path, parameters: Mapping[str, int], record_name: str) -> bool:
-    """Whether ``root`` holds this data set; an InputError if it holds anything else."""
+    """Whether ``root`` holds this dataset; an InputError if it holds anything else."""
     if root.is_dir() and not any(root.iterdir()) or not root.exists():
         return False
     advice = "choose another output folder or delete this one"
@@ -91,11 +91,11 @@ def _is_present(root: Path, parameters: Mapping[str, int], record_name: str) -> 
     except (OSError, ValueError, AttributeError):
         kind = Path(record_name).stem
         raise InputError(
-            f"{root} exists and holds no {kind} data set (no readable {record_name}); {advice}."
+            f"{root} exists and holds no {kind} dataset (no readable {record_name}); {advice}."
         ) from None
     if recorded != parameters:
         raise InputError(
-            f"{root} holds another data set ({found}) than the one asked for "
+            f"{root} holds another dataset ({found}) than the one asked for "
             f"({_describe(parameters)}); {advice}."
         )
     return True

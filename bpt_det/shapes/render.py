@@ -2,7 +2,7 @@
 
 Objects are painted from back to front. One that would hide another too much is drawn again and,
 after some tries, left out: a picture holds no object without a mask, and no mask that is too small
-to recognise. Sizes are (H, W), pixels unless stated.
+to recognize. Sizes are (H, W), pixels unless stated.
 """
 
 from dataclasses import dataclass
@@ -102,7 +102,7 @@ def _place(
     if left >= right or top >= bottom:
         return None
     fine = np.zeros(((bottom - top) * _SUPERSAMPLING, (right - left) * _SUPERSAMPLING), np.uint8)
-    # Integers are centres for fillPoly and corners here, hence the half.
+    # Integers are centers for fillPoly and corners here, hence the half.
     points = [np.rint((loop - [left, top]) * _SUPERSAMPLING - 0.5) for loop in placed]
     cv2.fillPoly(fine, [loop.astype(np.int32) for loop in points], 255)
     coverage = cv2.resize(fine, (right - left, bottom - top), interpolation=cv2.INTER_AREA)
@@ -190,7 +190,7 @@ def render_image(
     """Render one image; it depends on the arguments only.
 
     Args:
-        seed: of the whole data set, at least 0.
+        seed: of the whole dataset, at least 0.
         index: of the image in its split, at least 0.
         split: one of ``SPLITS``.
         image_size: longest side in pixels, at least ``MIN_IMAGE_SIZE``.

@@ -1,9 +1,9 @@
 """A binary mask as COCO writes it: polygons, or a run-length code (RLE) where those do not serve.
 
 COCO's polygons are in continuous coordinates, in which pixel (row, column) covers
-[column, column + 1] x [row, row + 1]. `cv2.findContours` joins the centres of border pixels
+[column, column + 1] x [row, row + 1]. `cv2.findContours` joins the centers of border pixels
 instead, which loses half a pixel on every side. The loops here join the middles of the cracks
-between mask and background, so every pixel centre is on its proper side of the polygon.
+between mask and background, so every pixel center is on its proper side of the polygon.
 """
 
 import numpy as np

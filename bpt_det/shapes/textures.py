@@ -1,4 +1,4 @@
-"""Textures: two colours mixed by a random pattern. Colours are (3,) float BGR in [0, 255].
+"""Textures: two colors mixed by a random pattern. Colors are (3,) float BGR in [0, 255].
 
 A pattern is (H, W) float32, and is clipped to [0, 1] where it is used; its period is in pixels.
 """
@@ -56,7 +56,7 @@ _PATTERNS = (_stripes, _checks, _dots, _noise, _gradient)
 
 
 def second_color(rng: np.random.Generator, color: np.ndarray, contrast: float) -> np.ndarray:
-    """Return a colour at distance ``contrast`` from ``color``, less where the range ends."""
+    """Return a color at distance ``contrast`` from ``color``, less where the range ends."""
     direction = rng.standard_normal(3)
     direction *= contrast / np.linalg.norm(direction)
     # Away from the nearer end, so that the clip takes little.
@@ -66,7 +66,7 @@ def second_color(rng: np.random.Generator, color: np.ndarray, contrast: float) -
 def distinct_color(
     rng: np.random.Generator, used: list[np.ndarray], num_candidates: int = 24
 ) -> np.ndarray:
-    """Return, of some random colours, the one farthest from its nearest among ``used``."""
+    """Return, of some random colors, the one farthest from its nearest among ``used``."""
     candidates = rng.uniform(10, 245, (num_candidates, 3))
     distance = np.linalg.norm(candidates[:, None] - np.stack(used), axis=2).min(axis=1)
     return candidates[distance.argmax()]
@@ -79,7 +79,7 @@ def texture(
     colors: tuple[np.ndarray, np.ndarray],
     period: float,
 ) -> np.ndarray:
-    """Return a random pattern of the two colours, (H, W, 3) float32; ``period`` is in pixels."""
+    """Return a random pattern of the two colors, (H, W, 3) float32; ``period`` is in pixels."""
     pattern = _PATTERNS[rng.integers(len(_PATTERNS))](rng, height, width, period)
     mix = np.clip(pattern, 0, 1)[..., None]
     first, second = (color.astype(np.float32) for color in colors)

@@ -67,7 +67,7 @@ def measure_burstiness(
 
     Args:
         vit: in evaluation mode.
-        batches: normalised images, (B, 3, H, W); run twice, first for the second moments.
+        batches: normalized images, (B, 3, H, W); run twice, first for the second moments.
         whitening: how W is made; its scale does not matter.
 
     Raises:

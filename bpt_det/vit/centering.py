@@ -25,7 +25,7 @@ def center_last_tokens(vit: VisionTransformer, batches: Iterable[Tensor]) -> flo
 
     Args:
         vit: changed; its last MLP needs a bias.
-        batches: normalised images, (B, 3, H, W).
+        batches: normalized images, (B, 3, H, W).
 
     Returns:
         The root mean square of the mean that was taken off.
@@ -43,7 +43,7 @@ def center_last_tokens(vit: VisionTransformer, batches: Iterable[Tensor]) -> flo
         total += patches.sum(dim=(0, 1)).cpu()
         count += patches.shape[0] * patches.shape[1]
     if not count:
-        raise InputError("tokens cannot be centred without images; give at least one.")
+        raise InputError("tokens cannot be centered without images; give at least one.")
     mean = total / count
     bias = vit.blocks[-1].mlp.fc2.bias
     bias -= mean.to(bias)

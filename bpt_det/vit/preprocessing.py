@@ -12,9 +12,9 @@ from torchvision.transforms.v2 import functional as F
 def center_square(
     image: np.ndarray, size: int, pixel_mean: Sequence[float], pixel_std: Sequence[float]
 ) -> Tensor:
-    """Return the normalised centre of an image, (3, size, size), float32.
+    """Return the normalized center of an image, (3, size, size), float32.
 
-    The shorter side is resized to ``size`` (bicubic, antialiased), then the centre is cut out.
+    The shorter side is resized to ``size`` (bicubic, antialiased), then the center is cut out.
 
     Args:
         image: (H, W, 3), uint8, in the order of channels the ViT takes.

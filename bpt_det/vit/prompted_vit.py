@@ -142,7 +142,7 @@ class PromptedViT(nn.Module):
         return grid_size(self.vit, height, width)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return patch tokens (B, N, D) of normalised images (B, 3, H, W), row by row."""
+        """Return patch tokens (B, N, D) of normalized images (B, 3, H, W), row by row."""
         return self.forward_tokens(images)[:, self.vit.num_prefix_tokens + self.prompt_length :]
 
     def forward_tokens(self, images: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ def collect_statistics(
 
     Args:
         vit: in evaluation mode.
-        batches: normalised images, (B, 3, H, W), all of one size.
+        batches: normalized images, (B, 3, H, W), all of one size.
         needed: which of `FIELDS` each block index needs.
         num_token_images: images whose patch tokens are kept.
         preprocessing: stored beside the statistics.

@@ -44,7 +44,7 @@ data = dict(train="datasets/imagenet/train", val=None)
 dataloader = dict(
     in_memory=False,  # decode training images once, keep them on train.device and crop them there
     image_size=224,  # pixels
-    resize_size=256,  # pixels; shorter side before the centre is cut out, to evaluate
+    resize_size=256,  # pixels; shorter side before the center is cut out, to evaluate
     train=L(build_train_loader)(
         dataset=L(load_images)(train="${data.train}", val="${data.val}", split="train"),
         mapper=L(ClassificationMapper)(

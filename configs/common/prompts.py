@@ -1,4 +1,4 @@
-"""The parametrisations of prompts, at the sizes published for ViT-B, shallow.
+"""The parametrizations of prompts, at the sizes published for ViT-B, shallow.
 
 Widths belong to the ViT; where prompts go is `model.backbone.net.placement`. A leaf imports one
 under a name with an underscore, as LazyConfig takes every other name for a key of the config.

@@ -2,7 +2,7 @@
 
 Run:    python tools/train_cls.py --config-file configs/fgvc/dogs_bpt_d_moco.py
 Data:   Stanford Dogs, laid out as in datasets/README.md; MoCo v3 ViT-B weights, see README.md
-Result: not published by data set; ours: not measured yet
+Result: not published by dataset; ours: not measured yet
 """
 
 from .dogs_bpt_d import data, dataloader, lr_multiplier, model, optimizer, train

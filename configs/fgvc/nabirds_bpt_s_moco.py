@@ -2,7 +2,7 @@
 
 Run:    python tools/train_cls.py --config-file configs/fgvc/nabirds_bpt_s_moco.py
 Data:   NABirds, laid out as in datasets/README.md; MoCo v3 ViT-B weights, see README.md
-Result: not published by data set; ours: not measured yet
+Result: not published by dataset; ours: not measured yet
 """
 
 from .nabirds_bpt_s import data, dataloader, lr_multiplier, model, optimizer, train

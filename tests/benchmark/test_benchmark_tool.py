@@ -32,7 +32,7 @@ def test_tables_and_json_of_all_variants(benchmark, tmp_path, capsys):
     ]
     assert benchmark(*missing, "--measure", *measures, "--output", output) == 0
     out = capsys.readouterr().out
-    assert "skipped: data: data set 'no_data'" in out
+    assert "skipped: data: dataset 'no_data'" in out
     assert "| forward: BPT-S, P = 100 / bare timm ViT, as many tokens as BPT-S" in out
     found = json.loads(output.read_text())
     assert found["machine"]["torch"] == torch.__version__
@@ -73,8 +73,8 @@ def test_evaluation_is_skipped_without_data(benchmark, capsys):
     ]
     assert benchmark(*missing, "--measure", "evaluation", "scoring") == 0
     out = capsys.readouterr().out
-    assert "skipped: evaluation: data set 'no_data'" in out
-    assert "skipped: scoring: data set 'no_data'" in out
+    assert "skipped: evaluation: dataset 'no_data'" in out
+    assert "skipped: scoring: dataset 'no_data'" in out
 
 
 @pytest.mark.parametrize(

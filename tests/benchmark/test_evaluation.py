@@ -94,5 +94,5 @@ def test_data_without_annotations_are_refused(cfg, tmp_path, shapes_root):
     path = tmp_path / "images.json"
     path.write_text(json.dumps(content))
     cfg.dataloader.test.dataset.update(names="only_images", json_file=str(path))
-    with pytest.raises(InputError, match="data set 'only_images' has no annotations"):
+    with pytest.raises(InputError, match="dataset 'only_images' has no annotations"):
         SimulatedResults(cfg, num_images=3, seed=0)

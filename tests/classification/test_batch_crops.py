@@ -46,7 +46,7 @@ def assert_alike(got: torch.Tensor, wanted: torch.Tensor, *, is_width_first: boo
 
 
 @pytest.mark.parametrize(("resize_size", "size"), [(24, 20), (20, 20), (96, 64)])
-def test_centres_are_torchvisions(resize_size: int, size: int) -> None:
+def test_centers_are_torchvisions(resize_size: int, size: int) -> None:
     images = make_images()
     sizes = np.array([image.shape[1:] for image in images])
     windows = central_windows(sizes, size, resize_size)

@@ -111,9 +111,9 @@ def features_of(model, batch):
 def test_with_a_batch_norm_the_head_takes_channels_of_mean_0_and_variance_1():
     model, batch = classifier(head_batch_norm=True).train(), batch_of()
     features = features_of(model, batch)
-    centred = features - features.mean(dim=0)
-    variance = centred.square().mean(dim=0)
-    expected = model.head(centred / (variance + 1e-6).sqrt())
+    centered = features - features.mean(dim=0)
+    variance = centered.square().mean(dim=0)
+    expected = model.head(centered / (variance + 1e-6).sqrt())
     torch.testing.assert_close(model.classify(model.last_tokens(batch)), expected.float())
 
 
@@ -146,7 +146,7 @@ def test_the_batch_norm_takes_and_gives_float32_under_autocast():
     assert [tensor.dtype for tensor in seen] == [torch.float32] * 2
 
 
-def test_over_several_processes_the_batch_norm_is_synchronised(monkeypatch):
+def test_over_several_processes_the_batch_norm_is_synchronized(monkeypatch):
     one = classifier(head_batch_norm=True)
     monkeypatch.setattr("bpt_det.classification.classifier.comm.get_world_size", lambda: 2)
     several = classifier(head_batch_norm=True)

@@ -58,7 +58,7 @@ def test_pairs_are_ordered_by_count_then_share_then_index():
     assert rank_pairs(equal, np.array([9, 9, 9])) == [(0, 1), (0, 2), (1, 0)]
 
 
-def test_examples_are_the_most_confident_of_the_mistaken_and_of_the_recognised():
+def test_examples_are_the_most_confident_of_the_mistaken_and_of_the_recognized():
     p = PREDICTIONS
     pairs = find_examples(p, [(0, 1), (1, 0), (0, 2)], 4, max_mistaken=2, max_correct=2)
     assert pairs == [

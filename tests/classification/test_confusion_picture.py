@@ -14,7 +14,7 @@ NAMES = ["001.Black_footed_Albatross", r"$\cat$", "crow", "été"]
 
 
 def with_images(folder, predictions, sizes=((90, 30), (20, 200), (7, 7))):
-    """Give each prediction an image of its own, in the colour of its true class."""
+    """Give each prediction an image of its own, in the color of its true class."""
     located = []
     for index, prediction in enumerate(predictions):
         path = folder / f"{index}.png"
@@ -25,7 +25,7 @@ def with_images(folder, predictions, sizes=((90, 30), (20, 200), (7, 7))):
 
 
 def colored_squares(path):
-    """The number of images of each colour in a picture, each 160 pixels wide and high."""
+    """The number of images of each color in a picture, each 160 pixels wide and high."""
     picture = np.asarray(Image.open(path).convert("RGB")).astype(int)
     return [
         round((np.abs(picture - color).sum(axis=2) < 8).sum() / 160**2)
@@ -40,7 +40,7 @@ CONFUSED = predict(
 )
 
 
-def test_a_row_shows_three_mistaken_images_and_two_recognised_ones(tmp_path):
+def test_a_row_shows_three_mistaken_images_and_two_recognized_ones(tmp_path):
     path = tmp_path / "new/most_confused.png"
     write_most_confused(path, with_images(tmp_path, CONFUSED), NAMES, "val")
     assert colored_squares(path) == [3, 2, 2]

@@ -1,4 +1,4 @@
-"""Everything that is wrong with the images of a classification data set is found at once."""
+"""Everything that is wrong with the images of a classification dataset is found at once."""
 
 import json
 import shutil

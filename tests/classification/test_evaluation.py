@@ -107,7 +107,7 @@ def test_another_number_of_classes_is_refused_with_both_numbers():
 
 
 def test_data_without_images_are_refused():
-    text = "the test data hold no image to evaluate on; check the data set's test split"
+    text = "the test data hold no image to evaluate on; check the dataset's test split"
     with pytest.raises(InputError, match=f"^{text}$"):
         ClassificationEvaluator(Data([]), task="test")
 

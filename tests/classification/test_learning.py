@@ -46,15 +46,15 @@ def train(monkeypatch, tmp_path):
     return run
 
 
-def test_five_colours_are_learned_to_the_last_training_image(train, tmp_path):
+def test_five_colors_are_learned_to_the_last_training_image(train, tmp_path):
     generator = np.random.default_rng(0)
-    for label, colour in enumerate(np.eye(5, 3) * 120 + 60):
+    for label, color in enumerate(np.eye(5, 3) * 120 + 60):
         for number in range(9):
-            pixels = (colour + generator.normal(0, 20, (18, 22, 3))).clip(0, 255)
+            pixels = (color + generator.normal(0, 20, (18, 22, 3))).clip(0, 255)
             path = tmp_path / f"images/class_{label}/{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels.astype(np.uint8)).save(path)
-    # Classes 3 and 4 have one colour, so they differ in brightness.
+    # Classes 3 and 4 have one color, so they differ in brightness.
     for path in (tmp_path / "images/class_4").iterdir():
         Image.eval(Image.open(path), lambda value: 255 - value // 2).save(path)
     sizes = {"embed_dim": 24, "num_blocks": 5, "num_heads": 2, "patch_size": 8}

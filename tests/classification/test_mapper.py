@@ -17,10 +17,10 @@ def record(tmp_path):
     return {"file_name": str(tmp_path / "bird.png"), "label": 4, "image_id": "a/bird.png"}
 
 
-def test_evaluation_resizes_the_shorter_side_and_cuts_the_centre(record):
+def test_evaluation_resizes_the_shorter_side_and_cuts_the_center(record):
     sample = ClassificationMapper(24, 32, augment=False)(record)
     resized = Image.open(record["file_name"]).resize((45, 32), Image.Resampling.BICUBIC)
-    # torchvision rounds the corner of the centre: (45 - 24) / 2 = 10.5 becomes 10
+    # torchvision rounds the corner of the center: (45 - 24) / 2 = 10.5 becomes 10
     expected = np.asarray(resized)[4:28, 10:34]
     assert np.array_equal(sample["image"].permute(1, 2, 0).numpy(), expected)
     assert sample["image"].dtype == torch.uint8

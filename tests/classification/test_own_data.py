@@ -1,4 +1,4 @@
-"""What a classification config becomes by the data set that it names."""
+"""What a classification config becomes by the dataset that it names."""
 
 import logging
 
@@ -264,10 +264,10 @@ def test_the_data_set_may_be_named_in_short(own, cub, key):
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        ("cubs", "unknown data set 'cubs'; did you mean cub"),
+        ("cubs", "unknown dataset 'cubs'; did you mean cub"),
         ("folder:/no/such", "'/no/such' does not exist"),
-        ("null", "data=None names no classification data set"),
-        ("5", "data=5 names no classification data set"),
+        ("null", "data=None names no classification dataset"),
+        ("5", "data=5 names no classification dataset"),
     ],
 )
 def test_data_that_are_none_are_refused(data, expected):

@@ -161,10 +161,10 @@ def test_a_description_lies_beside_the_file(records, folder):
 
 
 def test_images_in_an_archive_are_told_apart_by_the_archive(records, folder, tmp_path):
-    def archived(colour):
+    def archived(color):
         with zipfile.ZipFile(tmp_path / "birds.zip", "w") as archive:
             with archive.open("a/0.png", "w") as file:
-                Image.new("RGB", (53, 37), colour).save(file, "PNG")
+                Image.new("RGB", (53, 37), color).save(file, "PNG")
         return [{**records[0], "file_name": str(tmp_path / "birds.zip/a/0.png")}]
 
     filled_mapper(classifier(), archived((200, 3, 70)), folder)

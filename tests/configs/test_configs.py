@@ -10,7 +10,7 @@ from detectron2.config import LazyConfig, instantiate
 from detectron2.utils.events import EventStorage
 from tiny import DETECTION_LEAVES, TINY_VIT, shrink, use_shapes
 
-import bpt_det.detection.datasets  # noqa: F401  registers the data sets
+import bpt_det.detection.datasets  # noqa: F401  registers the datasets
 from bpt_det.engine import load_config
 from bpt_det.vit import PromptedViT, collect_statistics
 from bpt_det.vit.statistics import save_statistics

@@ -21,7 +21,7 @@ OVERLAP = 0.1
 
 
 class DataSet:
-    """A registered data set beside pycocotools' view of it."""
+    """A registered dataset beside pycocotools' view of it."""
 
     def __init__(self, name, json_file, image_root):
         load_dataset(name, filter_empty=False, json_file=str(json_file), image_root=str(image_root))
@@ -74,7 +74,7 @@ def perfect_predictions(data):
 
 
 def jittered_predictions(data, seed=0):
-    """Shifted, mislabelled, doubled, missed and invented objects, with equal scores among them."""
+    """Shifted, mislabeled, doubled, missed and invented objects, with equal scores among them."""
     rng = np.random.default_rng(seed)
     predictions = {}
     for image_id in data.image_ids:

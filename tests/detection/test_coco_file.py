@@ -69,14 +69,14 @@ def test_without_masks_the_area_is_that_of_the_box(tmp_path):
 
 @pytest.fixture
 def shapes(shapes_root):
-    """The rendered validation images: name of the data set, and pycocotools' view of it."""
+    """The rendered validation images: name of the dataset, and pycocotools' view of it."""
     json_file, name = shapes_root / "annotations/instances_val.json", f"{shapes_root}_coco_file"
     load_dataset(name, json_file=str(json_file), image_root=str(shapes_root / "val"))
     return name, COCO(str(json_file))
 
 
 def test_scores_as_the_evaluator_does(shapes, tmp_path):
-    """Shifted, mislabelled and missed objects; file names and class names tie the two together."""
+    """Shifted, mislabeled and missed objects; file names and class names tie the two together."""
     name, truth = shapes
     class_names = [truth.cats[index]["name"] for index in sorted(truth.cats)]
     rng = np.random.default_rng(0)

@@ -46,7 +46,7 @@ def test_a_contact_sheet_stays_of_a_sensible_size(count):
 
 def test_a_tile_is_averaged_over_areas_and_never_enlarged():
     picture = np.zeros((400, 4000, 3), dtype=np.uint8)
-    picture[:, ::2] = 100  # one pixel wide stripes would beat with nearest neighbours
+    picture[:, ::2] = 100  # one pixel wide stripes would beat with nearest neighbors
     tile = contact_sheet_tile(picture, 1)
     assert tile.shape[1] < 1000 and (np.abs(tile.astype(int) - 50) <= 14).all()
     small = picture[:50, :60]

@@ -119,7 +119,7 @@ def test_an_image_too_thin_to_be_resized_is_named_with_its_size(tmp_path):
         mapper({"file_name": str(path), "height": 1, "width": 300})
     text = str(caught.value)
     assert text.startswith(f"image '{path}' of 1 x 300 pixels and its annotations cannot be used (")
-    assert text.endswith("tools/check_dataset.py lists all faults of a data set.")
+    assert text.endswith("tools/check_dataset.py lists all faults of a dataset.")
 
 
 @pytest.mark.parametrize(

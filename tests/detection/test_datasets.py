@@ -1,4 +1,4 @@
-"""What is wrong with a data set is said before a run starts."""
+"""What is wrong with a dataset is said before a run starts."""
 
 import json
 import re
@@ -45,7 +45,7 @@ def coco_content():
 
 
 class Folder:
-    """A data set on disk, and the arguments that load it."""
+    """A dataset on disk, and the arguments that load it."""
 
     def __init__(self, root, name):
         self.images, self.json_file = root / "images", root / "instances.json"
@@ -76,7 +76,7 @@ class Folder:
 
 @pytest.fixture
 def folder(tmp_path):
-    """A data set under a name of its own, registered by the test and unregistered after it."""
+    """A dataset under a name of its own, registered by the test and unregistered after it."""
     registered = set(DatasetCatalog.list())
     yield Folder(tmp_path, f"farm_{tmp_path.name}")
     for name in set(DatasetCatalog.list()) - registered:
@@ -125,12 +125,12 @@ def test_a_subset_comes_in_the_order_asked_for(folder):
 
 def test_an_image_id_that_is_absent_or_filtered_is_named(folder):
     name = folder.arguments["names"]
-    assert folder.refusal(image_ids=[3, 4]) == f"data set '{name}' has no usable image with id 4."
-    assert folder.refusal(image_ids=[8]) == f"data set '{name}' has no usable image with id 8."
+    assert folder.refusal(image_ids=[3, 4]) == f"dataset '{name}' has no usable image with id 4."
+    assert folder.refusal(image_ids=[8]) == f"dataset '{name}' has no usable image with id 8."
 
 
 HELP = (
-    " does not exist. See datasets/README.md for where each data set goes (DETECTRON2_DATASETS "
+    " does not exist. See datasets/README.md for where each dataset goes (DETECTRON2_DATASETS "
     "names the folder that holds them all), or run `make demo`, which needs no data."
 )
 
@@ -138,13 +138,13 @@ HELP = (
 def test_a_missing_folder_is_named_with_what_to_do(folder):
     name, absent = folder.arguments["names"], folder.images.parent / "absent"
     folder.arguments.update(image_root=str(absent), json_file=str(absent / "instances.json"))
-    assert folder.refusal() == f"data set '{name}': image folder '{absent}'" + HELP
+    assert folder.refusal() == f"dataset '{name}': image folder '{absent}'" + HELP
 
 
 def test_a_missing_annotation_file_is_named_with_what_to_do(folder):
     folder.json_file.unlink()
     name = folder.arguments["names"]
-    assert folder.refusal() == f"data set '{name}': annotation file '{folder.json_file}'" + HELP
+    assert folder.refusal() == f"dataset '{name}': annotation file '{folder.json_file}'" + HELP
 
 
 @pytest.mark.parametrize("kept", [0, 1, 200])
@@ -231,12 +231,12 @@ def test_categories_that_differ_from_the_registered_ones_are_named(folder):
     content = coco_content()
     content["categories"].append({"id": 11, "name": "cow"})
     folder.write(content)
-    assert "category ids [11] are not among those of the registered data set;" in folder.refusal()
+    assert "category ids [11] are not among those of the registered dataset;" in folder.refusal()
 
 
 def test_another_number_of_classes_than_the_models_is_named_with_the_override(folder):
     assert folder.refusal(num_classes=80) == (
-        f"data set '{folder.arguments['names']}' has 3 classes but the model has num_classes=80; "
+        f"dataset '{folder.arguments['names']}' has 3 classes but the model has num_classes=80; "
         "set model.roi_heads.num_classes=3."
     )
 
@@ -245,7 +245,7 @@ def test_listed_images_that_are_missing_are_counted_and_named(folder):
     (folder.images / "5.jpg").unlink()
     name = folder.arguments["names"]
     assert folder.refusal() == (
-        f"data set '{name}': 1 of 2 listed images do not exist ({folder.images / '5.jpg'}). "
+        f"dataset '{name}': 1 of 2 listed images do not exist ({folder.images / '5.jpg'}). "
         "Restore them or remove them from the annotation file."
     )
 
@@ -264,7 +264,7 @@ def test_missing_images_outside_a_subset_do_not_matter(folder):
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_ones():
-    text = r"^data set 'coco_2017_vall' is not registered; the nearest names are coco_2017_val, .*"
+    text = r"^dataset 'coco_2017_vall' is not registered; the nearest names are coco_2017_val, .*"
     with pytest.raises(InputError, match=text + r"give json_file= and image_root= beside its name"):
         load_dataset("coco_2017_vall")
 
@@ -273,7 +273,7 @@ def test_a_name_that_is_taken_is_refused(folder):
     folder.load()
     folder.arguments["json_file"] += ".copy"
     name = folder.arguments["names"]
-    text = f"data set name '{name}' is taken by another; choose a new one."
+    text = f"dataset name '{name}' is taken by another; choose a new one."
     assert folder.refusal() == text
     folder.arguments["json_file"] = str(folder.json_file)
     folder.arguments["image_root"] += "_2"
@@ -283,10 +283,10 @@ def test_a_name_that_is_taken_is_refused(folder):
 def test_an_annotation_file_without_image_folder_is_refused(folder):
     folder.arguments["image_root"] = None
     name = folder.arguments["names"]
-    assert folder.refusal() == f"data set '{name}' has a json_file but no image_root; give both."
+    assert folder.refusal() == f"dataset '{name}' has a json_file but no image_root; give both."
 
 
 def test_a_registered_name_of_another_format_is_refused():
-    text = r"^data set 'voc_2007_train' has no COCO-format annotation file; choose another\.$"
+    text = r"^dataset 'voc_2007_train' has no COCO-format annotation file; choose another\.$"
     with pytest.raises(InputError, match=text):
         load_dataset("voc_2007_train")

@@ -8,7 +8,7 @@ from bpt_det.errors import InputError
 
 
 def load(folder, segmentation):
-    """Load a data set of one image, 12 x 14 pixels, with two objects."""
+    """Load a dataset of one image, 12 x 14 pixels, with two objects."""
     source = write_data(folder, annotations=[entry(1), entry(2, segmentation)])
     json_file, image_root = source.rsplit(":", 1)
     return load_dataset(source, json_file=json_file, image_root=image_root)

@@ -50,8 +50,8 @@ def images_of(height, width):
 def layer_norm(features, weight, bias):
     mean = features.mean(dim=1, keepdim=True)
     variance = (features - mean).square().mean(dim=1, keepdim=True)
-    normalised = (features - mean) / (variance + 1e-6).sqrt()
-    return normalised * weight[:, None, None] + bias[:, None, None]
+    normalized = (features - mean) / (variance + 1e-6).sqrt()
+    return normalized * weight[:, None, None] + bias[:, None, None]
 
 
 def last_two_convolutions(features, state, stage, first):

@@ -120,7 +120,7 @@ def test_pixels_without_a_known_range_are_refused(tmp_path, pixels):
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 1), (5, 7, 3), (5, 7, 4)])
-def test_grey_and_transparent_arrays_become_rgb(shape):
+def test_gray_and_transparent_arrays_become_rgb(shape):
     array = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     image = array_to_rgb(array)
     assert image.shape == (5, 7, 3)

@@ -45,7 +45,7 @@ def transform(augmentations, image, seed):
 
 
 def difference(image, scales, seed, size=SIZE):
-    """Return by how many grey levels each value differs, after checking that the sizes do not."""
+    """Return by how many gray levels each value differs, after checking that the sizes do not."""
     expected, _ = transform(theirs(scales, size), image, seed)
     picture, _ = transform(ours(scales, size), image, seed)
     assert picture.shape == expected.shape
@@ -63,13 +63,13 @@ def test_as_many_random_numbers_are_drawn():
 @pytest.mark.parametrize("scales", [SMALLER, LARGER])
 @pytest.mark.parametrize("image", [noise(), smooth()], ids=["noise", "smooth"])
 @pytest.mark.parametrize("steps", [(1, 1), (1, -1), (-1, 1), (-1, -1)])
-def test_a_picture_differs_by_at_most_one_grey_level(image, scales, steps):
+def test_a_picture_differs_by_at_most_one_gray_level(image, scales, steps):
     """Flipped images are views that run backwards."""
     mirrored = image[:: steps[0], :: steps[1]]
     assert max(difference(mirrored, scales, seed).max() for seed in range(30)) <= 1
 
 
-def test_a_picture_in_bgr_differs_by_at_most_one_grey_level():
+def test_a_picture_in_bgr_differs_by_at_most_one_gray_level():
     reversed_channels = noise()[:, :, ::-1]
     assert max(difference(reversed_channels, (0.3, 2.5), seed).max() for seed in range(30)) <= 1
 
@@ -81,7 +81,7 @@ def test_a_scale_of_about_1_is_no_exception():
 
 
 @pytest.mark.parametrize("image", [noise()[:, :, 0], noise()[:, :, :1], noise().astype(np.float32)])
-def test_what_is_no_colour_picture_of_8_bits_does_not_differ(image):
+def test_what_is_no_color_picture_of_8_bits_does_not_differ(image):
     assert max(difference(image, (0.3, 2.5), seed).max() for seed in range(10)) == 0
 
 
@@ -115,11 +115,11 @@ def star(generator):
     if generator.random() < 0.3:
         generator.shuffle(angles)
     radii = generator.uniform(2, 25, (number, 1))
-    centre = generator.uniform((0, 0), (WIDTH, HEIGHT))
-    return centre + radii * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    center = generator.uniform((0, 0), (WIDTH, HEIGHT))
+    return center + radii * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
-def rasterise(polygons):
+def rasterize(polygons):
     masks = [BitMasks.from_polygon_masks([[p.reshape(-1)]], SIZE, SIZE).tensor for p in polygons]
     return torch.stack(masks).any(0) if masks else torch.zeros(1, SIZE, SIZE, dtype=torch.bool)
 
@@ -137,7 +137,7 @@ def test_polygons_do_not_differ(scales):
         for one, other in zip(polygons, expected, strict=True):
             assert (one.min(axis=0) == other.min(axis=0)).all()
             assert (one.max(axis=0) == other.max(axis=0)).all()
-        assert torch.equal(rasterise(polygons), rasterise(expected))
+        assert torch.equal(rasterize(polygons), rasterize(expected))
 
 
 def test_a_polygon_that_touches_the_crop_from_outside_is_dropped():

@@ -16,8 +16,8 @@ def test_equals_a_loop_over_positions():
             for column in range(4):
                 values = features[image, :, row, column]
                 variance = ((values - values.mean()) ** 2).mean()
-                normalised = (values - values.mean()) / (variance + 0.1) ** 0.5
-                expected[image, :, row, column] = normalised * norm.weight + norm.bias
+                normalized = (values - values.mean()) / (variance + 0.1) ** 0.5
+                expected[image, :, row, column] = normalized * norm.weight + norm.bias
     torch.testing.assert_close(norm(features), expected)
 
 

@@ -128,5 +128,5 @@ def test_a_classification_config_is_sent_to_the_tool_for_it():
     ):
         use_own_data(cfg)
     cfg.data = "folder:/birds"
-    with pytest.raises(InputError, match=r"data.name=folder:/birds is a classification data set"):
+    with pytest.raises(InputError, match=r"data.name=folder:/birds is a classification dataset"):
         use_own_data(cfg)

@@ -37,7 +37,7 @@ def test_the_map_has_one_place_a_patch():
 
 
 def cubic_weights(fraction, a=-0.75):
-    """Keys' kernel at the four neighbours of a place, as OpenCV and ViTDet use it."""
+    """Keys' kernel at the four neighbors of a place, as OpenCV and ViTDet use it."""
     weights = []
     for distance in (1 + fraction, fraction, 1 - fraction, 2 - fraction):
         if distance <= 1:
@@ -53,9 +53,9 @@ def resize_axis(grid, size):
     for index in range(size):
         place = (index + 0.5) * len(grid) / size - 0.5
         low = int(place // 1)
-        neighbours = [min(max(low + offset, 0), len(grid) - 1) for offset in (-1, 0, 1, 2)]
+        neighbors = [min(max(low + offset, 0), len(grid) - 1) for offset in (-1, 0, 1, 2)]
         weights = cubic_weights(place - low)
-        rows.append(sum(w * grid[n] for w, n in zip(weights, neighbours, strict=True)))
+        rows.append(sum(w * grid[n] for w, n in zip(weights, neighbors, strict=True)))
     return torch.stack(rows)
 
 

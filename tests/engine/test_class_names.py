@@ -7,7 +7,7 @@ import torch
 from tiny import shrink, use_shapes
 from torch import nn
 
-import bpt_det.detection.datasets  # noqa: F401  registers the data sets
+import bpt_det.detection.datasets  # noqa: F401  registers the datasets
 from bpt_det.engine import FrozenAwareCheckpointer, load_config, read_class_names, train
 from bpt_det.errors import InputError
 

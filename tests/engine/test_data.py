@@ -116,7 +116,7 @@ def test_two_processes_evaluate_disjoint_parts_that_are_everything(monkeypatch):
 
 
 def test_data_without_a_sample_are_refused():
-    with pytest.raises(InputError, match=r"the data set to evaluate on holds no sample; name an"):
+    with pytest.raises(InputError, match=r"the dataset to evaluate on holds no sample; name an"):
         build_test_loader([], index_of)
 
 

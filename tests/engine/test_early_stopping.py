@@ -12,7 +12,7 @@ from detectron2.engine import HookBase
 from helpers import leave_together
 from tiny import shrink, use_shapes
 
-import bpt_det.detection.datasets  # noqa: F401  registers the data sets
+import bpt_det.detection.datasets  # noqa: F401  registers the datasets
 from bpt_det.engine import (
     FrozenAwareCheckpointer,
     Trainer,

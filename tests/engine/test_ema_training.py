@@ -10,7 +10,7 @@ from detectron2.config import instantiate
 from tiny import shrink, use_shapes
 from tiny_regression import regression_config
 
-import bpt_det.detection.datasets  # noqa: F401  registers the data sets
+import bpt_det.detection.datasets  # noqa: F401  registers the datasets
 from bpt_det.engine import evaluate, evaluate_checkpoint, evaluation, load_config, train
 from bpt_det.errors import InputError
 

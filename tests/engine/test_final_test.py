@@ -144,7 +144,7 @@ def test_a_config_without_one_gives_no_test(cfg):
 
 def test_bad_test_data_stop_a_run_before_its_first_iteration(cfg, tmp_path):
     cfg.dataloader.final_test.dataset.count = 0
-    with pytest.raises(InputError, match=r"the data set to evaluate on holds no sample; name an"):
+    with pytest.raises(InputError, match=r"the dataset to evaluate on holds no sample; name an"):
         train(cfg)
     assert not (tmp_path / "run/metrics.json").exists()
 

@@ -11,7 +11,7 @@ from detectron2.solver import get_default_optimizer_params
 from tiny import constant_rate, shrink, use_shapes
 from tiny_regression import regression_config
 
-import bpt_det.detection.datasets  # noqa: F401  registers the data sets
+import bpt_det.detection.datasets  # noqa: F401  registers the datasets
 from bpt_det.engine import load_config, load_trained_model, loop, train
 from bpt_det.errors import InputError
 from bpt_det.vit import PromptedViT
@@ -71,7 +71,7 @@ def test_a_checkpoint_of_another_number_of_classes_is_refused(cfg, tmp_path):
 
 @pytest.fixture
 def initialized(monkeypatch):
-    """The seeds that prompts were initialised with, and the number of optimizers at that time."""
+    """The seeds that prompts were initialized with, and the number of optimizers at that time."""
     seeds, optimizers = [], []
     build = loop.build_optimizer
     monkeypatch.setattr(loop, "build_optimizer", lambda *a: optimizers.append(1) or build(*a))
@@ -83,7 +83,7 @@ def initialized(monkeypatch):
     return seeds
 
 
-def test_a_fresh_training_initialises_its_prompts_before_its_optimizer(cfg, initialized):
+def test_a_fresh_training_initializes_its_prompts_before_its_optimizer(cfg, initialized):
     cfg.train.seed = 7
     train(cfg)
     assert initialized == [(7, 0)]

@@ -57,7 +57,7 @@ def test_every_trained_parameter_is_in_exactly_one_group(frozen, layer_decay):
     assert len(set(settings)) == len(settings)
 
 
-def test_the_rate_falls_by_a_factor_a_block_towards_the_image():
+def test_the_rate_falls_by_a_factor_a_block_toward_the_image():
     vit = "backbone.prompted_vit.vit."
     found = {name: lr for name, (lr, _) in full(Detector()).items()}
     for name in ("patch_embed.proj.weight", "patch_embed.proj.bias", "cls_token", "pos_embed"):

@@ -1,4 +1,4 @@
-"""What a data set and a mapper may bring along, through a whole run."""
+"""What a dataset and a mapper may bring along, through a whole run."""
 
 import pytest
 from detectron2.config import LazyCall as L

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny import constant_rate, shrink, use_shapes
 
-import bpt_det.detection.datasets  # noqa: F401  registers the data sets
+import bpt_det.detection.datasets  # noqa: F401  registers the datasets
 from bpt_det.engine import load_config, train
 from bpt_det.errors import InputError
 
@@ -70,7 +70,7 @@ def test_a_run_that_diverges_stops_and_keeps_the_last_good_checkpoint(cfg, tmp_p
 def test_bad_validation_data_stop_a_run_before_its_first_iteration(cfg, tmp_path):
     cfg.dataloader.test.dataset.names = "missing_val"
     cfg.dataloader.test.dataset.json_file = str(tmp_path / "no.json")
-    with pytest.raises(InputError, match=r"data set 'missing_val': annotation file '.*no.json' "):
+    with pytest.raises(InputError, match=r"dataset 'missing_val': annotation file '.*no.json' "):
         train(cfg)
     assert not (tmp_path / "straight/metrics.json").exists()
 

@@ -11,7 +11,7 @@ from helpers import write_mae_file
 from omegaconf import DictConfig, OmegaConf
 from tiny import shrink, use_shapes
 
-import bpt_det.detection.datasets  # noqa: F401  registers the data sets
+import bpt_det.detection.datasets  # noqa: F401  registers the datasets
 from bpt_det.engine import FrozenAwareCheckpointer, load_config, load_trained_model
 from bpt_det.engine.sharing import frozen_vit_of
 from bpt_det.errors import InputError

@@ -60,7 +60,7 @@ def test_the_hook_writes_at_the_end_of_a_training_and_not_after_an_interruption(
     assert (tmp_path / "encoder.pth").exists() == is_written
 
 
-def test_the_hook_centres_what_it_saves_and_leaves_the_model_alone(tmp_path):
+def test_the_hook_centers_what_it_saves_and_leaves_the_model_alone(tmp_path):
     encoder = build_vit(**SIZES)
     model = types.SimpleNamespace(encoder=encoder, normalize=lambda batch: batch[0]["image"])
     before = encoder.blocks[-1].mlp.fc2.bias.clone()

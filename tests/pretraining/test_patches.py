@@ -30,7 +30,7 @@ def test_images_come_back_from_their_patches():
 
 def test_statistics_are_those_of_each_patch_alone_with_the_published_floor():
     patches = torch.randn(2, 5, 12, dtype=torch.float64)
-    patches[0, 3] = 7.0  # one colour: only the floor is left
+    patches[0, 3] = 7.0  # one color: only the floor is left
     mean, deviation = patch_statistics(patches)
     for i in range(2):
         for j in range(5):

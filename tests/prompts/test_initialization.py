@@ -51,7 +51,7 @@ def test_a_pool_is_over_windows_of_consecutive_tokens_of_one_image(tokens, name,
     assert len(torch.unique(prompts, dim=0)) == 4
 
 
-def test_kmeans_centres_are_the_means_of_the_tokens_nearest_to_them(tokens):
+def test_kmeans_centers_are_the_means_of_the_tokens_nearest_to_them(tokens):
     centers = tokens_to_prompts("kmeans", tokens, 4, seeded())
     rows = tokens.reshape(-1, WIDTH)
     nearest = torch.cdist(rows, centers).argmin(dim=1)
@@ -107,7 +107,7 @@ def test_uniform_prompts_need_no_statistics():
     assert FreePrompt(4, WIDTH, patch_size=2).needed_statistics is None
 
 
-def test_an_unknown_initialisation_is_refused_with_the_known_ones():
+def test_an_unknown_initialization_is_refused_with_the_known_ones():
     with pytest.raises(InputError) as refused:
         FreePrompt(4, WIDTH, patch_size=2, init="zeros")
     assert str(refused.value) == (

@@ -49,7 +49,7 @@ def count_trained(architecture, prompt, placement):
         (bilinear(50, 50), "last_12", 490_800),  # the paper's "7.54x shallow"
         (bilinear(50, 50), "all", 490_800),
         (bilinear(50, 50, "whitening"), "released", 183_600),  # its table's 18.36e-2 M
-        (bilinear(50, 50), "released", 183_600),  # an initialisation adds no parameters
+        (bilinear(50, 50), "released", 183_600),  # an initialization adds no parameters
     ],
 )
 def test_a_vit_b_trains_the_published_number_of_prompt_parameters(prompt, placement, count):

@@ -1,4 +1,4 @@
-"""Checking a data set from the command line: exit status, sources, report for scripts."""
+"""Checking a dataset from the command line: exit status, sources, report for scripts."""
 
 import importlib
 import json
@@ -21,7 +21,7 @@ def tool(monkeypatch):
 
 
 class Folder:
-    """A rendered data set that a test may spoil."""
+    """A rendered dataset that a test may spoil."""
 
     def __init__(self, root, shapes_root):
         self.images = shutil.copytree(shapes_root / "train", root / "images")
@@ -146,7 +146,7 @@ def test_what_does_not_exist_is_status_2(tool, folder, capsys):
     )
     assert refusal(tool, capsys, "coco_2017_vall") == (
         "'coco_2017_vall' is neither an annotation file that exists, nor FILE:FOLDER, nor a "
-        "registered data set such as coco_2017_val; correct it."
+        "registered dataset such as coco_2017_val; correct it."
     )
 
 
@@ -159,7 +159,7 @@ def test_a_missing_image_folder_argument_is_status_2(tool, folder, capsys):
 
 def test_a_registered_data_set_of_another_format_is_refused(tool, capsys):
     assert refusal(tool, capsys, "voc_2007_train") == (
-        "data set 'voc_2007_train' has no COCO-format annotation file; choose another."
+        "dataset 'voc_2007_train' has no COCO-format annotation file; choose another."
     )
 
 
@@ -224,7 +224,7 @@ def test_a_known_data_set_is_found_below_the_root(tool, tmp_path, capsys):
         (["cub", "--root", "/no/such"], "'/no/such' does not exist (nor does 'CUB_200_2011'"),
         (["cub", "/data"], "'/data' is one argument too many; the folder that holds cub is given"),
         (["folder:/a", "--root", "/b"], "--root /b and 'folder:/a' both name a folder; leave"),
-        (["coco_2017_val", "--root", "/b"], "--root is of classification data sets, and 'coco_201"),
+        (["coco_2017_val", "--root", "/b"], "--root is of classification datasets, and 'coco_201"),
     ],
 )
 def test_a_classification_data_set_named_in_a_wrong_way_is_one_line(

@@ -156,7 +156,7 @@ def test_images_are_spread_evenly_over_the_data(
     torch.testing.assert_close(load_statistics(tmp_path / "half.st").blocks[0].tokens, whole.tokens)
 
 
-def test_an_image_is_resized_by_its_shorter_side_and_its_centre_is_normalised():
+def test_an_image_is_resized_by_its_shorter_side_and_its_center_is_normalized():
     image = Image.new("RGB", (60, 20), (200, 0, 0))
     image.paste((0, 100, 50), (20, 0, 40, 20))  # the middle square
     pixels = torch.tensor(list(image.tobytes()), dtype=torch.uint8).view(20, 60, 3).numpy()
@@ -186,7 +186,7 @@ def test_a_file_that_exists_is_not_written_over(collect, write_config, statistic
         (["--batch-size", 0], "--batch-size must be at least 1, got 0."),
         (["--image-size", 30], "image size 30x30 is not a multiple of patch_size=8; pad the"),
         (["--images", "/no/where"], "--images '/no/where' does not exist; give a folder or a"),
-        (["--images", "coco_2099"], "data set 'coco_2099' is not registered; the nearest"),
+        (["--images", "coco_2099"], "dataset 'coco_2099' is not registered; the nearest"),
         (["model.backbone.net.statistics=null"], "the config names no statistics file; give one"),
         (["--output", "/dev/null/x.st"], "cannot write to --output '/dev/null'"),
         (

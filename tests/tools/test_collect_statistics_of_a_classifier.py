@@ -30,7 +30,7 @@ def cub(tmp_path):
 
 @pytest.fixture
 def collect(monkeypatch, tmp_path, cub):
-    """The tool on the miniature data set; returns the exit status. Later options count."""
+    """The tool on the miniature dataset; returns the exit status. Later options count."""
     monkeypatch.syspath_prepend(ROOT / "tools")
     tool = importlib.import_module("collect_statistics")
     settings = [*VIT, f"dataloader.root={cub}", "dataloader.train.total_batch_size=4"]

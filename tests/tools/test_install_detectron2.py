@@ -40,7 +40,7 @@ def wheels(tool):
 @pytest.fixture
 def source(mends):
     """A miniature of the source distribution: every pattern as often as it is expected."""
-    files = {"LICENSE": b"the licence\n", "detectron2/data/untouched.py": b"np.int64\n"}
+    files = {"LICENSE": b"the license\n", "detectron2/data/untouched.py": b"np.int64\n"}
     for mend in mends.MENDS:
         files[mend.path] = files.get(mend.path, b"\n") + f"{mend.old}\n".encode() * mend.count
     return files
@@ -105,7 +105,7 @@ def test_the_added_module_raises_when_an_operator_is_named_not_before(mends):
         _ = operators.nms_rotated
 
 
-def test_only_the_package_and_the_licence_are_taken_from_the_archive(wheels):
+def test_only_the_package_and_the_license_are_taken_from_the_archive(wheels):
     wanted = {"LICENSE": b"a", "detectron2/__init__.py": b"b", "detectron2/x/y.yaml": b"c"}
     archive = make_archive({**wanted, "setup.py": b"d", "projects/detectron2/z.py": b"e"})
     assert wheels.read_source(archive, hashlib.sha256(archive).hexdigest()) == wanted
@@ -131,7 +131,7 @@ def test_the_record_lists_every_file_of_the_wheel_with_its_hash_and_size(wheels,
         assert int(size) == len(contents[path])
 
 
-def test_the_wheel_holds_the_package_its_licence_and_honest_metadata(wheels, mends, source):
+def test_the_wheel_holds_the_package_its_license_and_honest_metadata(wheels, mends, source):
     info = "detectron2-0.6+python.dist-info"
     with zipfile.ZipFile(io.BytesIO(wheels.build_wheel(source))) as wheel:
         assert wheel.read(f"{info}/licenses/LICENSE") == source["LICENSE"]
@@ -295,6 +295,6 @@ def test_the_coco_evaluator_uses_the_official_evaluation_by_default(tmp_path):
     data = importlib.import_module("detectron2.data")
     annotations = tmp_path / "instances.json"
     annotations.write_text(json.dumps({"images": [], "annotations": [], "categories": []}))
-    name = str(tmp_path)  # unlike any other data set of this process
+    name = str(tmp_path)  # unlike any other dataset of this process
     data.MetadataCatalog.get(name).set(json_file=str(annotations))
     assert evaluation.COCOEvaluator(name, tasks=("bbox",))._use_fast_impl is False

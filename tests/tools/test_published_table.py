@@ -55,7 +55,7 @@ def photographs(coco_root, tmp_path_factory):
 
 @pytest.fixture(params=["shapes", "photographs"])
 def data(request):
-    """A data set as the overrides that choose it."""
+    """A dataset as the overrides that choose it."""
     if request.param == "photographs":
         dozen = request.getfixturevalue("photographs")
         return [f"data.train={dozen}", f"data.val={dozen}"]

@@ -186,7 +186,7 @@ def test_a_fault_in_a_data_set_is_one_line(
     ("override", "expected"),
     [
         ("model.num_classes=7", "model.num_classes=7 contradicts the 3 classes of cub"),
-        ("data=nonsense", "unknown data set 'nonsense'; there are cub, nabirds,"),
+        ("data=nonsense", "unknown dataset 'nonsense'; there are cub, nabirds,"),
         ("data=folder:/no/such", "data=folder:/no/such: '/no/such' does not exist"),
         (
             "model.pooling=nonsense",

@@ -99,7 +99,7 @@ def test_a_folder_of_images_needs_no_data_set(tool, run_dir, tmp_path, caplog):
     ]
     argv = ["--config-file", f"{run_dir}/config.yaml", *overrides, "--input", str(photos)]
     assert tool.main([*argv, "--output", str(tmp_path / "pictures")]) == 0
-    assert "classes are shown by number, as their names are unknown: data set" in caplog.text
+    assert "classes are shown by number, as their names are unknown: dataset" in caplog.text
 
 
 def test_predictions_are_named_as_in_the_checkpoint(

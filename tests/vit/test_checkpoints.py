@@ -177,7 +177,7 @@ def test_a_file_without_a_state_dict_is_refused(path, vit, content):
     )
 
 
-def test_a_missing_file_is_named_with_its_source_and_licence(path, vit):
+def test_a_missing_file_is_named_with_its_source_and_license(path, vit):
     text = refusal(path, vit)
     assert text.startswith(f"weights '{path}' do not exist. ")
     assert "https://dl.fbaipublicfiles.com/mae/pretrain/mae_pretrain_vit_base.pth" in text

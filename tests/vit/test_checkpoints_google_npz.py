@@ -53,7 +53,7 @@ def test_attention_is_that_of_the_jax_layout(path):
 
 
 def test_patches_are_embedded_as_in_the_jax_layout(path):
-    """A kernel of (row, column, colour, width)."""
+    """A kernel of (row, column, color, width)."""
     write_google_file(path, MICRO)
     vit = build_vit(**MICRO, checkpoint=str(path))
     with np.load(path) as file:
@@ -70,7 +70,7 @@ def test_heads_of_classification_are_ignored_and_named(path):
     assert report.ignored == ("pre_logits/kernel", "pre_logits/bias", "head/kernel", "head/bias")
 
 
-def test_the_report_tells_how_the_images_were_normalised(path):
+def test_the_report_tells_how_the_images_were_normalized(path):
     write_google_file(path, MICRO)
     assert str(load_weights(build_vit(**MICRO), str(path))).splitlines()[-1] == (
         "  images:     trained with pixel_mean=[127.5, 127.5, 127.5] "

@@ -74,7 +74,7 @@ def test_a_vit_is_built_from_every_format(published):
     )
 
 
-def test_every_format_is_recognised_by_its_content_not_by_its_name(published, tmp_path):
+def test_every_format_is_recognized_by_its_content_not_by_its_name(published, tmp_path):
     name, write, path, sizes = published
     write(path, sizes)
     renamed = path.rename(tmp_path / "weights")
@@ -125,20 +125,20 @@ def test_a_truncated_file_of_every_format_is_named(published):
 
 
 @pytest.mark.parametrize(
-    ("name", "source", "licence"),
+    ("name", "source", "license"),
     [
         ("vit-b-300ep.pth.tar", "/moco-v3/vit-b-300ep/vit-b-300ep.pth.tar", "CC BY-NC 4.0"),
         ("maws_vit_2b14.pt", "/maws/pretrain/maws/vit_2b14.pt", "CC BY-NC 4.0"),
         ("ViT-B_16.npz", "/vit_models/imagenet21k/ViT-B_16.npz", "Apache 2.0"),
         ("model_final_435fa9.pkl", "arXiv:2203.16527", "CC BY-SA 3.0"),
-        ("model.safetensors", "https://huggingface.co/timm", "licence"),
+        ("model.safetensors", "https://huggingface.co/timm", "license"),
         ("anything.pth", "/mae/pretrain/mae_pretrain_vit_base.pth", "CC BY-NC 4.0"),
     ],
 )
-def test_a_missing_file_is_named_with_its_own_source_and_licence(tmp_path, name, source, licence):
+def test_a_missing_file_is_named_with_its_own_source_and_license(tmp_path, name, source, license):
     text = refusal(tmp_path / name, MICRO)
     assert text.startswith(f"weights '{tmp_path / name}' do not exist. ")
-    assert source in text and licence in text
+    assert source in text and license in text
 
 
 def test_mocos_heads_predictor_and_momentum_encoder_are_ignored_and_named(tmp_path):

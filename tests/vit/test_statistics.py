@@ -212,7 +212,7 @@ def everything(tmp_path_factory):
 
 
 @pytest.mark.parametrize("placement", ["shallow", "last_2", "all", "released"])
-def test_each_block_is_initialised_from_its_own_statistics(everything, placement):
+def test_each_block_is_initialized_from_its_own_statistics(everything, placement):
     path = str(everything / "second_moment.safetensors")
     model = prompted(WhitenedPrompt(5, WIDTH, train_basis=True), placement, path)
     model.initialize_prompts(seed=0)

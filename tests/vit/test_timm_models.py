@@ -120,7 +120,7 @@ def test_the_report_names_the_head_that_is_left_out(hub_cache, caplog):
     ]
 
 
-def test_the_report_tells_the_normalisation_only_where_it_is_not_imagenets():
+def test_the_report_tells_the_normalization_only_where_it_is_not_imagenets():
     assert describe_images((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)) == ""
     assert describe_images([0.5, 0.25, 0.75], [0.1, 0.2, 0.3]) == (
         "trained with pixel_mean=[127.5, 63.75, 191.25] pixel_std=[25.5, 51.0, 76.5]"

@@ -21,7 +21,7 @@ def block(**kwargs):
 
 
 def interpolate_rows(table, num_rows):
-    """Linear interpolation of the rows of a table, by the positions of their centres."""
+    """Linear interpolation of the rows of a table, by the positions of their centers."""
     rows = []
     for index in range(num_rows):
         place = (index + 0.5) * len(table) / num_rows - 0.5

@@ -1,4 +1,4 @@
-"""Classification data sets in their official layouts, in folders or zip archives."""
+"""Classification datasets in their official layouts, in folders or zip archives."""
 
 from bpt_det.classification.datasets.images import check_images, read_image
 from bpt_det.classification.datasets.loading import ClassificationData, load_classification

@@ -1,4 +1,4 @@
-"""The data sets known by name, their sources and their expected counts."""
+"""The datasets known by name, their sources and their expected counts."""
 
 import difflib
 from collections.abc import Callable, Mapping
@@ -23,15 +23,15 @@ FOLDER_PREFIX = "folder:"
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """What is known about a data set before its files are read.
+    """What is known about a dataset before its files are read.
 
     Args:
         title: its name in a sentence.
         source: where to get it.
         folder: the folder (or zip archive) its files usually lie in.
-        anchors: files or folders by which its own folder is recognised.
+        anchors: files or folders by which its own folder is recognized.
         read: reads its official lists.
-        num_classes: of the whole data set; None where any will do.
+        num_classes: of the whole dataset; None where any will do.
         counts: images by split, Table 6 of the supplementary of arXiv 2506.22908.
         highest_label: largest class id in the lists; None where any will do.
         draws_validation: False where the validation split is official and may just be missing.
@@ -49,7 +49,7 @@ class DatasetSpec:
 
     @property
     def advice(self) -> str:
-        """Say where the data set comes from; it ends the error of a missing file."""
+        """Say where the dataset comes from; it ends the error of a missing file."""
         return f"{self.title}: {self.source}, laid out as in datasets/README.md"
 
     @property
@@ -137,13 +137,13 @@ def find_spec(name: str) -> DatasetSpec:
     """Return what is known about ``name``; ``folder:PATH`` is any folder of class folders.
 
     Raises:
-        InputError: there is no data set of that name.
+        InputError: there is no dataset of that name.
     """
     if name == FOLDER_PREFIX:
         raise InputError(f"data={name} names no folder; give one, as in {FOLDER_PREFIX}/data/birds")
     if name.startswith(FOLDER_PREFIX):
         return DatasetSpec(
-            title="a data set of your own",
+            title="a dataset of your own",
             source="one folder of images per class, directly or below train/ (and val/, test/)",
             folder="",
             anchors=(),
@@ -152,11 +152,11 @@ def find_spec(name: str) -> DatasetSpec:
             counts={},
         )
     if name not in SPECS and "/" in name:
-        raise InputError(f"unknown data set '{name}'; a folder of images is {FOLDER_PREFIX}{name}")
+        raise InputError(f"unknown dataset '{name}'; a folder of images is {FOLDER_PREFIX}{name}")
     if name not in SPECS:
         near = difflib.get_close_matches(name.lower(), SPECS, n=2, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
         raise InputError(
-            f"unknown data set '{name}'; {hint}there are {', '.join(SPECS)} and folder:PATH"
+            f"unknown dataset '{name}'; {hint}there are {', '.join(SPECS)} and folder:PATH"
         )
     return SPECS[name]

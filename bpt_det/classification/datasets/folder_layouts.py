@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from pathlib import PurePosixPath
 
-from bpt_det.classification.datasets.layout import IMAGE_SUFFIXES, SPLITS, LabelledImage, Layout
+from bpt_det.classification.datasets.layout import IMAGE_SUFFIXES, SPLITS, LabeledImage, Layout
 from bpt_det.classification.datasets.tree import FileTree
 from bpt_det.errors import InputError, shorten
 
@@ -37,9 +37,9 @@ def _class_folders(tree: FileTree, top: str) -> set[str]:
     return {folder.split("/")[0] for folder in inside if folder}
 
 
-def _images_below(tree: FileTree, split: str, top: str) -> list[LabelledImage]:
+def _images_below(tree: FileTree, split: str, top: str) -> list[LabeledImage]:
     return [
-        LabelledImage(path, path.removeprefix(top).split("/")[0], split)
+        LabeledImage(path, path.removeprefix(top).split("/")[0], split)
         for path in sorted(tree.files)
         if path.startswith(top)
         and "/" in path.removeprefix(top)
@@ -66,7 +66,7 @@ def _report_other_files(tree: FileTree, tops: dict[str, str]) -> None:
 
 
 def _check_classes(
-    tree: FileTree, images: list[LabelledImage], class_ids: list[str], tops: dict[str, str]
+    tree: FileTree, images: list[LabeledImage], class_ids: list[str], tops: dict[str, str]
 ) -> None:
     if not class_ids:
         raise InputError(f"'{tree.file_name(tops['train'])}' has no class folders; {tree.advice}")

@@ -8,8 +8,8 @@ TRAINVAL = "trainval"  # the first two together, for final numbers
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 
 
-class LabelledImage(NamedTuple):
-    """An image of a data set: path within it, class id as the data set counts, and split."""
+class LabeledImage(NamedTuple):
+    """An image of a dataset: path within it, class id as the dataset counts, and split."""
 
     path: str
     class_id: int | str
@@ -18,13 +18,13 @@ class LabelledImage(NamedTuple):
 
 @dataclass
 class Layout:
-    """The images of a data set and the names of its classes by class id.
+    """The images of a dataset and the names of its classes by class id.
 
     ``source`` says, for errors and warnings, where the lists come from. ``splits`` are those
-    that the data set itself makes.
+    that the dataset itself makes.
     """
 
-    images: list[LabelledImage]
+    images: list[LabeledImage]
     class_names: dict[int | str, str]
     source: str
     splits: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""A classification data set by name: records of one split, and class names."""
+"""A classification dataset by name: records of one split, and class names."""
 
 import logging
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ClassificationData(Sequence):
-    """One split of a data set: a sequence of its records.
+    """One split of a dataset: a sequence of its records.
 
     Args:
         records: ``file_name`` (for ``read_image``), ``label`` (index into ``class_names``) and
-            ``image_id`` (path within the data set), sorted by the last.
-        class_names: one per class; those of the whole data set, whatever the split.
+            ``image_id`` (path within the dataset), sorted by the last.
+        class_names: one per class; those of the whole dataset, whatever the split.
     """
 
     records: list[dict[str, str | int]]
@@ -38,15 +38,15 @@ class ClassificationData(Sequence):
 def load_classification(
     name: str, root: str | Path | None = None, split: str = "train", *, fraction: float = 100.0
 ) -> ClassificationData:
-    """Load one split of a data set.
+    """Load one split of a dataset.
 
-    Where the data set has VPT's three split files they count; where it has no validation split
+    Where the dataset has VPT's three split files they count; where it has no validation split
     of its own, one is drawn from its training part, never from its test part.
 
     Args:
         name: ``cub``, ``nabirds``, ``flowers``, ``dogs``, ``cars``, ``imagenet``,
             ``shapes_crops`` or ``folder:PATH``.
-        root: the data set's folder, or one that holds it under its usual name, or a zip archive of
+        root: the dataset's folder, or one that holds it under its usual name, or a zip archive of
             it; None takes ``$DETECTRON2_DATASETS``, or else ``datasets``. Not used for
             ``folder:PATH``.
         split: ``train``, ``val``, ``test``, or ``trainval``: the first two together.

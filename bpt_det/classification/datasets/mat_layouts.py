@@ -5,7 +5,7 @@ import io
 import numpy as np
 import scipy.io
 
-from bpt_det.classification.datasets.layout import LabelledImage, Layout
+from bpt_det.classification.datasets.layout import LabeledImage, Layout
 from bpt_det.classification.datasets.tree import FileTree
 from bpt_det.errors import InputError, one_line, shorten
 
@@ -35,7 +35,7 @@ def read_flowers(tree: FileTree) -> Layout:
                     f"has labels of images 1 to {len(labels)}"
                 )
             path = f"jpg/image_{number:05d}.jpg"
-            images.append(LabelledImage(path, int(labels[number - 1]), split))
+            images.append(LabeledImage(path, int(labels[number - 1]), split))
     _check_labels(tree, "imagelabels.mat", images, 102)
     names = {i: f"flower {i}" for i in sorted({image.class_id for image in images})}
     return Layout(images, names, tree.file_name("setid.mat"), ("train", "val", "test"))
@@ -56,7 +56,7 @@ def read_dogs(tree: FileTree) -> Layout:
                 f"'{tree.file_name(file)}' has {len(paths)} files and {len(labels)} labels"
             )
         part = [
-            LabelledImage(f"Images/{path}", label, split)
+            LabeledImage(f"Images/{path}", label, split)
             for path, label in zip(paths, labels, strict=True)
         ]
         _check_labels(tree, file, part, 120)
@@ -85,7 +85,7 @@ def read_cars(tree: FileTree) -> Layout:
         if "class" not in fields or "fname" not in fields:
             raise InputError(f"'{tree.file_name(file)}' has no 'class' or no 'fname' field")
         part = [
-            LabelledImage(f"cars_{split}/{path}", int(label), split)
+            LabeledImage(f"cars_{split}/{path}", int(label), split)
             for path, label in zip(annotations["fname"], annotations["class"], strict=True)
         ]
         _check_labels(tree, file, part, len(names))
@@ -102,14 +102,14 @@ def _read_old_cars(tree: FileTree) -> Layout:
         raise InputError(f"'{tree.file_name(OLD_CARS_FILE)}' lacks one of {', '.join(fields)}")
     columns = (annotations[field] for field in fields)
     images = [
-        LabelledImage(str(path), int(label), "test" if is_test else "train")
+        LabeledImage(str(path), int(label), "test" if is_test else "train")
         for path, label, is_test in zip(*columns, strict=True)
     ]
     _check_labels(tree, OLD_CARS_FILE, images, len(names))
     return _to_cars(tree, OLD_CARS_FILE, images, names)
 
 
-def _to_cars(tree: FileTree, file: str, images: list[LabelledImage], names: list[str]) -> Layout:
+def _to_cars(tree: FileTree, file: str, images: list[LabeledImage], names: list[str]) -> Layout:
     used = {image.class_id for image in images}
     empty = [f"{i} {name}" for i, name in enumerate(names, 1) if i not in used]
     if empty:
@@ -135,7 +135,7 @@ def _read_field(tree: FileTree, path: str, field: str) -> np.ndarray:
     return np.atleast_1d(content[field])
 
 
-def _check_labels(tree: FileTree, path: str, images: list[LabelledImage], highest: int) -> None:
+def _check_labels(tree: FileTree, path: str, images: list[LabeledImage], highest: int) -> None:
     for image in images:
         if not 1 <= image.class_id <= highest:
             raise InputError(

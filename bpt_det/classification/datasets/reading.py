@@ -1,6 +1,6 @@
-"""Reading a data set's lists and listing its files, once a process while they stay as they are.
+"""Reading a dataset's lists and listing its files, once a process while they stay as they are.
 
-A config asks for several splits of one data set and for its classes; of ImageNet, listing alone
+A config asks for several splits of one dataset and for its classes; of ImageNet, listing alone
 takes minutes on a network drive.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bpt_det.classification.datasets.catalog import FOLDER_PREFIX, DatasetSpec, find_spec
-from bpt_det.classification.datasets.layout import SPLITS, TRAINVAL, LabelledImage, Layout
+from bpt_det.classification.datasets.layout import SPLITS, TRAINVAL, LabeledImage, Layout
 from bpt_det.classification.datasets.split_files import (
     SPLIT_FILES,
     has_split_files,
@@ -25,7 +25,7 @@ _SETTLED_AFTER = 1.0  # seconds; a file changed twice in one tick of the clock h
 
 @dataclass(frozen=True)
 class ReadDataset:
-    """The images of a whole data set; shared by all who ask for it, so never changed.
+    """The images of a whole dataset; shared by all who ask for it, so never changed.
 
     Args:
         name: as in `load_classification`.
@@ -43,7 +43,7 @@ class ReadDataset:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits that have labelled images."""
+        """The splits that have labeled images."""
         return self.layout.splits
 
     @property
@@ -56,7 +56,7 @@ class ReadDataset:
         counts = [self.spec.counts.get(part) for part in _parts(split)]
         return None if None in counts else sum(counts)
 
-    def select(self, split: str, fraction: float = 100.0) -> list[LabelledImage]:
+    def select(self, split: str, fraction: float = 100.0) -> list[LabeledImage]:
         """Return the images of a split, sorted by path.
 
         Args:
@@ -70,7 +70,7 @@ class ReadDataset:
         parts = _parts(split)
         if not set(parts) <= set(self.splits):
             raise InputError(
-                f"{self.name} has no labelled images for split '{split}' in "
+                f"{self.name} has no labeled images for split '{split}' in "
                 f"'{self.layout.source}', only for {', '.join(self.splits)}; {self.spec.advice}"
             )
         images = sorted(image for image in self.layout.images if image.split in parts)
@@ -103,11 +103,11 @@ class _Kept:
     dataset: ReadDataset
 
 
-_kept: _Kept | None = None  # the last one: a config has one data set
+_kept: _Kept | None = None  # the last one: a config has one dataset
 
 
 def read_dataset(name: str, root: str | Path | None = None) -> ReadDataset:
-    """Read the lists of a data set, or return what was read before if nothing has changed.
+    """Read the lists of a dataset, or return what was read before if nothing has changed.
 
     Args:
         name: as in `load_classification`.

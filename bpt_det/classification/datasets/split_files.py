@@ -1,14 +1,14 @@
 """VPT's ``train.json``, ``val.json`` and ``test.json``: {image: class id}, beside any layout.
 
 Format: KMnP/vpt@7f3942e src/data/datasets/json_dataset.py:49-80. Class ids may begin at 0 or 1 and
-may have gaps; images are named from the image folder or from the data set's own.
+may have gaps; images are named from the image folder or from the dataset's own.
 """
 
 import json
 import reprlib
 from collections import defaultdict
 
-from bpt_det.classification.datasets.layout import SPLITS, LabelledImage, Layout
+from bpt_det.classification.datasets.layout import SPLITS, LabeledImage, Layout
 from bpt_det.classification.datasets.tree import FileTree
 from bpt_det.errors import InputError, one_line, shorten
 
@@ -42,12 +42,12 @@ def read_split_files(tree: FileTree, official: Layout | None, highest: int | Non
             "the README of https://github.com/KMnP/vpt), or remove the others to have a validation "
             "split drawn"
         )
-    images: list[LabelledImage] = []
+    images: list[LabeledImage] = []
     for split, file in zip(SPLITS, SPLIT_FILES, strict=True):
         labels = _read_labels(tree, file, highest)
         paths = _find_images(tree, file, list(labels))
         images += [
-            LabelledImage(path, label, split)
+            LabeledImage(path, label, split)
             for path, label in zip(paths, labels.values(), strict=True)
         ]
     _check_splits(tree, images)
@@ -84,8 +84,8 @@ def _find_images(tree: FileTree, file: str, names: list[str]) -> list[str]:
     return found
 
 
-def _check_splits(tree: FileTree, images: list[LabelledImage]) -> None:
-    first: dict[str, LabelledImage] = {}
+def _check_splits(tree: FileTree, images: list[LabeledImage]) -> None:
+    first: dict[str, LabeledImage] = {}
     known = {image.class_id for image in images if image.split == "train"}
     for image in images:
         other = first.setdefault(image.path, image)
@@ -102,7 +102,7 @@ def _check_splits(tree: FileTree, images: list[LabelledImage]) -> None:
 
 
 def _name_classes(
-    tree: FileTree, images: list[LabelledImage], official: Layout | None
+    tree: FileTree, images: list[LabeledImage], official: Layout | None
 ) -> dict[int | str, str]:
     official_ids = {image.path: image.class_id for image in official.images} if official else {}
     listed, folders = defaultdict(set), defaultdict(set)

@@ -8,13 +8,13 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 
-from bpt_det.classification.datasets.layout import LabelledImage
+from bpt_det.classification.datasets.layout import LabeledImage
 from bpt_det.errors import InputError
 
 
 def draw_validation(
-    images: Sequence[LabelledImage], share: float, seed: int = 0
-) -> list[LabelledImage]:
+    images: Sequence[LabeledImage], share: float, seed: int = 0
+) -> list[LabeledImage]:
     """Return the images with part of the training images moved to ``val``.
 
     The number is the rounded share, at least 1. Classes give in proportion to their size: each the
@@ -43,8 +43,8 @@ def draw_validation(
 
 
 def take_fraction(
-    images: Sequence[LabelledImage], percent: float, seed: int = 0
-) -> list[LabelledImage]:
+    images: Sequence[LabeledImage], percent: float, seed: int = 0
+) -> list[LabeledImage]:
     """Return the given percentage of each class, rounded, at least one image of each.
 
     A smaller fraction is part of every larger one.

@@ -1,6 +1,6 @@
 """CUB-200-2011 and NABirds: four text files keyed by image id."""
 
-from bpt_det.classification.datasets.layout import LabelledImage, Layout
+from bpt_det.classification.datasets.layout import LabeledImage, Layout
 from bpt_det.classification.datasets.tree import FileTree
 from bpt_det.errors import InputError, shorten
 
@@ -53,7 +53,7 @@ def _read_birds(tree: FileTree) -> Layout:
                 f"'{tree.file_name(BIRD_FILES[2])}' gives image {image_id} the flag '{flag}', "
                 "not 1 (training) or 0 (test)"
             )
-        images.append(LabelledImage(f"images/{path}", label, "train" if flag == "1" else "test"))
+        images.append(LabeledImage(f"images/{path}", label, "train" if flag == "1" else "test"))
     return Layout(images, names_by_id, tree.file_name("images.txt"), ("train", "test"))
 
 

@@ -1,4 +1,4 @@
-"""The files of a data set, in a folder or in a zip archive; paths are relative, with slashes."""
+"""The files of a dataset, in a folder or in a zip archive; paths are relative, with slashes."""
 
 import os
 from functools import cached_property
@@ -14,7 +14,7 @@ class FileTree:
     Args:
         root: a folder, or the path of a zip archive.
         prefix: folder inside the archive, with a closing slash, or "".
-        advice: where the data set comes from; it ends the error of a missing file.
+        advice: where the dataset comes from; it ends the error of a missing file.
     """
 
     def __init__(self, root: str | Path, prefix: str = "", advice: str = "") -> None:

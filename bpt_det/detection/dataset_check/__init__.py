@@ -1,4 +1,4 @@
-"""Finding everything that is wrong with a COCO-format data set at once."""
+"""Finding everything that is wrong with a COCO-format dataset at once."""
 
 from .boxes import check_boxes
 from .entries import check_entries
@@ -27,7 +27,7 @@ def check_dataset(
     limits: Limits | None = None,
     num_workers: int | None = None,
 ) -> Findings:
-    """Check a data set in COCO's format and return everything that was found.
+    """Check a dataset in COCO's format and return everything that was found.
 
     Args:
         content: of the annotation file, with its three lists.

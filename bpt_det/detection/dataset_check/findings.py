@@ -39,7 +39,7 @@ KINDS = {
     "mask_beyond_image": (WARNING, "masks that reach beyond the image: clipped in training"),
     "mask_empty": (WARNING, "masks that cover no pixel"),
     "mask_tiny": (WARNING, "tiny masks"),
-    "no_masks": (NOTE, "data sets without any segmentation: boxes alone can be trained"),
+    "no_masks": (NOTE, "datasets without any segmentation: boxes alone can be trained"),
     "image_without_annotations": (NOTE, "images without an annotation: left out in training"),
 }
 

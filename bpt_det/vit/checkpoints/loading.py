@@ -79,7 +79,7 @@ def _open(content: object, location: str) -> WeightFile:
 
 def _choose_reader(file: WeightFile) -> Reader:
     for reader in READERS:
-        if reader.recognise(file):
+        if reader.recognize(file):
             return reader
     formats = ", ".join(f"{reader.name} ({reader.layout})" for reader in READERS)
     raise InputError(

@@ -1,6 +1,6 @@
 """The formats that pre-trained ViTs are published in, as one table.
 
-A reader recognises its format by the names of the tensors and translates them to timm's.
+A reader recognizes its format by the names of the tensors and translates them to timm's.
 """
 
 import re
@@ -49,16 +49,16 @@ class Reader:
     Args:
         name: of the pre-training or the publisher.
         layout: how its files look, for an error.
-        recognise: whether a file is of this format.
+        recognize: whether a file is of this format.
         convert: translate a file that is.
         spelling: pattern that locations of such files match, to name the right source of a
             missing one.
-        source: where such files are, and their licence.
+        source: where such files are, and their license.
     """
 
     name: str
     layout: str
-    recognise: Callable[[WeightFile], bool]
+    recognize: Callable[[WeightFile], bool]
     convert: Callable[[WeightFile], Converted]
     spelling: str
     source: str
@@ -128,7 +128,7 @@ def _convert_vitdet(file: WeightFile) -> Converted:
 MAE = Reader(
     name="MAE",
     layout="{'model': timm's names}",
-    recognise=_is_mae,
+    recognize=_is_mae,
     convert=_as_it_is,
     spelling=r"mae",
     source=(
@@ -139,7 +139,7 @@ MAE = Reader(
 MOCO = Reader(
     name="MoCo v3",
     layout="module.base_encoder.*",
-    recognise=_has_prefix("module.base_encoder."),
+    recognize=_has_prefix("module.base_encoder."),
     convert=_convert_moco,
     spelling=r"moco|vit-[sb]-\d+ep",
     source=(
@@ -150,7 +150,7 @@ MOCO = Reader(
 MAWS = Reader(
     name="MAWS",
     layout="timm's names, bare or under vision_encoder.*",
-    recognise=_is_maws,
+    recognize=_is_maws,
     convert=_convert_maws,
     spelling=r"\bmaws|vit_2b14|vit_6\.5b14",
     source=(
@@ -161,7 +161,7 @@ MAWS = Reader(
 VITDET = Reader(
     name="ViTDet",
     layout="backbone.net.*",
-    recognise=_has_prefix("backbone.net."),
+    recognize=_has_prefix("backbone.net."),
     convert=_convert_vitdet,
     spelling=r"vitdet|model_final_\w+\.pkl",
     source=(
@@ -172,7 +172,7 @@ VITDET = Reader(
 GOOGLE = Reader(
     name="Google's supervised",
     layout="Transformer/encoderblock_*",
-    recognise=lambda file: is_google(file.state),
+    recognize=lambda file: is_google(file.state),
     convert=_convert_google,
     spelling=r"\.npz$",
     source=(
@@ -184,14 +184,14 @@ GOOGLE = Reader(
 TIMM = Reader(
     name="timm's",
     layout="timm's names",
-    recognise=_has_timm_names,
+    recognize=_has_timm_names,
     convert=_as_it_is,
     spelling=r"\.safetensors$|\.bin$",
     source=(
-        "timm's weights are at https://huggingface.co/timm, each with its licence; give "
+        "timm's weights are at https://huggingface.co/timm, each with its license; give "
         "checkpoint=timm:NAME to have timm download one."
     ),
 )
 
-# The first one that recognises a file reads it; all that is in timm's names comes last.
+# The first one that recognizes a file reads it; all that is in timm's names comes last.
 READERS = (GOOGLE, MOCO, VITDET, MAWS, MAE, TIMM)

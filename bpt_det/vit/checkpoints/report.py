@@ -20,7 +20,7 @@ class LoadReport:
         ignored: names in the file that the ViT has no use for.
         num_parameters: numbers in ``loaded``.
         made: tensors that the file lacks and that got a neutral value, with the value.
-        images: how its images were normalised, where that is not as usual; see `describe_images`.
+        images: how its images were normalized, where that is not as usual; see `describe_images`.
     """
 
     pretraining: str
@@ -48,7 +48,7 @@ class LoadReport:
 
 
 def describe_images(mean: Sequence[float], std: Sequence[float]) -> str:
-    """Return what a report says of a normalisation in [0, 1] that is not ImageNet's, else ''."""
+    """Return what a report says of a normalization in [0, 1] that is not ImageNet's, else ''."""
     if (tuple(mean), tuple(std)) == _IMAGENET:
         return ""
     means, stds = ([round(255 * value, 3) for value in values] for values in (mean, std))

@@ -1,4 +1,4 @@
-"""A classification data set: random crops to train on, centre crops to evaluate.
+"""A classification dataset: random crops to train on, center crops to evaluate.
 
 During a training the validation split is evaluated and decides which weights are the best; the test
 split is read once, at its end, and by --eval-only.
@@ -23,11 +23,11 @@ _cache = L(PrefixCache)(
 )
 
 dataloader = dict(
-    root=None,  # folder that holds the data set; None: DETECTRON2_DATASETS, or else datasets
+    root=None,  # folder that holds the dataset; None: DETECTRON2_DATASETS, or else datasets
     fraction=100,  # percent of each class's training images
     in_memory=False,  # decode training images once, keep them on train.device and crop them there
     image_size=224,  # pixels
-    resize_size=256,  # pixels; shorter side before the centre is cut out
+    resize_size=256,  # pixels; shorter side before the center is cut out
     # Compute what enters the first prompted block only once, for the training and the validation
     # images; needs train.mapper.augment=False or num_views, and a placement such as last_4.
     cache_prefix=False,

@@ -7,7 +7,7 @@ from detectron2.data import build_detection_test_loader
 from bpt_det.detection import CocoEvaluator, ImageNamingMapper, LargeScaleJitter, load_dataset
 from bpt_det.engine import TrainLoader
 
-# A COCO-format data set of your own, as FILE:FOLDER; tools fit the rest of a config to it.
+# A COCO-format dataset of your own, as FILE:FOLDER; tools fit the rest of a config to it.
 data = dict(train=None, val=None)
 
 dataloader = dict(

@@ -1,4 +1,4 @@
-"""Every mistake in a data set is one line that names the file and the next step."""
+"""Every mistake in a dataset is one line that names the file and the next step."""
 
 import shutil
 
@@ -115,8 +115,8 @@ def test_a_car_of_an_unnamed_class_is_named(tmp_path):
 def test_cars_without_test_labels_are_refused(tmp_path):
     class_trees.write_cars(tmp_path)
     path = tmp_path / "devkit/cars_test_annos_withlabels.mat"
-    unlabelled = np.array([[("00001.jpg",)]], [("fname", object)])
-    scipy.io.savemat(path, {"annotations": unlabelled})
+    unlabeled = np.array([[("00001.jpg",)]], [("fname", object)])
+    scipy.io.savemat(path, {"annotations": unlabeled})
     refuses("withlabels.mat' has no 'class' or no 'fname' field", "cars", tmp_path)
 
 
@@ -155,7 +155,7 @@ def test_a_folder_of_one_class_is_refused(tmp_path):
 
 def test_a_folder_without_class_folders_is_refused(tmp_path):
     class_trees.write_image(tmp_path / "a.jpg", (1, 2, 3))
-    refuses("has no class folders; a data set of your own", f"folder:{tmp_path}", "")
+    refuses("has no class folders; a dataset of your own", f"folder:{tmp_path}", "")
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
@@ -165,9 +165,9 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("name", "match"),
     [
-        ("cubs", r"unknown data set 'cubs'; did you mean cub"),
+        ("cubs", r"unknown dataset 'cubs'; did you mean cub"),
         ("Flower", "did you mean flowers"),
-        ("zzz", r"unknown data set 'zzz'; there are cub, .*shapes_crops and folder:PATH"),
+        ("zzz", r"unknown dataset 'zzz'; there are cub, .*shapes_crops and folder:PATH"),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest(name, match, tmp_path):
@@ -180,7 +180,7 @@ def test_an_unknown_split_is_refused(tmp_path):
 
 def test_a_path_in_place_of_a_name_is_told_the_prefix(tmp_path):
     with pytest.raises(
-        InputError, match="unknown data set '/birds'; a folder of images is folder:/"
+        InputError, match="unknown dataset '/birds'; a folder of images is folder:/"
     ):
         load_classification("/birds")
 

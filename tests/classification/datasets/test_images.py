@@ -91,11 +91,11 @@ def _read_all(names):
 
 
 def test_forked_processes_read_from_one_archive_at_once(tmp_path):
-    colours = [(number, 255 - number, 3) for number in range(40)]
-    for number, colour in enumerate(colours):
-        class_trees.write_image(tmp_path / f"tree/{number:02d}.png", colour)
+    colors = [(number, 255 - number, 3) for number in range(40)]
+    for number, color in enumerate(colors):
+        class_trees.write_image(tmp_path / f"tree/{number:02d}.png", color)
     packed = class_trees.zip_tree(tmp_path / "tree", tmp_path / "a.zip")
     names = [f"{packed}/{number:02d}.png" for number in range(40)]
-    assert _read_all(names[:1]) == colours[:1]  # the parent holds the archive open
+    assert _read_all(names[:1]) == colors[:1]  # the parent holds the archive open
     with multiprocessing.get_context("fork").Pool(3) as pool:
-        assert pool.map(_read_all, [names] * 6, chunksize=1) == [colours] * 6
+        assert pool.map(_read_all, [names] * 6, chunksize=1) == [colors] * 6

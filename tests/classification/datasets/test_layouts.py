@@ -66,7 +66,7 @@ def test_imagenet_keeps_its_official_validation_split_and_has_no_test_labels(tmp
     class_trees.write_class_folders(tmp_path)
     assert sizes(load_classification("imagenet", tmp_path, "train")) == TRAIN_SIZES
     assert sizes(load_classification("imagenet", tmp_path, "val")) == TEST_SIZES
-    with pytest.raises(ValueError, match="no labelled images for split 'test'"):
+    with pytest.raises(ValueError, match="no labeled images for split 'test'"):
         load_classification("imagenet", tmp_path, "test")
 
 
@@ -125,7 +125,7 @@ def test_a_folder_without_val_gives_a_tenth_of_its_images(splits, tmp_path):
     class_trees.write_class_folders(tmp_path, splits)
     train, val = (load_classification(f"folder:{tmp_path}", "", s) for s in ("train", "val"))
     assert sum(sizes(val)) == 3 and sum(sizes(train)) == 27
-    with pytest.raises(ValueError, match="no labelled images for split 'test'"):
+    with pytest.raises(ValueError, match="no labeled images for split 'test'"):
         load_classification(f"folder:{tmp_path}", "", "test")
 
 

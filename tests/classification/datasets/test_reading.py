@@ -1,4 +1,4 @@
-"""A data set is a sequence of records; its lists are read once while its files stay as they are."""
+"""A dataset is a sequence of records; its lists are read once while its files stay as they are."""
 
 import copy
 import os
@@ -14,7 +14,7 @@ from bpt_det.errors import InputError
 
 @pytest.fixture
 def num_listings(monkeypatch):
-    """A list that gets an entry for every data set whose lists are really read."""
+    """A list that gets an entry for every dataset whose lists are really read."""
     listings = []
     read_layout = reading._read_layout
     monkeypatch.setattr(
@@ -150,7 +150,7 @@ def test_a_fraction_of_trainval_is_taken_of_each_class(tmp_path):
 
 def test_trainval_without_a_validation_split_is_refused(tmp_path):
     class_trees.write_class_folders(tmp_path, splits=("train",))
-    with pytest.raises(InputError, match="no labelled images for split 'trainval' .*, only for tr"):
+    with pytest.raises(InputError, match="no labeled images for split 'trainval' .*, only for tr"):
         load_classification("imagenet", tmp_path, "trainval")
 
 

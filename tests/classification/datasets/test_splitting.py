@@ -8,14 +8,14 @@ import pytest
 
 from bpt_det.classification.datasets import load_classification
 from bpt_det.classification.datasets.catalog import SPECS
-from bpt_det.classification.datasets.layout import LabelledImage
+from bpt_det.classification.datasets.layout import LabeledImage
 from bpt_det.classification.datasets.splitting import draw_validation, take_fraction
 from bpt_det.errors import InputError
 
 
 def training_images(sizes):
     return [
-        LabelledImage(f"{class_id}/{number}.jpg", class_id, "train")
+        LabeledImage(f"{class_id}/{number}.jpg", class_id, "train")
         for class_id, size in enumerate(sizes)
         for number in range(size)
     ]
@@ -82,7 +82,7 @@ def test_another_seed_gives_another_split():
 
 
 def test_test_images_stay_where_they_are():
-    tested = [LabelledImage(f"t/{n}.jpg", 0, "test") for n in range(50)]
+    tested = [LabeledImage(f"t/{n}.jpg", 0, "test") for n in range(50)]
     images = draw_validation(training_images([10, 10]) + tested, 0.5)
     assert [image for image in images if image.split == "test"] == tested
 

@@ -1,4 +1,4 @@
-"""One fault of every kind is found, named and counted; a clean data set is clean."""
+"""One fault of every kind is found, named and counted; a clean dataset is clean."""
 
 import copy
 import json
