@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .predictor import Predictor
+    from bpt_det.inference.predictor import Predictor
 
 __version__ = "0.1.0"
 __all__ = ["Predictor"]
@@ -12,7 +12,7 @@ __all__ = ["Predictor"]
 def __getattr__(name: str) -> Any:
     """Import `Predictor` when it is asked for: it needs Detectron2, which the core does without."""
     if name == "Predictor":
-        from .predictor import Predictor
+        from bpt_det.inference.predictor import Predictor
 
         return Predictor
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

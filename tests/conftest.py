@@ -9,9 +9,7 @@ import torch
 from detectron2.utils.logger import setup_logger
 
 from bpt_det.shapes import write_shapes
-
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = ROOT.parent / "shared"
+from tests.support.paths import ROOT, sample_path
 
 
 @pytest.fixture(scope="session")
@@ -23,19 +21,17 @@ def repository_root() -> Path:
 @pytest.fixture(scope="session")
 def coco_root() -> Path:
     """A folder ``coco`` in COCO's layout with real photographs, or skip."""
-    for datasets in (os.environ.get("DETECTRON2_DATASETS"), SHARED / "datasets"):
-        if datasets and (Path(datasets) / "coco/annotations/instances_val2017.json").is_file():
-            return Path(datasets) / "coco"
-    pytest.skip("no COCO 2017 here; set DETECTRON2_DATASETS to the folder that holds coco/")
+    annotations = "coco/annotations/instances_val2017.json"
+    datasets = os.environ.get("DETECTRON2_DATASETS")
+    if datasets and (Path(datasets) / annotations).is_file():
+        return Path(datasets) / "coco"
+    return sample_path(f"datasets/{annotations}").parents[1]
 
 
 @pytest.fixture(scope="session")
 def mae_tiny_path() -> Path:
     """A real MAE checkpoint of a small ViT, or skip."""
-    path = SHARED / "weights/mae_tiny_patch8_64.pth"
-    if not path.is_file():
-        pytest.skip("no small MAE checkpoint beside the project")
-    return path
+    return sample_path("weights/mae_tiny_patch8_64.pth")
 
 
 @pytest.fixture(scope="session")

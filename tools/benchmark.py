@@ -55,17 +55,18 @@ from bpt_det.benchmark import (
 )
 from bpt_det.benchmark.flops import COUNTER, matmul_peak
 from bpt_det.benchmark.machine import attention_kernels, describe_machine
-from bpt_det.benchmark.report import ratios
+from bpt_det.benchmark.tables import ratios
 from bpt_det.benchmark.variants import (
     DETECTRON2_VITDET,
     WHY_NO_DETECTRON2_VITDET,
     find_vit,
     has_detectron2_vitdet,
 )
-from bpt_det.engine import build_tool_parser, load_config, run_tool
+from bpt_det.cli.launch import build_tool_parser, run_tool
+from bpt_det.engine import load_config
 from bpt_det.engine.precision import Precision, resolve_precision
-from bpt_det.errors import InputError
-from bpt_det.files import written_whole
+from bpt_det.utils.atomic import atomic_write
+from bpt_det.utils.errors import InputError
 
 _PEAK_SIZES = {"cpu": 2048, "cuda": 8192}
 _WARMUPS = {"cpu": 1, "cuda": 3}
@@ -242,7 +243,7 @@ def _write(path: Path, report: dict, results: Sequence[Measurement]) -> None:
         "measurements": [result.as_dict() for result in results],
         "ratios": ratios(results),
     }
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n")
 
 

@@ -27,25 +27,18 @@ from pathlib import Path
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 import bpt_det.detection.datasets  # noqa: F401  registers the datasets
-from bpt_det.classification.dataset_check import (
+from bpt_det.classification.layouts.catalog import FOLDER_PREFIX, SPECS
+from bpt_det.classification.layouts.reading import read_dataset
+from bpt_det.cli.launch import run_tool
+from bpt_det.data.coco import read_annotation_file, split_source
+from bpt_det.data.validation import Findings, Limits, check_dataset, format_report, report_as_dict
+from bpt_det.data.validation.folder_checks import (
     ClassificationCheck,
     check_classification,
     classification_as_dict,
     format_classification,
 )
-from bpt_det.classification.datasets.catalog import FOLDER_PREFIX, SPECS
-from bpt_det.classification.datasets.reading import read_dataset
-from bpt_det.detection.annotation_file import read_annotation_file
-from bpt_det.detection.dataset_check import (
-    Findings,
-    Limits,
-    check_dataset,
-    format_report,
-    report_as_dict,
-)
-from bpt_det.detection.own_data import split_source
-from bpt_det.engine.launch import run_tool
-from bpt_det.errors import InputError
+from bpt_det.utils.errors import InputError
 
 EXIT_FOUND = 1
 

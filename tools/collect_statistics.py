@@ -30,14 +30,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from bpt_det.classification import use_classification_data
-from bpt_det.classification.datasets import read_image
-from bpt_det.detection import load_dataset, use_own_data
-from bpt_det.detection.images import folder_records, read_rgb, spread_evenly
-from bpt_det.engine import build_tool_parser, load_config, run_tool
+from bpt_det.cli.launch import build_tool_parser, run_tool
+from bpt_det.data.image_files import read_image
+from bpt_det.data.images import folder_records, read_rgb, spread_evenly
+from bpt_det.detection import load_dataset, use_detection_data
+from bpt_det.engine import load_config
 from bpt_det.engine.config import find_vit_owner
 from bpt_det.engine.output_dir import make_writable
 from bpt_det.engine.precision import resolve_device
-from bpt_det.errors import InputError
+from bpt_det.utils.errors import InputError
 from bpt_det.vit import PromptedViT, TokenStatistics, collect_statistics
 from bpt_det.vit.preprocessing import center_square
 from bpt_det.vit.statistics import save_statistics
@@ -80,7 +81,7 @@ def collect(args: argparse.Namespace) -> None:
             option = f"--{name.replace('_', '-')}"
             raise InputError(f"{option} must be at least 1, got {getattr(args, name)}.")
     cfg = load_config(args.config_file, args.opts, _use_data)
-    output = _output_path(args.output or find_vit_owner(cfg)[1].get("statistics"))
+    output = _output_path(args.output or cfg.train.get("prompt_statistics"))
     model = _prompted_vit(cfg)
     files = _image_files(_records(args.images, cfg), args.num_images)
     dataset = cfg.dataloader.train.dataset
@@ -113,7 +114,7 @@ def _is_detector(cfg: DictConfig) -> bool:
 
 def _use_data(cfg: DictConfig, overrides: Sequence[str]) -> None:
     """Fit a config to its data, as the tool that trains it does."""
-    use = use_own_data if _is_detector(cfg) else use_classification_data
+    use = use_detection_data if _is_detector(cfg) else use_classification_data
     use(cfg, overrides)
 
 

@@ -17,10 +17,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from bpt_det.cli.launch import run_tool
 from bpt_det.comparison import load_plan, perform, write_report
-from bpt_det.engine import run_tool
 from bpt_det.engine.output_dir import make_writable
-from bpt_det.errors import InputError
+from bpt_det.utils.errors import InputError
 
 
 def build_parser() -> argparse.ArgumentParser:

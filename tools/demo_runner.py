@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bpt_det.engine import build_tool_parser, run_tool
-from bpt_det.errors import InputError
+from bpt_det.cli.launch import build_tool_parser, run_tool
+from bpt_det.utils.errors import InputError
 
 logger = logging.getLogger("demo")
 

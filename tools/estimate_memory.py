@@ -17,14 +17,11 @@ from collections.abc import Sequence
 from omegaconf import DictConfig
 from tabulate import tabulate
 
-from bpt_det.benchmark.memory_model import (
-    RESERVED_BYTES,
-    RESERVED_SHARE,
-    MemoryModel,
-)
+from bpt_det.benchmark.memory_model import RESERVED_BYTES, RESERVED_SHARE, MemoryModel
 from bpt_det.benchmark.variants import find_vit
-from bpt_det.engine import build_tool_parser, load_config, run_tool
-from bpt_det.errors import InputError
+from bpt_det.cli.launch import build_tool_parser, run_tool
+from bpt_det.engine import load_config
+from bpt_det.utils.errors import InputError
 
 _FIELDS = ("weights", "optimizer", "gradients", "vit", "heads", "peak", "total")
 _NAMES = {"vit": "kept of ViT", "heads": "kept of heads", "peak": "peak beside"}

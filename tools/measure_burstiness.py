@@ -20,12 +20,13 @@ from tabulate import tabulate
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from bpt_det.detection.images import folder_records, read_rgb, spread_evenly
-from bpt_det.engine import build_tool_parser, load_config, run_tool
+from bpt_det.cli.launch import build_tool_parser, run_tool
+from bpt_det.data.images import folder_records, read_rgb, spread_evenly
+from bpt_det.engine import load_config
 from bpt_det.engine.config import find_vit_owner
-from bpt_det.errors import InputError
-from bpt_det.files import written_whole
 from bpt_det.prompts import Whitening, query_key_product
+from bpt_det.utils.atomic import atomic_write
+from bpt_det.utils.errors import InputError
 from bpt_det.vit.burstiness import measure_burstiness
 from bpt_det.vit.embedding import embed_images
 from bpt_det.vit.preprocessing import center_square
@@ -93,7 +94,7 @@ def draw_histograms(vit: VisionTransformer, images: Tensor, picture: Path) -> No
         tokens = block(tokens)
     axes[0, 0].set_ylabel("entries")
     axes[1, 0].set_ylabel("entries")
-    with written_whole(picture) as partial:
+    with atomic_write(picture) as partial:
         figure.savefig(partial, format="png")
 
 

@@ -14,9 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import bpt_det.detection.datasets  # noqa: F401  registers the datasets
-from bpt_det.engine import build_parser, build_tool_parser, run_tool
+from bpt_det.cli.launch import build_parser, build_tool_parser, run_tool, train_or_evaluate
 from bpt_det.engine.config import as_override
-from bpt_det.engine.launch import train_or_evaluate
 from bpt_det.engine.metrics import format_ap_table, read_final_metrics
 
 logger = logging.getLogger("overfit_check")

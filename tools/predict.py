@@ -36,12 +36,12 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from bpt_det import Predictor
-from bpt_det.detection.coco_file import CocoFile
-from bpt_det.detection.images import folder_records, read_rgb
-from bpt_det.detection.video import VIDEO_SUFFIXES, VideoReader, VideoWriter
-from bpt_det.engine.launch import build_tool_parser, run_tool
-from bpt_det.errors import InputError
-from bpt_det.picture_files import picture_names, prepare_output, save_picture
+from bpt_det.cli.launch import build_tool_parser, run_tool
+from bpt_det.data.images import folder_records, read_rgb
+from bpt_det.inference.predictions_file import CocoFile
+from bpt_det.utils.errors import InputError
+from bpt_det.visualization.files import picture_names, prepare_output, save_picture
+from bpt_det.visualization.video import VIDEO_SUFFIXES, VideoReader, VideoWriter
 
 JSON_NAME = "predictions.json"
 _SETTING = re.compile(r"\+?[\w.]+=")

@@ -16,7 +16,7 @@ reconstructions.png shows how held-out images are filled in.
 
 from collections.abc import Sequence
 
-from bpt_det.engine.launch import run_training_tool
+from bpt_det.cli.launch import run_training_tool
 from bpt_det.pretraining import use_images
 
 

@@ -16,7 +16,7 @@ Images of your own, one folder per class, in a folder or a zip archive:
 from collections.abc import Sequence
 
 from bpt_det.classification import use_classification_data
-from bpt_det.engine.launch import run_training_tool
+from bpt_det.cli.launch import run_training_tool
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -17,13 +17,13 @@ A COCO-format dataset of your own, annotation file and image folder:
 
 from collections.abc import Sequence
 
-from bpt_det.detection import use_own_data
-from bpt_det.engine.launch import run_training_tool
+from bpt_det.cli.launch import run_training_tool
+from bpt_det.detection import use_detection_data
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, train or evaluate, and return the exit status."""
-    return run_training_tool(__doc__, argv, adapt=use_own_data)
+    return run_training_tool(__doc__, argv, adapt=use_detection_data)
 
 
 if __name__ == "__main__":

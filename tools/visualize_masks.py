@@ -23,7 +23,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import bpt_det.opencv  # noqa: F401  before detectron2 imports cv2: explains a missing libGL
+import bpt_det.utils.opencv  # noqa: F401  before detectron2 imports cv2: explains a missing libGL
 
 # isort: split
 import numpy as np
@@ -32,23 +32,19 @@ from detectron2.data import Metadata, MetadataCatalog
 from torch import nn
 from tqdm import tqdm
 
-from bpt_det.detection.class_names import class_names
-from bpt_det.detection.contact_sheet import (
-    contact_sheet,
-    contact_sheet_tile,
-    side_by_side,
-)
-from bpt_det.detection.drawn_objects import ground_truth_objects
-from bpt_det.detection.images import folder_records, read_rgb, shrink, spread_evenly
-from bpt_det.detection.own_data import use_own_data
-from bpt_det.detection.prediction import predict, predicted_objects
-from bpt_det.detection.visualization import MAX_PANEL_SIDE, draw_objects
-from bpt_det.engine.checkpointer import read_class_names
+from bpt_det.cli.launch import build_tool_parser, run_tool
+from bpt_det.data.images import folder_records, read_rgb, shrink, spread_evenly
+from bpt_det.detection.detection_data import use_detection_data
+from bpt_det.engine.checkpoint import read_class_names
 from bpt_det.engine.config import load_config
-from bpt_det.engine.launch import build_tool_parser, run_tool
-from bpt_det.engine.loop import last_checkpoint, load_trained_model
-from bpt_det.errors import InputError
-from bpt_det.picture_files import picture_names, prepare_output, save_picture
+from bpt_det.engine.run import last_checkpoint, load_trained_model
+from bpt_det.inference.batching import predict, predicted_objects
+from bpt_det.inference.class_names import class_names
+from bpt_det.utils.errors import InputError
+from bpt_det.visualization.annotations import ground_truth_objects
+from bpt_det.visualization.draw import MAX_PANEL_SIDE, draw_objects
+from bpt_det.visualization.files import picture_names, prepare_output, save_picture
+from bpt_det.visualization.sheet import contact_sheet, contact_sheet_tile, side_by_side
 
 SHEET_NAME = "contact_sheet.png"
 
@@ -76,7 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
 def visualize(args: argparse.Namespace) -> None:
     """Do what a parsed command line of `build_parser` asks for."""
     _refuse_bad_numbers(args)
-    cfg = load_config(args.config_file, args.opts, use_own_data)
+    cfg = load_config(args.config_file, args.opts, use_detection_data)
     records = folder_records(args.input) if args.input else instantiate(cfg.dataloader.test.dataset)
     chosen = spread_evenly(records, args.num_images)
     metadata = MetadataCatalog.get(cfg.dataloader.test.dataset.names)

@@ -1,6 +1,6 @@
 """What a config costs in time and memory, beside other ways to train the same ViT."""
 
-from .evaluation import (
+from .evaluation_workloads import (
     EVALUATION,
     SCORING,
     Comparison,
@@ -9,7 +9,7 @@ from .evaluation import (
     build_scoring,
 )
 from .measure import Measurement, Workload, measure_all
-from .report import format_measurements, format_ratios
+from .tables import format_measurements, format_ratios
 from .variants import VARIANTS
 from .workloads import DATA, OF_VARIANTS, Models, build_data_loading, build_workloads
 

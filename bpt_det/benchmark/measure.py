@@ -11,7 +11,7 @@ from torch import nn
 from bpt_det.engine import NonFiniteLossError
 
 from .flops import count_flops
-from .memory import gradient_bytes, optimizer_bytes, peak_bytes, weight_bytes
+from .peak_memory import gradient_bytes, optimizer_bytes, peak_bytes, weight_bytes
 from .timing import time_call
 
 logger = logging.getLogger(__name__)

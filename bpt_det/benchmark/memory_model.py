@@ -18,11 +18,11 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from bpt_det.detection import PromptedViTBackbone
-from bpt_det.errors import InputError
+from bpt_det.utils.errors import InputError
 from bpt_det.vit import PromptedViT
 
-from .kept_bytes import FLOAT32_BYTES, KeptBytes, cast_weight_bytes
-from .memory import weight_bytes
+from .peak_memory import weight_bytes
+from .saved_activations import FLOAT32_BYTES, KeptBytes, cast_weight_bytes
 from .variants import find_vit
 
 # Images, anchors, scores and the start of the backward pass, for each pixel of the batch: the mean

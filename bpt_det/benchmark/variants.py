@@ -16,8 +16,8 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from bpt_det.detection import PromptedViTBackbone, ViTDetBackbone
-from bpt_det.errors import InputError
 from bpt_det.prompts import BilinearPrompt
+from bpt_det.utils.errors import InputError
 from bpt_det.vit.embedding import embed_images
 
 _DETECTRON2_VIT = "detectron2.modeling.backbone.vit"  # of official main only

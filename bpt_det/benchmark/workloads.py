@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from bpt_det.engine import Trainer
-from bpt_det.engine.data import seed_cpu_generators
+from bpt_det.engine.loaders import seed_cpu_generators
 from bpt_det.engine.optimizer import build_optimizer
 from bpt_det.engine.precision import Precision
 

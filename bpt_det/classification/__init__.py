@@ -4,10 +4,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .classification_data import use_classification_data
     from .classifier import PromptedClassifier
-    from .evaluation import ClassificationEvaluator
+    from .evaluator import ClassificationEvaluator
     from .mapper import ClassificationMapper
-    from .own_data import use_classification_data
 
 __all__ = [
     "ClassificationEvaluator",
@@ -16,10 +16,10 @@ __all__ = [
     "use_classification_data",
 ]
 _MODULES = {
-    "ClassificationEvaluator": "evaluation",
+    "ClassificationEvaluator": "evaluator",
     "ClassificationMapper": "mapper",
     "PromptedClassifier": "classifier",
-    "use_classification_data": "own_data",
+    "use_classification_data": "classification_data",
 }
 
 

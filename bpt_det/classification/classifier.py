@@ -11,7 +11,7 @@ from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
-from bpt_det.errors import InputError
+from bpt_det.utils.errors import InputError
 from bpt_det.vit import PromptedViT
 
 POOLINGS = ("all", "prompts", "patches", "cls")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bpt_det.classification.prediction import Prediction
+from .ranking import Prediction
 
 
 @dataclass(frozen=True)

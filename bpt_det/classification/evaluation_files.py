@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bpt_det.classification.confusion import count_images
-from bpt_det.classification.prediction import Prediction
-from bpt_det.files import written_whole
+from bpt_det.utils.atomic import atomic_write
+
+from .confusion import count_images
+from .ranking import Prediction
 
 _RANKED_SEPARATOR = " | "
 
@@ -73,7 +74,7 @@ def write_per_class(
 def _write(path: Path, rows: Iterable[Sequence]) -> None:
     # File names that are not UTF-8 reach us with surrogates; they leave as they came.
     with (
-        written_whole(path) as partial,
+        atomic_write(path) as partial,
         partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         csv.writer(file).writerows(rows)

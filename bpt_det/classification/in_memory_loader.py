@@ -16,18 +16,14 @@ from detectron2.data.samplers import TrainingSampler
 from detectron2.utils import comm
 from torch import Tensor
 
-from bpt_det.classification.batch_crops import (
-    central_windows,
-    draw_windows,
-    resample,
-    stack_padded,
-)
-from bpt_det.classification.datasets import read_image
-from bpt_det.classification.mapper import ClassificationMapper
-from bpt_det.engine.data import TrainLoader, derive_seed
+from bpt_det.data.image_files import read_image
+from bpt_det.engine.loaders import TrainLoader, derive_seed
 from bpt_det.engine.precision import resolve_device
-from bpt_det.errors import InputError
-from bpt_det.memory import available_memory
+from bpt_det.utils.errors import InputError
+from bpt_det.utils.memory import available_memory
+
+from .batch_crops import central_windows, draw_windows, resample, stack_padded
+from .mapper import ClassificationMapper
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,10 @@ from PIL import Image
 from torch import nn
 from torchvision.transforms import v2
 
-from bpt_det.classification.datasets import read_image
-from bpt_det.classification.prefix_cache import PrefixCache
-from bpt_det.errors import InputError
+from bpt_det.data.image_files import read_image
+from bpt_det.utils.errors import InputError
+
+from .feature_cache import PrefixCache
 
 
 class ClassificationMapper:

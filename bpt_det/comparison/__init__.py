@@ -1,6 +1,6 @@
 """Comparisons of methods: a plan of runs, their choice of settings, and a report of the results."""
 
-from .plan import Method, Plan, Run, load_plan
+from .experiment import Method, Plan, Run, load_plan
 from .report import write_report
 from .runs import Outcome, Result, perform
 

@@ -9,10 +9,10 @@ from statistics import fmean, stdev
 from matplotlib.figure import Figure
 from tabulate import tabulate
 
-from bpt_det.engine.curves import read_curves
-from bpt_det.files import written_whole
+from bpt_det.utils.atomic import atomic_write
+from bpt_det.visualization.curves import read_curves
 
-from .plan import Method, Plan
+from .experiment import Method, Plan
 from .runs import Outcome, choose
 
 _SIZE, _DOTS_PER_INCH = (8, 4.5), 100  # inches
@@ -52,7 +52,7 @@ def write_report(
         text = pattern.sub(lambda _: section, text)
     else:
         text = f"{text}\n{section}"
-    with written_whole(report) as partial:
+    with atomic_write(report) as partial:
         partial.write_text(text)
 
 
@@ -113,7 +113,7 @@ def draw_method_curves(
     axes.set_ylabel(f"{plan.select}, mean of {len(plan.seeds)} seeds")
     axes.grid(alpha=0.3)
     axes.legend()
-    with written_whole(picture) as partial:
+    with atomic_write(picture) as partial:
         figure.savefig(partial, format="png")
 
 

@@ -19,11 +19,11 @@ import torch
 
 from bpt_det.engine.hooks import FINAL_NAME
 from bpt_det.engine.metrics import read_records
-from bpt_det.errors import InputError, one_line
-from bpt_det.files import written_whole
+from bpt_det.utils.atomic import atomic_write
+from bpt_det.utils.errors import InputError, one_line
 
-from . import children
-from .plan import Method, Plan, Run, Settings
+from . import subprocesses as children
+from .experiment import Method, Plan, Run, Settings
 
 logger = logging.getLogger(__name__)
 
@@ -172,7 +172,7 @@ def _carry_out(folder: Path, command: list[str], *, is_begun: bool, jobs: int) -
 
 
 def _write_state(path: Path, command: list[str], state: str) -> None:
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(json.dumps({"command": command, "state": state}))
 
 

@@ -1,15 +1,15 @@
 """Prompted ViTs in Detectron2: backbone, pyramid, datasets, evaluation, pictures."""
 
-import bpt_det.opencv  # noqa: F401  detectron2 imports cv2 too, without explaining a missing libGL
+import bpt_det.utils.opencv  # noqa: F401  detectron2 imports cv2 too, without explaining a missing libGL
+from bpt_det.detection.evaluation.coco_evaluator import CocoEvaluator
+from bpt_det.utils.compat import LayerNorm2d
 
 from .backbone import PromptedViTBackbone, build_prompted_vit_pyramid
-from .coco_evaluation import CocoEvaluator
-from .dataset_mapper import ImageNamingMapper
 from .datasets import load_dataset
+from .detection_data import use_detection_data
 from .feature_pyramid import SimpleFeaturePyramid
 from .large_scale_jitter import LargeScaleJitter
-from .layers import LayerNorm2d
-from .own_data import use_own_data
+from .mapper import ImageNamingMapper
 from .vitdet import ViTDetBackbone
 from .yacs import add_bpt_config
 
@@ -24,5 +24,5 @@ __all__ = [
     "add_bpt_config",
     "build_prompted_vit_pyramid",
     "load_dataset",
-    "use_own_data",
+    "use_detection_data",
 ]

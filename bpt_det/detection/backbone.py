@@ -20,7 +20,7 @@ class PromptedViTBackbone(Backbone):
     """A frozen, prompted ViT that returns one feature map; class token and prompts are dropped.
 
     Args:
-        vit, prompt, placement, statistics, frozen, activation_checkpointing: see `PromptedViT`.
+        vit, prompt, placement, frozen, activation_checkpointing: see `PromptedViT`.
         out_feature: name of the returned map.
     """
 
@@ -31,7 +31,6 @@ class PromptedViTBackbone(Backbone):
         prompt: nn.Module | None = None,
         placement: str | Sequence[int] = "shallow",
         *,
-        statistics: str | None = None,
         frozen: bool = True,
         activation_checkpointing: bool = False,
         out_feature: str = "last_feat",
@@ -39,7 +38,6 @@ class PromptedViTBackbone(Backbone):
         super().__init__()
         self.prompted_vit = PromptedViT(
             *(vit, prompt, placement),
-            statistics=statistics,
             frozen=frozen,
             activation_checkpointing=activation_checkpointing,
         )

@@ -13,10 +13,9 @@ from pathlib import Path
 from detectron2.data import DatasetCatalog, MetadataCatalog, get_detection_dataset_dicts
 from detectron2.data.datasets import register_coco_instances
 
-from bpt_det.errors import InputError, shorten
-
-from .annotation_file import explain_bad_annotations
-from .dataset_check.run_lengths import UnusableRle, decode_rle
+from bpt_det.data.coco import explain_bad_annotations
+from bpt_det.data.rle import UnusableRle, decode_rle
+from bpt_det.utils.errors import InputError, shorten
 
 _HELP = (
     "See datasets/README.md for where each dataset goes (DETECTRON2_DATASETS names the folder "

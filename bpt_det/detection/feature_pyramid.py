@@ -13,9 +13,8 @@ from detectron2.layers import Conv2d
 from detectron2.modeling.backbone import Backbone
 from torch import Tensor, nn
 
-from bpt_det.errors import InputError
-
-from .layers import LayerNorm2d
+from bpt_det.utils.compat import LayerNorm2d
+from bpt_det.utils.errors import InputError
 
 
 class SimpleFeaturePyramid(Backbone):

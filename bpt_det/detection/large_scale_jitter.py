@@ -7,7 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from bpt_det.opencv import cv2  # before detectron2 imports it: explains a missing libGL
+from bpt_det.utils.opencv import cv2  # before detectron2 imports it: explains a missing libGL
 
 # isort: split
 import detectron2.data.transforms as T

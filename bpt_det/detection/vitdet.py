@@ -13,10 +13,10 @@ from timm.layers import PatchEmbed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from bpt_det.errors import InputError, shorten
+from bpt_det.utils.errors import InputError, shorten
 from bpt_det.vit.embedding import grid_size
+from bpt_det.vit.weights.files import compare_states
 from bpt_det.vit.windowed_block import WindowedBlock
-from bpt_det.weights import compare_states
 
 _NOT_IN_VITDET = ("cls_token", "norm.weight", "norm.bias")
 

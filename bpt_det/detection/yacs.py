@@ -4,8 +4,8 @@ from detectron2.config import CfgNode
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from bpt_det.errors import InputError
 from bpt_det.prompts import BilinearPrompt, FreePrompt
+from bpt_det.utils.errors import InputError
 from bpt_det.vit import ARCHITECTURES, build_vit
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from detectron2.utils.events import EventStorage
 
-from bpt_det.errors import InputError
+from bpt_det.utils.errors import InputError
 
 _WORST = {"max": -math.inf, "min": math.inf}
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from bpt_det.errors import InputError, one_line
+from bpt_det.utils.errors import InputError, one_line
 
 from .best_metric import BestMetric
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from bpt_det.errors import InputError, shorten
-from bpt_det.weights import compare_states
+from bpt_det.utils.errors import InputError, shorten
+from bpt_det.vit.weights.files import compare_states
 
 EMA = "ema"  # a checkpoint's key
 EMA_SUFFIX = "_ema"  # of the tasks in the metrics of averaged weights

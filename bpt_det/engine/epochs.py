@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from omegaconf import DictConfig, OmegaConf
 
-from bpt_det.errors import InputError
+from bpt_det.utils.errors import InputError
 
 _BATCH_SIZE = "dataloader.train.total_batch_size"
 _IN_ITERATIONS = {

@@ -13,9 +13,9 @@ from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 from omegaconf import DictConfig, OmegaConf
 
-from bpt_det.errors import InputError
+from bpt_det.utils.errors import InputError
 
-from .checkpointer import FrozenAwareCheckpointer, trained_state
+from .checkpoint import FrozenAwareCheckpointer, trained_state
 from .ema import EMA
 from .hooks import BEST_NAME
 

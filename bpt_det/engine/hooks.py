@@ -10,11 +10,11 @@ from detectron2.engine.hooks import PeriodicWriter
 from detectron2.utils import comm
 from detectron2.utils.events import CommonMetricPrinter, EventWriter
 
-from bpt_det.errors import InputError
-from bpt_det.weights import read_weights
+from bpt_det.utils.errors import InputError
+from bpt_det.vit.weights.files import read_weights
 
 from .best_metric import BestMetric, evaluated_metrics
-from .checkpointer import FrozenAwareCheckpointer
+from .checkpoint import FrozenAwareCheckpointer
 
 logger = logging.getLogger(__name__)
 

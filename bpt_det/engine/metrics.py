@@ -7,7 +7,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from bpt_det.errors import InputError
+from bpt_det.utils.errors import InputError
 
 
 def read_records(metrics_file: str | Path) -> Iterator[dict[str, Any]]:

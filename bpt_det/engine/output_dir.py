@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from bpt_det.errors import InputError
+from bpt_det.utils.errors import InputError
 
 
 def make_writable(folder: str | Path, name: str) -> None:

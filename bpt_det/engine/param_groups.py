@@ -6,7 +6,7 @@ from typing import Any
 from detectron2.solver.build import get_default_optimizer_params, reduce_param_groups
 from torch import nn
 
-from bpt_det.errors import InputError
+from bpt_det.utils.errors import InputError
 from bpt_det.vit import PromptedViT
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bpt_det.errors import InputError
+from bpt_det.utils.errors import InputError
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -11,7 +11,7 @@ from fvcore.common.param_scheduler import (
     ParamScheduler,
 )
 
-from bpt_det.errors import InputError
+from bpt_det.utils.errors import InputError
 
 
 def build_multistep_schedule(

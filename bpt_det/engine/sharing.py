@@ -6,7 +6,7 @@ from detectron2.config import instantiate
 from omegaconf import DictConfig
 from torch import nn
 
-from bpt_det.errors import InputError
+from bpt_det.utils.errors import InputError
 from bpt_det.vit import PromptedViT
 
 from .config import find_vit_owners

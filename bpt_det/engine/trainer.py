@@ -13,9 +13,9 @@ from detectron2.utils.events import EventStorage
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from bpt_det.errors import InputError
+from bpt_det.utils.errors import InputError
 
-from .data import TrainLoader, derive_seed
+from .loaders import TrainLoader, derive_seed
 from .precision import Precision
 
 logger = logging.getLogger(__name__)

@@ -7,9 +7,10 @@ from detectron2.engine import HookBase, default_writers, hooks
 from detectron2.utils import comm
 from omegaconf import DictConfig, OmegaConf
 
+from bpt_det.visualization.curves import DrawCurves
+
 from .best_metric import BestMetric
-from .checkpointer import FrozenAwareCheckpointer
-from .curves import DrawCurves
+from .checkpoint import FrozenAwareCheckpointer
 from .ema import Ema, EmaUpdate
 from .final_test import FinalTest, RaiseFinalTestError
 from .hooks import BestCheckpoint, EarlyStopping, MetricsWriter

@@ -1,12 +1,12 @@
 """Pre-training of the ViT that prompts go into: masked autoencoders on any images."""
 
-import bpt_det.opencv  # noqa: F401  detectron2 imports cv2 too, without explaining a missing libGL
+import bpt_det.utils.opencv  # noqa: F401  detectron2 imports cv2 too, without explaining a missing libGL
 
 from .encoder_file import SaveEncoder, save_encoder
-from .evaluation import ReconstructionEvaluator
 from .image_sets import load_images
 from .masked_autoencoder import MaskedAutoencoder
-from .own_data import use_images
+from .pretraining_data import use_images
+from .reconstruction import ReconstructionEvaluator
 
 __all__ = [
     "MaskedAutoencoder",

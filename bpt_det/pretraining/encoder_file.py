@@ -12,8 +12,8 @@ from safetensors.torch import save
 from timm.models.vision_transformer import VisionTransformer
 from torch.nn.parallel import DistributedDataParallel
 
-from bpt_det.errors import InputError
-from bpt_det.files import written_whole
+from bpt_det.utils.atomic import atomic_write
+from bpt_det.utils.errors import InputError
 from bpt_det.vit.centering import center_last_tokens
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def save_encoder(vit: VisionTransformer, path: str | Path, *, half: bool = False
     refuse_other_suffix(path)
     dtype = torch.float16 if half else torch.float32
     state = {k: v.detach().to("cpu", dtype).contiguous() for k, v in vit.state_dict().items()}
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         if Path(path).suffix == ".pth":
             torch.save({"model": state}, partial)
         else:

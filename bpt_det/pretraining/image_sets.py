@@ -5,12 +5,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from bpt_det.classification.datasets.layout import IMAGE_SUFFIXES
-from bpt_det.classification.datasets.splitting import in_hash_order
-from bpt_det.classification.datasets.tree import FileTree
-from bpt_det.detection.annotation_file import read_annotation_file
-from bpt_det.detection.own_data import split_source
-from bpt_det.errors import InputError, shorten
+from bpt_det.data.archives import FileTree
+from bpt_det.data.coco import read_annotation_file, split_source
+from bpt_det.data.labeled_images import IMAGE_SUFFIXES
+from bpt_det.data.splits import in_hash_order
+from bpt_det.utils.errors import InputError, shorten
 
 logger = logging.getLogger(__name__)
 

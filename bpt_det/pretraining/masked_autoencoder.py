@@ -13,7 +13,7 @@ from timm.layers import build_sincos2d_pos_embed
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
-from bpt_det.errors import InputError
+from bpt_det.utils.errors import InputError
 from bpt_det.vit.embedding import embed_images, grid_size
 
 from .patches import draw_order, mask_of, patch_statistics, take, to_images, to_patches

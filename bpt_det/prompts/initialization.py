@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from bpt_det.errors import InputError
+from bpt_det.utils.errors import InputError
 
 COEFF_STD = 0.02  # of coefficients and of whitened prompts, as of MAE's class token
 

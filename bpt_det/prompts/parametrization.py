@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from bpt_det.errors import InputError
+from bpt_det.utils.errors import InputError
 
 from .initialization import COEFF_STD, TOKEN_INITIALIZATIONS, tokens_to_prompts, uniform_bound
 from .statistics import BlockStatistics

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bpt_det.errors import InputError
+from bpt_det.utils.errors import InputError
 
 _NUM_QUARTERS = 4
 _NUM_RELEASED = 4  # as published: the basis is trained in the last 4 blocks

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bpt_det.errors import InputError
+from bpt_det.utils.errors import InputError
 
 from .initialization import COEFF_STD, uniform_bound
 from .statistics import BlockStatistics

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from bpt_det.opencv import cv2
+from bpt_det.utils.opencv import cv2
 
 from .categories import CATEGORIES
 from .output_folder import check_at_least, make_folder, write_jpeg

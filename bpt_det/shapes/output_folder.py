@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bpt_det.errors import InputError
-from bpt_det.opencv import cv2
+from bpt_det.utils.errors import InputError
+from bpt_det.utils.opencv import cv2
 
 _JPEG_QUALITY = 95
 

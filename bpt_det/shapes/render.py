@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bpt_det.opencv import cv2
+from bpt_det.utils.opencv import cv2
 
 from .categories import CATEGORIES, Category, Loops
 from .textures import distinct_color, second_color, texture

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from bpt_det.opencv import cv2
+from bpt_det.utils.opencv import cv2
 
 
 def _waves(

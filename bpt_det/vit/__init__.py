@@ -1,10 +1,10 @@
 """The frozen network: timm's Vision Transformer, its weights, and prompts in its blocks."""
 
 from .architectures import ARCHITECTURES, build_vit
-from .checkpoints import LoadReport, load_weights
-from .hashing import fingerprint
+from .identity import fingerprint
 from .prompted_vit import PromptedViT
 from .statistics import MissingStatisticsError, TokenStatistics, collect_statistics
+from .weights import LoadReport, load_weights
 
 __all__ = [
     "ARCHITECTURES",

@@ -6,10 +6,10 @@ from timm.layers import build_sincos2d_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from bpt_det.errors import InputError
+from bpt_det.utils.errors import InputError
 
-from .checkpoints import load_weights
 from .timm_models import PREFIX, build_timm_vit
+from .weights import load_weights
 
 # B to 2B: Table 7 of the supplementary of arXiv:2506.22908 (2B: facebookresearch/maws). Tiny and
 # Small are DeiT's; MoCo v3's Small has 12 heads. Micro is ours, for tests and trials.

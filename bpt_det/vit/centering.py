@@ -9,7 +9,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from bpt_det.errors import InputError
+from bpt_det.utils.errors import InputError
 
 from .embedding import embed_images
 

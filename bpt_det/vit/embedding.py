@@ -8,7 +8,7 @@ from timm.layers import Format, PatchEmbed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from bpt_det.errors import InputError
+from bpt_det.utils.errors import InputError
 
 
 def grid_size(vit: VisionTransformer, height: int, width: int) -> tuple[int, int]:

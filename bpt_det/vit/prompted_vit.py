@@ -12,11 +12,11 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from bpt_det.errors import InputError
 from bpt_det.prompts import insert_prompts, resolve_placement
+from bpt_det.utils.errors import InputError
 
 from .embedding import embed_images, grid_size
-from .statistics import read_statistics
+from .statistics import TokenStatistics, check_statistics
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +33,6 @@ class PromptedViT(nn.Module):
         prompt: a prompt module, for instance `BilinearPrompt`; the first prompted block takes it,
             each further one a copy with its own initial values. None: no prompts.
         placement: which blocks are prompted, see `resolve_placement`.
-        statistics: file of token statistics, for prompts whose initial values are made of them;
-            read by `initialize_prompts` only.
         frozen: False trains the ViT too (full fine-tuning), all but its final norm.
         activation_checkpointing: keep only what enters each block for the backward pass, which
             computes the rest again: less memory for up to half as much more time.
@@ -50,7 +48,6 @@ class PromptedViT(nn.Module):
         prompt: nn.Module | None = None,
         placement: str | Sequence[int] = "shallow",
         *,
-        statistics: str | None = None,
         frozen: bool = True,
         activation_checkpointing: bool = False,
     ) -> None:
@@ -59,7 +56,6 @@ class PromptedViT(nn.Module):
         self.vit = vit.requires_grad_(not frozen).train(not frozen)
         self.vit.norm.requires_grad_(False)  # not applied, so it has no gradient
         self.frozen = frozen
-        self.statistics = statistics
         self.prompts = nn.ModuleDict()
         self.prompt_length = 0  # P, of the prompts that leave the last block
         self.first_prompted_block = len(vit.blocks)
@@ -89,13 +85,15 @@ class PromptedViT(nn.Module):
             if prompt.needed_statistics
         }
 
-    def initialize_prompts(self, seed: int) -> None:
-        """Set the initial prompts that are made of token statistics; a training calls this once.
+    def initialize_prompts(self, seed: int, statistics: TokenStatistics | None = None) -> None:
+        """Set the initial prompts that are made of token statistics.
 
-        Others keep what they were built with. No checkpoint needs this: it holds all values.
+        Called once at the start of training. Other prompts keep what they were built with. No
+        checkpoint needs this: it holds all values.
 
         Args:
             seed: of the random choices, the same in every process.
+            statistics: of this ViT's tokens; None: there are none.
 
         Raises:
             MissingStatisticsError: prompts need statistics that are not there.
@@ -103,11 +101,11 @@ class PromptedViT(nn.Module):
         needed = self.needed_statistics
         if not needed:
             return
-        blocks = read_statistics(self.statistics, self.vit, needed)
+        statistics = check_statistics(statistics, self.vit, needed)
         generator = torch.Generator().manual_seed(seed)
         for index in needed:
-            logger.info("Block %d: initial prompts of '%s'", index, self.statistics)
-            self.prompts[str(index)].reset_parameters(generator, blocks[index])
+            logger.info("Block %d: initial prompts of '%s'", index, statistics.source)
+            self.prompts[str(index)].reset_parameters(generator, statistics.blocks[index])
 
     def parameter_depths(self) -> dict[nn.Parameter, int]:
         """Return how deep each parameter lies, for layer-wise learning rates.

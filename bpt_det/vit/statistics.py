@@ -15,12 +15,12 @@ from safetensors.torch import save
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from bpt_det.errors import InputError
-from bpt_det.files import written_whole
 from bpt_det.prompts import BlockStatistics, SecondMoment, query_key_product
+from bpt_det.utils.atomic import atomic_write
+from bpt_det.utils.errors import InputError
 
 from .embedding import embed_images
-from .hashing import fingerprint
+from .identity import fingerprint
 
 FIELDS = ("second_moment", "tokens")
 # What is raised on files that are cut, or whose description is not of this module.
@@ -43,12 +43,14 @@ class TokenStatistics:
         fingerprint: of the ViT, see `fingerprint`.
         num_images: number of images.
         preprocessing: how they were brought to the ViT's input, for the record.
+        source: where they are from, for messages; not stored.
     """
 
     blocks: Mapping[int, BlockStatistics]
     fingerprint: str
     num_images: int
     preprocessing: Mapping[str, object] = field(default_factory=dict)
+    source: str = "in memory"
 
 
 @torch.no_grad()
@@ -153,7 +155,7 @@ def save_statistics(statistics: TokenStatistics, path: str | Path) -> None:
             for index, block in statistics.blocks.items()
         },
     }
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_bytes(save(tensors, metadata={"token_statistics": json.dumps(about)}))
 
 
@@ -176,7 +178,7 @@ def load_statistics(path: str | Path) -> TokenStatistics:
             )
             for index, numbers in about.pop("blocks").items()
         }
-        return TokenStatistics(blocks=blocks, **about)
+        return TokenStatistics(blocks=blocks, source=str(path), **about)
     except _SIGNS_OF_DAMAGE as error:
         raise InputError(
             f"'{path}' is damaged or holds no token statistics ({type(error).__name__}: {error}); "
@@ -184,27 +186,25 @@ def load_statistics(path: str | Path) -> TokenStatistics:
         ) from error
 
 
-def read_statistics(
-    path: str | Path | None, vit: VisionTransformer, needed: Mapping[int, str]
-) -> Mapping[int, BlockStatistics]:
-    """Return the statistics of the blocks that need some, after checking that they are this ViT's.
+def check_statistics(
+    statistics: TokenStatistics | None, vit: VisionTransformer, needed: Mapping[int, str]
+) -> TokenStatistics:
+    """Return statistics after checking that they are a ViT's and hold what its prompts need.
 
     Args:
-        path: file that `save_statistics` has written; None: the config names none.
+        statistics: None: there are none.
         vit: the frozen network.
         needed: which of `FIELDS` each block index needs.
 
     Raises:
-        MissingStatisticsError: there is no file, it is another ViT's, or lacks a block.
-        InputError: the file is damaged.
+        MissingStatisticsError: there are none, they are another ViT's, or they lack a block.
     """
-    if path is None:
-        raise MissingStatisticsError("the prompts need token statistics, but statistics=None")
-    statistics = load_statistics(path)
+    if statistics is None:
+        raise MissingStatisticsError("the prompts need token statistics, but none are given")
     here = fingerprint(vit)
     if statistics.fingerprint != here:
         raise MissingStatisticsError(
-            f"token statistics '{path}' are of another frozen ViT (fingerprint "
+            f"token statistics '{statistics.source}' are of another frozen ViT (fingerprint "
             f"{statistics.fingerprint[:12]} there, {here[:12]} here)"
         )
     lacking = [
@@ -213,5 +213,7 @@ def read_statistics(
         if getattr(statistics.blocks.get(index), what, None) is None
     ]
     if lacking:
-        raise MissingStatisticsError(f"token statistics '{path}' lack {', '.join(lacking)}")
-    return statistics.blocks
+        raise MissingStatisticsError(
+            f"token statistics '{statistics.source}' lack {', '.join(lacking)}"
+        )
+    return statistics

@@ -11,11 +11,11 @@ from safetensors import SafetensorError
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from bpt_det.errors import InputError, one_line
+from bpt_det.utils.errors import InputError, one_line
+from bpt_det.vit.weights.fitting import report_patches
+from bpt_det.vit.weights.load_report import describe_images
 
-from .checkpoints import LoadReport
-from .checkpoints.fitting import report_patches
-from .checkpoints.report import describe_images
+from .weights import LoadReport
 
 logger = logging.getLogger(__name__)
 

@@ -10,5 +10,5 @@ from .cascade_bpt_d import data, dataloader, lr_multiplier, model, optimizer, tr
 
 model.backbone.net.placement = "released"  # every block; the basis is trained in the last 4 only
 model.backbone.net.prompt.basis_init = "whitening"
-model.backbone.net.statistics = "statistics/vit_b_whiten_all.safetensors"
+train.prompt_statistics = "statistics/vit_b_whiten_all.safetensors"
 train.output_dir = "output/coco/cascade_bpt_d_released"

@@ -12,5 +12,5 @@ from .cascade_frozen import data, dataloader, lr_multiplier, model, optimizer, t
 model.backbone.net.placement = "last_4"
 model.backbone.net.prompt = _whitened
 model.backbone.net.prompt.prompt_length = 50
-model.backbone.net.statistics = "statistics/vit_b_whiten_d.safetensors"
+train.prompt_statistics = "statistics/vit_b_whiten_d.safetensors"
 train.output_dir = "output/coco/cascade_fwhiten_d"

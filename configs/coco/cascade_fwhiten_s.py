@@ -10,5 +10,5 @@ from ..common.prompts import whitened as _whitened
 from .cascade_frozen import data, dataloader, lr_multiplier, model, optimizer, train
 
 model.backbone.net.prompt = _whitened
-model.backbone.net.statistics = "statistics/vit_b_whiten_s.safetensors"
+train.prompt_statistics = "statistics/vit_b_whiten_s.safetensors"
 train.output_dir = "output/coco/cascade_fwhiten_s"

@@ -13,5 +13,5 @@ model.backbone.net.placement = "all"
 model.backbone.net.prompt = _free
 model.backbone.net.prompt.prompt_length = 20
 model.backbone.net.prompt.init = "kmeans"
-model.backbone.net.statistics = "statistics/vit_b_tokens_d.safetensors"
+train.prompt_statistics = "statistics/vit_b_tokens_d.safetensors"
 train.output_dir = "output/coco/mask_rcnn_spt_d"

@@ -11,5 +11,5 @@ from .mask_rcnn_frozen import data, dataloader, lr_multiplier, model, optimizer,
 
 model.backbone.net.prompt = _free
 model.backbone.net.prompt.init = "kmeans"
-model.backbone.net.statistics = "statistics/vit_b_tokens_s.safetensors"
+train.prompt_statistics = "statistics/vit_b_tokens_s.safetensors"
 train.output_dir = "output/coco/mask_rcnn_spt_s"

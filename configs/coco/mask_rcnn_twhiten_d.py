@@ -13,5 +13,5 @@ model.backbone.net.placement = "last_4"
 model.backbone.net.prompt = _whitened
 model.backbone.net.prompt.prompt_length = 50
 model.backbone.net.prompt.train_basis = True
-model.backbone.net.statistics = "statistics/vit_b_whiten_d.safetensors"
+train.prompt_statistics = "statistics/vit_b_whiten_d.safetensors"
 train.output_dir = "output/coco/mask_rcnn_twhiten_d"

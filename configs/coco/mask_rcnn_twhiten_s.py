@@ -11,5 +11,5 @@ from .mask_rcnn_frozen import data, dataloader, lr_multiplier, model, optimizer,
 
 model.backbone.net.prompt = _whitened
 model.backbone.net.prompt.train_basis = True
-model.backbone.net.statistics = "statistics/vit_b_whiten_s.safetensors"
+train.prompt_statistics = "statistics/vit_b_whiten_s.safetensors"
 train.output_dir = "output/coco/mask_rcnn_twhiten_s"

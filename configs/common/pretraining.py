@@ -8,17 +8,8 @@ from torch.optim import AdamW
 
 from bpt_det.classification import ClassificationMapper
 from bpt_det.classification.in_memory_loader import build_train_loader
-from bpt_det.engine import (
-    build_cosine_schedule,
-    build_param_groups,
-    build_test_loader,
-)
-from bpt_det.pretraining import (
-    MaskedAutoencoder,
-    ReconstructionEvaluator,
-    SaveEncoder,
-    load_images,
-)
+from bpt_det.engine import build_cosine_schedule, build_param_groups, build_test_loader
+from bpt_det.pretraining import MaskedAutoencoder, ReconstructionEvaluator, SaveEncoder, load_images
 from bpt_det.vit import ARCHITECTURES, build_vit
 
 from .train import train

@@ -3,6 +3,8 @@
 train = dict(
     output_dir="output",
     init_checkpoint="",  # a trained model_*.pth to evaluate or to start from
+    # File of token statistics that the initial prompts are made of, where they need one.
+    prompt_statistics=None,
     max_iter=1000,
     eval_period=1000,  # iterations
     log_period=20,

@@ -13,6 +13,6 @@ model.backbone.placement = "all"
 model.backbone.prompt = _free
 model.backbone.prompt.prompt_length = 20
 model.backbone.prompt.init = "kmeans"
-model.backbone.statistics = "statistics/cars_vit_b_tokens_d.safetensors"
+train.prompt_statistics = "statistics/cars_vit_b_tokens_d.safetensors"
 optimizer.weight_decay = 5e-3
 train.output_dir = "output/fgvc/cars_spt_d"

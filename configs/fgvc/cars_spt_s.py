@@ -11,5 +11,5 @@ from .cars_linear import data, dataloader, lr_multiplier, model, optimizer, trai
 
 model.backbone.prompt = _free
 model.backbone.prompt.init = "kmeans"
-model.backbone.statistics = "statistics/cars_vit_b_tokens_s.safetensors"
+train.prompt_statistics = "statistics/cars_vit_b_tokens_s.safetensors"
 train.output_dir = "output/fgvc/cars_spt_s"

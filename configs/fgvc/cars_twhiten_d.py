@@ -13,6 +13,6 @@ model.backbone.placement = "last_4"
 model.backbone.prompt = _whitened
 model.backbone.prompt.prompt_length = 50
 model.backbone.prompt.train_basis = True
-model.backbone.statistics = "statistics/cars_vit_b_whiten_d.safetensors"
+train.prompt_statistics = "statistics/cars_vit_b_whiten_d.safetensors"
 optimizer.weight_decay = 5e-3
 train.output_dir = "output/fgvc/cars_twhiten_d"

@@ -12,5 +12,5 @@ from .cub_linear import data, dataloader, lr_multiplier, model, optimizer, train
 model.backbone.placement = "last_4"
 model.backbone.prompt = _whitened
 model.backbone.prompt.prompt_length = 50
-model.backbone.statistics = "statistics/cub_vit_b_whiten_d.safetensors"
+train.prompt_statistics = "statistics/cub_vit_b_whiten_d.safetensors"
 train.output_dir = "output/fgvc/cub_fwhiten_d"

@@ -10,5 +10,5 @@ from ..common.prompts import whitened as _whitened
 from .cub_linear import data, dataloader, lr_multiplier, model, optimizer, train
 
 model.backbone.prompt = _whitened
-model.backbone.statistics = "statistics/cub_vit_b_whiten_s.safetensors"
+train.prompt_statistics = "statistics/cub_vit_b_whiten_s.safetensors"
 train.output_dir = "output/fgvc/cub_fwhiten_s"

@@ -11,5 +11,5 @@ from .dogs_linear import data, dataloader, lr_multiplier, model, optimizer, trai
 
 model.backbone.prompt = _free
 model.backbone.prompt.init = "kmeans"
-model.backbone.statistics = "statistics/dogs_vit_b_tokens_s.safetensors"
+train.prompt_statistics = "statistics/dogs_vit_b_tokens_s.safetensors"
 train.output_dir = "output/fgvc/dogs_spt_s"

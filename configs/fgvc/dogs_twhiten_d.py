@@ -13,5 +13,5 @@ model.backbone.placement = "last_4"
 model.backbone.prompt = _whitened
 model.backbone.prompt.prompt_length = 50
 model.backbone.prompt.train_basis = True
-model.backbone.statistics = "statistics/dogs_vit_b_whiten_d.safetensors"
+train.prompt_statistics = "statistics/dogs_vit_b_whiten_d.safetensors"
 train.output_dir = "output/fgvc/dogs_twhiten_d"

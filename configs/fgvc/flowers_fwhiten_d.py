@@ -12,5 +12,5 @@ from .flowers_linear import data, dataloader, lr_multiplier, model, optimizer, t
 model.backbone.placement = "last_4"
 model.backbone.prompt = _whitened
 model.backbone.prompt.prompt_length = 50
-model.backbone.statistics = "statistics/flowers_vit_b_whiten_d.safetensors"
+train.prompt_statistics = "statistics/flowers_vit_b_whiten_d.safetensors"
 train.output_dir = "output/fgvc/flowers_fwhiten_d"

@@ -10,5 +10,5 @@ from ..common.prompts import whitened as _whitened
 from .flowers_linear import data, dataloader, lr_multiplier, model, optimizer, train
 
 model.backbone.prompt = _whitened
-model.backbone.statistics = "statistics/flowers_vit_b_whiten_s.safetensors"
+train.prompt_statistics = "statistics/flowers_vit_b_whiten_s.safetensors"
 train.output_dir = "output/fgvc/flowers_fwhiten_s"

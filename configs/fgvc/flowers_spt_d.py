@@ -13,5 +13,5 @@ model.backbone.placement = "all"
 model.backbone.prompt = _free
 model.backbone.prompt.prompt_length = 20
 model.backbone.prompt.init = "kmeans"
-model.backbone.statistics = "statistics/flowers_vit_b_tokens_d.safetensors"
+train.prompt_statistics = "statistics/flowers_vit_b_tokens_d.safetensors"
 train.output_dir = "output/fgvc/flowers_spt_d"

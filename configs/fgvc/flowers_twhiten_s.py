@@ -11,5 +11,5 @@ from .flowers_linear import data, dataloader, lr_multiplier, model, optimizer, t
 
 model.backbone.prompt = _whitened
 model.backbone.prompt.train_basis = True
-model.backbone.statistics = "statistics/flowers_vit_b_whiten_s.safetensors"
+train.prompt_statistics = "statistics/flowers_vit_b_whiten_s.safetensors"
 train.output_dir = "output/fgvc/flowers_twhiten_s"

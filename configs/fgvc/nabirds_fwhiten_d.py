@@ -12,6 +12,6 @@ from .nabirds_linear import data, dataloader, lr_multiplier, model, optimizer, t
 model.backbone.placement = "last_4"
 model.backbone.prompt = _whitened
 model.backbone.prompt.prompt_length = 50
-model.backbone.statistics = "statistics/nabirds_vit_b_whiten_d.safetensors"
+train.prompt_statistics = "statistics/nabirds_vit_b_whiten_d.safetensors"
 optimizer.params.head_weight_decay = 0.3
 train.output_dir = "output/fgvc/nabirds_fwhiten_d"

@@ -13,6 +13,6 @@ model.backbone.placement = "all"
 model.backbone.prompt = _free
 model.backbone.prompt.prompt_length = 20
 model.backbone.prompt.init = "kmeans"
-model.backbone.statistics = "statistics/nabirds_vit_b_tokens_d.safetensors"
+train.prompt_statistics = "statistics/nabirds_vit_b_tokens_d.safetensors"
 optimizer.params.head_weight_decay = 0.3
 train.output_dir = "output/fgvc/nabirds_spt_d"

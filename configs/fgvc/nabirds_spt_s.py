@@ -11,5 +11,5 @@ from .nabirds_linear import data, dataloader, lr_multiplier, model, optimizer, t
 
 model.backbone.prompt = _free
 model.backbone.prompt.init = "kmeans"
-model.backbone.statistics = "statistics/nabirds_vit_b_tokens_s.safetensors"
+train.prompt_statistics = "statistics/nabirds_vit_b_tokens_s.safetensors"
 train.output_dir = "output/fgvc/nabirds_spt_s"

@@ -10,5 +10,5 @@ from ..common.prompts import whitened as _whitened
 from .linear import data, dataloader, lr_multiplier, model, optimizer, train
 
 model.backbone.prompt = _whitened
-model.backbone.statistics = "statistics/imagenet_vit_b_whiten_s.safetensors"
+train.prompt_statistics = "statistics/imagenet_vit_b_whiten_s.safetensors"
 train.output_dir = "output/imagenet/fwhiten_s"

@@ -11,5 +11,5 @@ from .linear import data, dataloader, lr_multiplier, model, optimizer, train
 
 model.backbone.prompt = _free
 model.backbone.prompt.init = "kmeans"
-model.backbone.statistics = "statistics/imagenet_vit_b_tokens_s.safetensors"
+train.prompt_statistics = "statistics/imagenet_vit_b_tokens_s.safetensors"
 train.output_dir = "output/imagenet/spt_s"

@@ -11,5 +11,5 @@ from .linear import data, dataloader, lr_multiplier, model, optimizer, train
 
 model.backbone.prompt = _whitened
 model.backbone.prompt.train_basis = True
-model.backbone.statistics = "statistics/imagenet_vit_b_whiten_s.safetensors"
+train.prompt_statistics = "statistics/imagenet_vit_b_whiten_s.safetensors"
 train.output_dir = "output/imagenet/twhiten_s"

@@ -12,5 +12,5 @@ from .cascade_frozen import data, dataloader, lr_multiplier, model, optimizer, t
 model.backbone.net.placement = "last_4"
 model.backbone.net.prompt = _whitened
 model.backbone.net.prompt.prompt_length = 10
-model.backbone.net.statistics = "statistics/micro_whiten_d.safetensors"
+train.prompt_statistics = "statistics/micro_whiten_d.safetensors"
 train.output_dir = "output/shapes/cascade_fwhiten_d"

@@ -11,5 +11,5 @@ from .cascade_frozen import data, dataloader, lr_multiplier, model, optimizer, t
 
 model.backbone.net.prompt = _whitened
 model.backbone.net.prompt.prompt_length = 20
-model.backbone.net.statistics = "statistics/micro_whiten_s.safetensors"
+train.prompt_statistics = "statistics/micro_whiten_s.safetensors"
 train.output_dir = "output/shapes/cascade_fwhiten_s"

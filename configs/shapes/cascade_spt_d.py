@@ -13,5 +13,5 @@ model.backbone.net.placement = "all"
 model.backbone.net.prompt = _free
 model.backbone.net.prompt.prompt_length = 5
 model.backbone.net.prompt.init = "kmeans"
-model.backbone.net.statistics = "statistics/micro_tokens_d.safetensors"
+train.prompt_statistics = "statistics/micro_tokens_d.safetensors"
 train.output_dir = "output/shapes/cascade_spt_d"

@@ -12,5 +12,5 @@ from .cascade_frozen import data, dataloader, lr_multiplier, model, optimizer, t
 model.backbone.net.prompt = _free
 model.backbone.net.prompt.prompt_length = 20
 model.backbone.net.prompt.init = "kmeans"
-model.backbone.net.statistics = "statistics/micro_tokens_s.safetensors"
+train.prompt_statistics = "statistics/micro_tokens_s.safetensors"
 train.output_dir = "output/shapes/cascade_spt_s"

@@ -13,5 +13,5 @@ model.backbone.net.placement = "last_4"
 model.backbone.net.prompt = _whitened
 model.backbone.net.prompt.prompt_length = 10
 model.backbone.net.prompt.train_basis = True
-model.backbone.net.statistics = "statistics/micro_whiten_d.safetensors"
+train.prompt_statistics = "statistics/micro_whiten_d.safetensors"
 train.output_dir = "output/shapes/cascade_twhiten_d"

@@ -11,6 +11,6 @@ from .linear import data, dataloader, lr_multiplier, model, optimizer, train
 
 model.backbone.prompt = _whitened
 model.backbone.prompt.prompt_length = 20
-model.backbone.statistics = "statistics/micro_crops_whiten_s.safetensors"
+train.prompt_statistics = "statistics/micro_crops_whiten_s.safetensors"
 optimizer.lr = 1e-2
 train.output_dir = "output/shapes_crops/fwhiten_s"

@@ -8,11 +8,11 @@ own, which replace the ones before. Only square P can be compared; ours takes an
 
 import pytest
 import torch
-from helpers import TINY_PRETRAIN_SIZE, TINY_SIZES, tiny_vit
 from torch import nn
 
 from bpt_det.prompts import BilinearPrompt
 from bpt_det.vit import PromptedViT
+from tests.support.vits import TINY_PRETRAIN_SIZE, TINY_SIZES, tiny_vit
 
 EMBED_DIM, NUM_BLOCKS = TINY_SIZES["embed_dim"], TINY_SIZES["num_blocks"]
 GRID_SIDE, RANK = 3, 5

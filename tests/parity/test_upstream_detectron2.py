@@ -6,8 +6,6 @@ differs by design: official Detectron2 pads a batch before the backbone (`paddin
 ours in the pyramid, so that 0.6 can; zeros at the right and bottom either way.
 """
 
-from pathlib import Path
-
 import pytest
 import torch
 from detectron2.config import instantiate
@@ -16,14 +14,13 @@ from detectron2.modeling.backbone.fpn import LastLevelMaxPool
 from detectron2.structures import ImageList
 from omegaconf import ListConfig
 from torch import nn
-from upstream import official_config, randomize
 
 from bpt_det.detection import LayerNorm2d, SimpleFeaturePyramid
 from bpt_det.engine import load_config
+from tests.support.paths import ROOT
+from tests.support.upstream import official_config, randomize
 
 official = pytest.importorskip("detectron2.modeling.backbone.vit", reason="Detectron2 0.6 has none")
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class OneConvolution(Backbone):

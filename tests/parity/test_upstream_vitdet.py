@@ -6,25 +6,24 @@ projects/ViTDet/configs/COCO/cascade_mask_rcnn_vitdet_b_100ep.py.
 
 import pickle
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
 from detectron2.config import instantiate
 from detectron2.layers import ShapeSpec
 from detectron2.solver import get_default_optimizer_params
-from tiny import shrink
 from torch import nn
-from upstream import official_config, randomize
 
 from bpt_det.detection import LayerNorm2d, ViTDetBackbone
 from bpt_det.engine import FrozenAwareCheckpointer, load_config
 from bpt_det.engine.optimizer import build_optimizer
 from bpt_det.vit import build_vit
+from tests.support.detectors import shrink
+from tests.support.paths import ROOT
+from tests.support.upstream import official_config, randomize
 
 official = pytest.importorskip("detectron2.modeling.backbone.vit", reason="Detectron2 0.6 has none")
 
-ROOT = Path(__file__).resolve().parents[2]
 LEAF = "configs/coco/cascade_vitdet_b.py"
 EMBED_DIM, NUM_HEADS, NUM_BLOCKS, PATCH_SIZE = 24, 3, 4, 16
 IMAGE_SIZE, PRETRAIN_SIZE, WINDOW_SIZE = 192, 80, 5

@@ -7,9 +7,9 @@ split is read once, at its end, and by --eval-only.
 from detectron2.config import LazyCall as L
 
 from bpt_det.classification import ClassificationEvaluator, ClassificationMapper
-from bpt_det.classification.datasets import load_classification
+from bpt_det.classification.layouts import load_classification
 from bpt_det.classification.in_memory_loader import build_train_loader
-from bpt_det.classification.prefix_cache import PrefixCache
+from bpt_det.classification.feature_cache import PrefixCache
 from bpt_det.engine import build_test_loader
 
 # cub, nabirds, flowers, dogs, cars, imagenet, shapes_crops, or folder:PATH; data=NAME on the

@@ -34,7 +34,6 @@ model = L(GeneralizedRCNN)(
             ),
             prompt=None,
             placement="shallow",
-            statistics=None,  # file of tools/collect_statistics.py, where the prompts need one
             frozen=True,
             activation_checkpointing=False,  # True: less memory, more time
             out_feature="last_feat",

@@ -16,7 +16,6 @@ model = L(PromptedClassifier)(
         ),
         prompt=None,
         placement="shallow",
-        statistics=None,  # file of tools/collect_statistics.py, where the prompts need one
         frozen=True,
         activation_checkpointing=False,  # True: less memory, more time
     ),

@@ -1,0 +1,114 @@
+"""Fitting a classification config to its data: number of classes, iterations, final evaluation."""
+
+import logging
+import os
+from collections.abc import Sequence
+
+from omegaconf import DictConfig, OmegaConf
+
+from bpt_det.classification.layouts.catalog import FOLDER_PREFIX
+from bpt_det.classification.layouts.reading import ReadDataset, read_dataset
+from bpt_det.data.labeled_images import TRAINVAL
+from bpt_det.engine.epochs import set_iterations
+from bpt_det.utils.errors import InputError, shorten
+
+_NUM_CLASSES = "model.num_classes"
+_FINAL_TASK = {"test": "test", "val": "val_final"}  # by split; `val` is that of each epoch
+
+logger = logging.getLogger(__name__)
+
+
+def use_classification_data(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
+    """Fit a classification config to the dataset that ``data`` names; in place.
+
+    Sets the number of classes; turns `train.epochs` and `train.eval_epochs` into iterations, but
+    for those a user has given as iterations; makes paths absolute; and has the final evaluation
+    read ``val`` where no ``test`` images are labeled. The ``config.yaml`` of a run stays as it is.
+
+    Args:
+        cfg: a config with `model.num_classes`, `dataloader` and `data`.
+        overrides: ``key=value`` that have been applied to it; they tell what a user chose from
+            what the config came with.
+
+    Raises:
+        InputError: the dataset cannot be read, or a setting is out of range or contradicts it.
+    """
+    if isinstance(cfg.get("data"), str):  # data=NAME on the command line is short for data.name
+        cfg.data = {"name": cfg.data}
+    name = OmegaConf.select(cfg, "data.name")
+    if not isinstance(name, str) or OmegaConf.select(cfg, _NUM_CLASSES) is None:
+        raise InputError(
+            f"data={cfg.get('data')} names no classification dataset; use a config of "
+            "configs/fgvc/ or configs/imagenet/, and tools/train_net.py for a detection config."
+        )
+    chosen = {override.partition("=")[0].lstrip("+").strip() for override in overrides}
+    _make_paths_absolute(cfg)
+    source = cfg.dataloader.train.dataset
+    dataset = read_dataset(source.name, source.get("root"))
+    _set_num_classes(cfg, dataset, is_chosen=_NUM_CLASSES in chosen)
+    num_images = len(dataset.select(source.split, source.get("fraction", 100)))
+    set_iterations(cfg, dataset.name, num_images, chosen)
+    _choose_final_split(cfg, dataset)
+    _warn_of_seen_images(cfg)
+
+
+def _make_paths_absolute(cfg: DictConfig) -> None:
+    """Let a saved config work in any folder."""
+    if cfg.data.name.startswith(FOLDER_PREFIX):
+        path = os.path.expanduser(cfg.data.name.removeprefix(FOLDER_PREFIX))
+        cfg.data.name = FOLDER_PREFIX + os.path.abspath(path)
+    if cfg.dataloader.get("root") is not None:
+        cfg.dataloader.root = os.path.abspath(os.path.expanduser(str(cfg.dataloader.root)))
+
+
+def _set_num_classes(cfg: DictConfig, dataset: ReadDataset, is_chosen: bool) -> None:
+    names = dataset.class_names
+    configured = OmegaConf.select(cfg, _NUM_CLASSES)
+    if is_chosen and configured != len(names):
+        raise InputError(
+            f"{_NUM_CLASSES}={configured} contradicts the {len(names)} classes of {dataset.name} "
+            f"({shorten(names)}); leave {_NUM_CLASSES} out."
+        )
+    OmegaConf.update(cfg, _NUM_CLASSES, len(names))
+
+
+def _choose_final_split(cfg: DictConfig, dataset: ReadDataset) -> None:
+    """Evaluate the best weights on ``test`` at the end, or on ``val`` where there is no ``test``.
+
+    The two tasks have different names in metrics and folders, so that none is taken for the other.
+    """
+    if not all(cfg.dataloader.get(key) for key in ("final_test", "final_evaluator")):
+        return
+    final, evaluator = cfg.dataloader.final_test.dataset, cfg.dataloader.final_evaluator
+    old = "test" if final.split == "test" else "val"
+    new = "test" if "test" in dataset.splits else "val"
+    if old == new or final.split != old or evaluator.task != _FINAL_TASK[old]:
+        return
+    final.split, evaluator.task = new, _FINAL_TASK[new]
+    folder = OmegaConf.to_container(evaluator, resolve=False).get("output_dir")
+    if isinstance(folder, str) and folder.endswith(f"/{_FINAL_TASK[old]}"):
+        evaluator.output_dir = folder.removesuffix(_FINAL_TASK[old]) + _FINAL_TASK[new]
+    logger.info(
+        "The final evaluation reads the %s images of %s: %s/top1 are of the best weights",
+        *(new, dataset.name, evaluator.task),
+    )
+
+
+def _warn_of_seen_images(cfg: DictConfig) -> None:
+    trained, evaluated = (cfg.dataloader[key].dataset.get("split") for key in ("train", "test"))
+    if trained == "test":
+        raise InputError(
+            "dataloader.train.dataset.split=test would train on the test images; set it to train, "
+            "or to trainval."
+        )
+    if trained in (TRAINVAL, "val") and evaluated == "val":
+        logger.warning(
+            "dataloader.train.dataset.split=%s: the model is trained on the validation images too, "
+            "so val metrics, and the choice of model_best.pth by them, mean nothing.",
+            trained,
+        )
+    if evaluated == "test":
+        logger.warning(
+            "dataloader.test.dataset.split=test: model_best.pth is chosen on the test images, so "
+            "its test metrics are too high."
+        )

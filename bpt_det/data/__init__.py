@@ -1,0 +1,1 @@
+"""Datasets as files: images, archives, COCO annotation files, splits, validation. No model."""

@@ -1,0 +1,148 @@
+"""The files of a dataset, in a folder or in a zip archive; paths are relative, with slashes."""
+
+import os
+from functools import cached_property
+from pathlib import Path
+
+from bpt_det.utils.errors import InputError, shorten
+
+from .image_files import archive, read_bytes
+
+
+class FileTree:
+    """The files below a folder, or below a folder inside a zip archive.
+
+    Args:
+        root: a folder, or the path of a zip archive.
+        prefix: folder inside the archive, with a closing slash, or "".
+        advice: where the dataset comes from; it ends the error of a missing file.
+    """
+
+    def __init__(self, root: str | Path, prefix: str = "", advice: str = "") -> None:
+        self.root = Path(root)
+        self._base = self.root.as_posix().rstrip("/")
+        self.prefix = prefix
+        self.advice = advice
+        self._read: set[str] = set()
+
+    def sources(self) -> list[str]:
+        """Return the files and folders that decide what it holds and what was read from it."""
+        if not self.root.is_dir():
+            return [self._base]
+        return [self._base, *(self.file_name(path) for path in (*self.folders, *self._read))]
+
+    def file_name(self, path: str) -> str:
+        """Return the name under which ``read_bytes`` and ``read_image`` find a file."""
+        return f"{self._base}/{self.prefix}{path}".rstrip("/")
+
+    @cached_property
+    def files(self) -> frozenset[str]:
+        """All files; hidden ones and what macOS adds to archives are left out."""
+        return self._listing[0]
+
+    @cached_property
+    def folders(self) -> frozenset[str]:
+        """All folders, empty ones too."""
+        return self._listing[1]
+
+    @cached_property
+    def _listing(self) -> tuple[frozenset[str], frozenset[str]]:
+        if self.root.is_dir():
+            files, folders = _list_folder(str(self.root))
+        else:
+            names = archive(self.root).namelist()
+            inside = [n.removeprefix(self.prefix) for n in names if n.startswith(self.prefix)]
+            files = {name for name in inside if name and not name.endswith("/")}
+            folders = _folders_above(files | {name for name in inside if name.endswith("/")})
+        return tuple(frozenset(n for n in names if not _is_hidden(n)) for names in (files, folders))
+
+    def holds(self, path: str) -> bool:
+        """Say whether there is such a file, without listing a folder."""
+        if self.root.is_dir():
+            return (self.root / path).is_file()
+        return path in self.files
+
+    def read(self, path: str) -> bytes:
+        """Return a file's bytes.
+
+        Raises:
+            InputError: it is missing or cannot be read.
+        """
+        if not self.holds(path):
+            raise InputError(f"'{self.file_name(path)}' is missing; {self.advice}")
+        self._read.add(path)
+        return read_bytes(self.file_name(path))
+
+    def require(self, paths: list[str], listed_in: str) -> None:
+        """Check that all images that a list names are there.
+
+        Raises:
+            InputError: some are missing.
+        """
+        missing = [path for path in paths if path not in self.files]
+        if missing:
+            raise InputError(
+                f"{len(missing)} of the {len(paths)} images of {listed_in} are missing below "
+                f"'{self.file_name('')}': {shorten(missing)}; {self.advice}"
+            )
+
+
+def locate(root: str | Path, folder: str, anchors: tuple[str, ...], advice: str) -> FileTree:
+    """Return the tree that holds one of the anchors: ``root``, or ``folder`` in it, or a zip.
+
+    Inside an archive the anchor may lie in any folder; the topmost one counts.
+
+    Raises:
+        InputError: none of the places has one.
+    """
+    root = Path(root)
+    for place in (root, root / folder, root / f"{folder}.zip"):
+        if place.is_dir() and any((place / anchor).exists() for anchor in anchors):
+            return FileTree(place, advice=advice)
+        if place.is_file():
+            whole = FileTree(place, advice=advice)
+            paths = whole.files | whole.folders
+            found = [
+                path[: len(path) - len(anchor)]
+                for anchor in anchors
+                for path in paths
+                if path == anchor or path.endswith(f"/{anchor}")
+            ]
+            if found:
+                return FileTree(place, min(found, key=lambda p: (p.count("/"), p)), advice)
+    problem = "does not exist" if not root.exists() else f"holds none of {', '.join(anchors)}"
+    raise InputError(
+        f"'{root}' {problem} (nor does '{folder}' or '{folder}.zip' in it); if it lies elsewhere, "
+        f"name the folder with DETECTRON2_DATASETS or dataloader.root (--root); {advice}"
+    )
+
+
+def _list_folder(root: str) -> tuple[set[str], set[str]]:
+    files, folders = set(), set()
+    for folder, inner_folders, inner_files in os.walk(root, onerror=_refuse, followlinks=True):
+        top = Path(folder).relative_to(root).as_posix()
+        top = "" if top == "." else f"{top}/"
+        files.update(top + name for name in inner_files)
+        folders.update(top + name for name in inner_folders)
+    return files, folders
+
+
+def _refuse(error: OSError) -> None:
+    raise InputError(
+        f"folder '{error.filename}' cannot be read ({error.strerror}); make it readable"
+    ) from error
+
+
+def _folders_above(paths: set[str]) -> set[str]:
+    """Return all folders that paths lie in; a path with a closing slash is one itself."""
+    folders: set[str] = set()
+    for path in paths:
+        folder = path.rpartition("/")[0]
+        while folder and folder not in folders:
+            folders.add(folder)
+            folder = folder.rpartition("/")[0]
+    return folders
+
+
+def _is_hidden(path: str) -> bool:
+    return path.startswith((".", "__MACOSX")) or "/." in path

@@ -1,0 +1,186 @@
+"""A COCO-format dataset of one's own by ``data.train=FILE:FOLDER data.val=FILE:FOLDER``."""
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from omegaconf import DictConfig, OmegaConf
+
+from bpt_det.data.coco import read_annotation_file, split_source
+from bpt_det.utils.errors import InputError, shorten
+
+_LOADERS = {"train": "train", "val": "test"}  # key of `data`: key of `dataloader`
+_NUM_CLASSES = "model.roi_heads.num_classes"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Summary:
+    """What a config takes from an annotation file; masks are those of objects, not crowds."""
+
+    class_names: list[str]  # in the order of their ids, as Detectron2 numbers them
+    has_masks: bool
+    has_rle: bool
+
+
+def use_detection_data(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
+    """Fit a detection config to the datasets that its ``data`` names; in place.
+
+    Sets the datasets' names (``FILE:FOLDER`` with absolute paths), json_file and image_root, the
+    number of classes, and bitmask as mask format where masks are RLE. Where no object has a mask,
+    the mask head is left out and boxes alone are evaluated. Does nothing if ``data`` is absent,
+    names nothing, or names what the config already has, as in the ``config.yaml`` of a run.
+
+    Args:
+        cfg: a config with `model.roi_heads`, `dataloader` and `data`.
+        overrides: ``key=value`` that have been applied to it; they tell what a user chose from
+            what the config came with.
+
+    Raises:
+        InputError: a part is missing or cannot be read, two of the settings contradict, or the
+            config is one of classification.
+    """
+    data = cfg.get("data") or {}
+    if isinstance(data, str) or "name" in data:
+        raise InputError(
+            f"data.name={data if isinstance(data, str) else data.name} is a classification data "
+            "set; train and evaluate this config with tools/train_cls.py."
+        )
+    sources = {
+        split: split_source(data[split], f"data.{split}=")
+        for split in _LOADERS
+        if data.get(split) is not None
+    }
+    if all(_is_set(cfg, split, source) for split, source in sources.items()):
+        return
+    if "val" not in sources:
+        raise InputError(
+            "data.train is given but data.val is not; add data.val=FILE:FOLDER, the same as "
+            "data.train to evaluate on the training images."
+        )
+    chosen = {override.partition("=")[0].lstrip("+").strip() for override in overrides}
+    _refuse_two_ways(sources, chosen)
+    summaries = {
+        split: _summarize(*source, f"data.{split}")
+        for split, source in sources.items()
+        if not _is_set(cfg, split, source) or os.path.isfile(source[0])
+    }
+    _set_num_classes(cfg, summaries, is_chosen=_NUM_CLASSES in chosen)
+    for split, source in sources.items():
+        _point_to(cfg, split, source, chosen)
+    if "train" not in sources and not _settings_of("train", chosen):
+        cfg.dataloader.train.dataset.names = None  # load_dataset says what to do about it
+    _fit_masks(cfg, summaries)
+
+
+def _name(source: tuple[str, str]) -> str:
+    """Return the name a dataset is registered under: no two have the same."""
+    return ":".join(source)
+
+
+def _is_set(cfg: DictConfig, split: str, source: tuple[str, str]) -> bool:
+    dataset = cfg.dataloader[_LOADERS[split]].dataset
+    found = (dataset.get("names"), dataset.get("json_file"), dataset.get("image_root"))
+    return found == (_name(source), *source)
+
+
+def _settings_of(split: str, chosen: set[str]) -> list[str]:
+    """Return which of a user's settings say in the other way what a dataset is."""
+    prefix = f"dataloader.{_LOADERS[split]}.dataset"
+    keys = [prefix, *(f"{prefix}.{key}" for key in ("names", "json_file", "image_root"))]
+    return [key for key in keys if key in chosen]
+
+
+def _refuse_two_ways(sources: dict[str, tuple[str, str]], chosen: set[str]) -> None:
+    for split in sources:
+        if other := _settings_of(split, chosen):
+            raise InputError(f"data.{split} and {other[0]} are both given; leave one of them out.")
+
+
+def _summarize(json_file: str, image_root: str, option: str) -> _Summary:
+    """Read an annotation file for what a config takes from it."""
+    for what, path, is_there in (
+        ("annotation file", json_file, os.path.isfile),
+        ("image folder", image_root, os.path.isdir),
+    ):
+        if not is_there(path):
+            raise InputError(f"{option}: {what} '{path}' does not exist; correct the path.")
+    content = read_annotation_file(json_file)
+    try:
+        names = {category["id"]: category["name"] for category in content["categories"]}
+        names = [names[key] for key in sorted(names)]
+        objects = [one for one in content["annotations"] if not one.get("iscrowd", 0)]
+        without = [one for one in objects if not one.get("segmentation")]
+        has_rle = any(isinstance(one.get("segmentation"), dict) for one in objects)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{option}: annotation file '{json_file}' has malformed entries "
+            f"({type(error).__name__}: {error}); tools/check_dataset.py lists them."
+        ) from error
+    if not names:
+        raise InputError(f"{option}: annotation file '{json_file}' lists no categories.")
+    if without and len(without) < len(objects):
+        ids = shorten([str(one.get("id")) for one in without])
+        raise InputError(
+            f"{option}: {len(without)} of the {len(objects)} objects in '{json_file}' have no "
+            f"segmentation (ids {ids}); complete or remove them, or remove all segmentations to "
+            "train on boxes alone."
+        )
+    return _Summary(names, has_masks=not without, has_rle=has_rle)
+
+
+def _set_num_classes(cfg: DictConfig, summaries: dict[str, _Summary], is_chosen: bool) -> None:
+    """Take the number of classes from the files, which must agree with each other."""
+    names = next(iter(summaries.values())).class_names
+    for split, summary in summaries.items():
+        if summary.class_names != names:
+            only = [sorted(set(a) - set(b)) for a, b in _both_ways(names, summary.class_names)]
+            details = [
+                f"only in data.{key}: {shorten(extra)}"
+                for key, extra in zip(("train", split), only, strict=True)
+                if extra
+            ]
+            raise InputError(
+                "data.train and data.val have different categories "
+                f"({'; '.join(details) or 'the same names in another order of their ids'}); give "
+                "both files the same list."
+            )
+    configured = OmegaConf.select(cfg, _NUM_CLASSES)
+    if is_chosen and configured != len(names):
+        raise InputError(
+            f"{_NUM_CLASSES}={configured} contradicts the {len(names)} categories of the data "
+            f"({shorten(names)}); leave {_NUM_CLASSES} out."
+        )
+    OmegaConf.update(cfg, _NUM_CLASSES, len(names))
+
+
+def _both_ways(one: list, other: list) -> tuple[tuple[list, list], tuple[list, list]]:
+    return (one, other), (other, one)
+
+
+def _point_to(cfg: DictConfig, split: str, source: tuple[str, str], chosen: set[str]) -> None:
+    loader = _LOADERS[split]
+    dataset = cfg.dataloader[loader].dataset
+    if not _is_set(cfg, split, source) and f"dataloader.{loader}.dataset.image_ids" not in chosen:
+        dataset.pop("image_ids", None)  # of the images of another dataset
+    dataset.names = cfg.data[split] = _name(source)  # absolute: a saved config works anywhere
+    dataset.json_file, dataset.image_root = source
+
+
+def _fit_masks(cfg: DictConfig, summaries: dict[str, _Summary]) -> None:
+    """Choose the mask format, or leave masks out where there are none."""
+    mapper = cfg.dataloader.train.mapper
+    train, val = summaries.get("train"), summaries.get("val")
+    if train and train.has_rle:
+        mapper.instance_mask_format = "bitmask"
+    if train and not train.has_masks:
+        logger.warning("data.train has no segmentations: boxes alone are trained and evaluated.")
+        heads = cfg.model.roi_heads
+        heads.mask_in_features = heads.mask_pooler = heads.mask_head = None
+        mapper.use_instance_mask = mapper.recompute_boxes = False
+        cfg.dataloader.evaluator.tasks = ["bbox"]
+    elif val and not val.has_masks:
+        logger.warning("data.val has no segmentations: boxes alone are evaluated.")
+        cfg.dataloader.evaluator.tasks = ["bbox"]

@@ -1,0 +1,1 @@
+"""COCO's metrics without pasting masks into images."""

@@ -1,0 +1,159 @@
+"""COCO's metrics for boxes and masks, computed by faster-coco-eval."""
+
+import itertools
+import json
+import logging
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from detectron2.evaluation import COCOEvaluator
+from faster_coco_eval import COCO, COCOeval_faster
+from pycocotools.mask import area as mask_area
+from pycocotools.mask import iou as box_iou
+from torch import nn
+
+from bpt_det.utils.errors import InputError
+
+from .roi_mask_detector import roi_instances_to_coco, without_pasting
+
+logger = logging.getLogger(__name__)
+
+_LEAST_AREA = 1e-3  # square pixels; smaller ones are ignored where instances are left out
+
+
+class CocoEvaluator(COCOEvaluator):
+    """Detectron2's COCO evaluator with another implementation of the same metrics.
+
+    Collection, tables and names of metrics (``bbox/AP`` … ``segm/AP-person``, in percent) are
+    Detectron2's. Only images that were run are scored, so a subset needs no file of its own.
+
+    Args:
+        dataset_name: a registered COCO-format dataset.
+        output_dir: folder for ``coco_instances_results.json``; None writes nothing.
+        tasks: out of ``bbox`` and ``segm``.
+        overlap_iou: also give ``AP_overlapping``, the AP of the instances whose box has at least
+            this IoU with the box of another instance, in (0, 1); the others are ignored as crowds
+            are: finding them counts neither for nor against a detector. None: do not.
+
+    Raises:
+        InputError: ``overlap_iou`` is out of range.
+    """
+
+    def __init__(
+        self,
+        dataset_name: str,
+        output_dir: str | None = None,
+        tasks: Sequence[str] = ("bbox", "segm"),
+        overlap_iou: float | None = None,
+    ) -> None:
+        if overlap_iou is not None and not 0 < overlap_iou < 1:
+            raise InputError(f"overlap_iou must be in (0, 1), or null (off), got {overlap_iou}.")
+        super().__init__(
+            dataset_name, tasks=tuple(tasks), output_dir=output_dir, use_fast_impl=False
+        )
+        self._overlap_iou = overlap_iou
+
+    def wrap_model(self, model: nn.Module) -> nn.Module:
+        """Return a model whose predictions `process` takes sooner; bpt_det's `evaluate` asks.
+
+        Masks are not pasted into images before they are encoded. The results are the same.
+        """
+        return without_pasting(model)
+
+    def process(self, inputs: Sequence[dict], outputs: Sequence[dict]) -> None:
+        """Collect the predictions of a detector, wrapped or not, in the images of a batch."""
+        for sample, output in zip(inputs, outputs, strict=True):
+            image_id = sample["image_id"]
+            instances = output["instances"].to(self._cpu_device)
+            results = roi_instances_to_coco(instances, image_id)
+            self._predictions.append({"image_id": image_id, "instances": results})
+
+    def _eval_predictions(self, predictions: list[dict], img_ids: list[int] | None = None) -> None:
+        """Called by `evaluate` with what `process` has collected; fills ``self._results``."""
+        image_ids = img_ids or [prediction["image_id"] for prediction in predictions]
+        results = list(itertools.chain(*(p["instances"] for p in predictions)))
+        dataset_ids = {v: k for k, v in self._metadata.thing_dataset_id_to_contiguous_id.items()}
+        for result in results:
+            result["category_id"] = dataset_ids[result["category_id"]]
+        if self._output_dir:
+            path = Path(self._output_dir) / "coco_instances_results.json"
+            logger.info("Saving results to %s", path)
+            path.write_text(json.dumps(results))
+        if not self._do_evaluation:
+            logger.info("The annotation file holds no annotations to score against.")
+            return
+        truth = COCO(self._coco_api.dataset)
+        for task in self._tasks:
+            scored = score_results(truth, results, task, image_ids) if results else None
+            self._results[task] = self._derive_coco_results(
+                scored, task, class_names=self._metadata.get("thing_classes")
+            )
+        if self._overlap_iou is not None:
+            truth = COCO(keep_overlapping(self._coco_api.dataset, self._overlap_iou))
+            for task in self._tasks:
+                ap = math.nan
+                if results:
+                    ap = score_results(truth, results, task, image_ids, _LEAST_AREA).stats[0]
+                self._results[task]["AP_overlapping"] = float(100 * ap) if ap >= 0 else math.nan
+
+
+def keep_overlapping(content: dict, least_iou: float) -> dict:
+    """Return COCO-format content in which all but overlapping instances have an area of 0.
+
+    An evaluation whose areas begin at `_LEAST_AREA` ignores these.
+
+    Args:
+        content: of an annotation file.
+        least_iou: of an instance's box with that of another one of the image; crowds do not count.
+    """
+    by_image = defaultdict(list)
+    for annotation in content["annotations"]:
+        if not annotation.get("iscrowd", 0):
+            by_image[annotation["image_id"]].append(annotation)
+    overlapping = set()
+    for annotations in by_image.values():
+        boxes = np.array([annotation["bbox"] for annotation in annotations], np.float64)
+        ious = np.asarray(box_iou(boxes, boxes, [0] * len(boxes)))
+        np.fill_diagonal(ious, 0)
+        overlapping |= {
+            a["id"]
+            for a, iou in zip(annotations, ious.max(axis=1), strict=True)
+            if iou >= least_iou
+        }
+    annotations = [
+        {**a, "area": max(a["area"], _LEAST_AREA) if a["id"] in overlapping else 0}
+        for a in content["annotations"]
+    ]
+    return {**content, "annotations": annotations}
+
+
+def score_results(
+    truth: COCO, results: list[dict], task: str, image_ids: Sequence[int], least_area: float = 0.0
+) -> COCOeval_faster:
+    """Return a summarized evaluation of COCO-format results; AP is of the areas from the least."""
+    found = _load_results(truth, results, task)
+    evaluation = COCOeval_faster(truth, found, task, print_function=logger.debug)
+    evaluation.params.imgIds = sorted(image_ids)
+    evaluation.params.areaRng[0] = [least_area, evaluation.params.areaRng[0][1]]
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    return evaluation
+
+
+def _load_results(truth: COCO, results: list[dict], task: str) -> COCO:
+    """Do what ``truth.loadRes`` does, without the boxes of masks, and with faster areas."""
+    if task == "segm":
+        shape, areas = "segmentation", [float(mask_area(r["segmentation"])) for r in results]
+    else:
+        shape, areas = "bbox", [r["bbox"][2] * r["bbox"][3] for r in results]
+    fields = ("image_id", "category_id", "score", shape)
+    annotations = [
+        {**{field: result[field] for field in fields}, "id": index, "area": area, "iscrowd": 0}
+        for index, (result, area) in enumerate(zip(results, areas, strict=True), 1)
+    ]
+    content = {name: truth.dataset[name] for name in ("images", "categories")}
+    return COCO({**content, "annotations": annotations})

@@ -1,0 +1,263 @@
+"""Checkpoints of what was trained, tied to the frozen network it was trained on."""
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from detectron2.utils import comm
+from fvcore.common.checkpoint import Checkpointer
+from torch import Tensor, nn
+
+from bpt_det.utils.atomic import atomic_write
+from bpt_det.utils.errors import InputError, shorten
+from bpt_det.vit import PromptedViT, fingerprint
+from bpt_det.vit.weights.files import compare_states, read_weights
+
+from .ema import EMA
+
+logger = logging.getLogger(__name__)
+
+CLASS_NAMES, SETTINGS = "class_names", "settings"  # keys of a file
+_HINT = "Give the path of a model_*.pth that a training has written."
+_PUBLISHED = "README.md, Pre-trained weights, has the address of Detectron2's published model."
+_BUFFERS = re.compile(r"pixel_(mean|std)$|anchor_generator\.cell_anchors\.")  # the config has these
+
+
+class FrozenAwareCheckpointer(Checkpointer):
+    """Saves the trained part of a model and a fingerprint of each frozen ViT inside it.
+
+    Files are written beside their place and moved there, so an interruption leaves the earlier
+    file. They are read with ``weights_only=True`` and fit the model exactly or are refused. A model
+    without a prompted ViT, such as ViTDet's, takes files of Detectron2 as well.
+
+    Args:
+        model: holds any number of `PromptedViT`, whose ``vit`` is left out of the file unless it is
+            trained too.
+        save_dir: folder of the files.
+        class_names: what the model's classes are called; stored in every file.
+        is_resumed: whether a file of other class names is refused, not only warned of.
+        checkpointables: further objects with ``state_dict``, such as the trainer.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        save_dir: str = "",
+        *,
+        class_names: Sequence[str] | None = None,
+        is_resumed: bool = False,
+        **checkpointables: Any,
+    ) -> None:
+        super().__init__(model, save_dir, save_to_disk=comm.is_main_process(), **checkpointables)
+        self.class_names = None if class_names is None else list(class_names)
+        self.is_resumed = is_resumed
+
+    def save(self, name: str, *, is_last: bool = True, **extra: Any) -> None:
+        """Write ``<save_dir>/<name>.pth``.
+
+        Args:
+            name: file name without its suffix.
+            is_last: whether `--resume` continues from this file.
+            extra: further plain data to store.
+
+        Raises:
+            InputError: a weight is NaN or infinite; the earlier file is kept.
+        """
+        if not self.save_dir or not self.save_to_disk:
+            return
+        trained = trained_state(self.model)
+        broken = [key for key, value in trained.items() if not torch.isfinite(value).all()]
+        if broken:
+            raise InputError(
+                f"{shorten(broken)} became NaN or infinite; checkpoint '{name}' was not written "
+                "and the last good one was kept: go on from it with --resume and a lower "
+                "optimizer.lr."
+            )
+        data = {
+            "model": trained,
+            "frozen": frozen_fingerprints(self.model),
+            CLASS_NAMES: self.class_names,
+            SETTINGS: _settings_of(self.model),
+            **extra,
+        }
+        data.update({key: value.state_dict() for key, value in self.checkpointables.items()})
+        path = Path(self.save_dir) / f"{name}.pth"
+        self.logger.info("Saving checkpoint to %s", path)
+        _write_whole(path, data)
+        if is_last:
+            _write_whole(Path(self.save_dir) / "last_checkpoint", path.name)
+
+    def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
+        """Load a file into the model and the named checkpointables (None: all).
+
+        Raises:
+            InputError: the file is missing or damaged, is of another model or frozen ViT, or lacks
+                averages (EMA) that are to be loaded.
+        """
+        if not path:
+            return {}
+        self.logger.info("Loading %s", path)
+        checkpoint = _read_checkpoint(path)
+        if "frozen" not in checkpoint:
+            checkpoint = _adopt_detectron2(checkpoint, self.model, path)
+        _refuse_other_frozen_networks(checkpoint, self.model, path)
+        _refuse_other_settings(checkpoint.get(SETTINGS), _settings_of(self.model), path)
+        _refuse_other_model(checkpoint["model"], self.model, path)
+        _compare_names(checkpoint.get(CLASS_NAMES), self.class_names, path, self.is_resumed)
+        wanted = list(self.checkpointables) if checkpointables is None else checkpointables
+        if EMA in wanted and EMA not in checkpoint:
+            raise InputError(
+                f"'{path}' holds no averages of weights (ema), as its run kept none; set "
+                "train.ema.decay=null."
+            )
+        if EMA in checkpoint and EMA not in self.checkpointables:
+            self.logger.info("'%s' holds averages of weights (ema) too; they are not used", path)
+        self.model.load_state_dict(checkpoint.pop("model"), strict=False)
+        for key in wanted:
+            if key in checkpoint:
+                self.checkpointables[key].load_state_dict(checkpoint.pop(key))
+        return checkpoint
+
+
+def read_class_names(path: str) -> list[str] | None:
+    """Return the class names that a checkpoint holds, or None if it holds none.
+
+    Raises:
+        InputError: the file is missing or damaged, or is no checkpoint of this project.
+    """
+    return _read_checkpoint(path).get(CLASS_NAMES)
+
+
+def trained_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return the state_dict of a model without the frozen ViTs inside it."""
+    frozen = tuple(f"{name}." for name in _frozen_networks(model))
+    return {k: v for k, v in model.state_dict().items() if not k.startswith(frozen)}
+
+
+def frozen_fingerprints(model: nn.Module) -> dict[str, str]:
+    """Return the fingerprint of each frozen ViT by its name in the model."""
+    return {name: _cached_fingerprint(vit) for name, vit in _frozen_networks(model).items()}
+
+
+# By ViT, with the versions of its tensors: each weight is read once, however many models share it.
+_FINGERPRINTS: WeakKeyDictionary[nn.Module, tuple[list, str]] = WeakKeyDictionary()
+
+
+def _cached_fingerprint(vit: nn.Module) -> str:
+    versions = [(t.data_ptr(), t._version) for t in vit.state_dict(keep_vars=True).values()]
+    if vit not in _FINGERPRINTS or _FINGERPRINTS[vit][0] != versions:
+        _FINGERPRINTS[vit] = (versions, fingerprint(vit))
+    return _FINGERPRINTS[vit][1]
+
+
+def _frozen_networks(model: nn.Module) -> dict[str, nn.Module]:
+    return {name: module.vit for name, module in _prompted_vits(model) if module.frozen}
+
+
+def _prompted_vits(model: nn.Module) -> Iterator[tuple[str, PromptedViT]]:
+    """Yield each prompted ViT in a model, with the name of its ``vit``."""
+    for name, module in model.named_modules():
+        if isinstance(module, PromptedViT):
+            yield f"{name}.vit" if name else "vit", module
+
+
+def _read_checkpoint(path: str) -> dict[str, Any]:
+    hint = _PUBLISHED if Path(path).suffix == ".pkl" else _HINT
+    checkpoint = read_weights(path, hint=hint)
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("model"), dict):
+        raise InputError(f"'{path}' is not a checkpoint of this project. {_HINT}")
+    return checkpoint
+
+
+def _adopt_detectron2(checkpoint: dict[str, Any], model: nn.Module, path: str) -> dict[str, Any]:
+    """Return a file of Detectron2's as one of ours; it can hold no prompts and no frozen ViT."""
+    if any(_prompted_vits(model)):
+        raise InputError(f"'{path}' is not a checkpoint of this project. {_HINT}")
+    state = {k: v for k, v in checkpoint["model"].items() if isinstance(v, Tensor)}
+    return {"model": {k: v for k, v in state.items() if not _BUFFERS.search(k)}, "frozen": {}}
+
+
+def _refuse_other_frozen_networks(checkpoint: dict[str, Any], model: nn.Module, path: str) -> None:
+    """Compare what the ViTs were at the time of the file with what they are here."""
+    stored, here = checkpoint["frozen"], frozen_fingerprints(model)
+    for name, module in _prompted_vits(model):
+        was_trained = any(key.startswith(f"{name}.") for key in checkpoint["model"])
+        if module.frozen and was_trained:
+            raise InputError(
+                f"'{path}' is of a full fine-tuning: it holds the weights of its ViT "
+                f"({name}), which is frozen here; set the frozen= beside the ViT to False, as in "
+                "that run's config.yaml."
+            )
+        if not module.frozen and name in stored:
+            raise InputError(
+                f"'{path}' was trained on a frozen ViT ({name}) and does not hold its weights, but "
+                "the ViT is trained here; set the frozen= beside the ViT to True, as in that run's "
+                "config.yaml."
+            )
+        if module.frozen and stored.get(name) != here[name]:
+            raise InputError(
+                f"'{path}' was trained on another frozen ViT ({name} has fingerprint "
+                f"{str(stored.get(name))[:12]} there, {here[name][:12]} here); give the ViT's "
+                "checkpoint= and sizes the values of that run's config.yaml."
+            )
+
+
+def _settings_of(model: nn.Module) -> dict[str, Any]:
+    """Return what decides about a model's results and shows in none of its weights, by key."""
+    return dict(getattr(model, "checkpoint_settings", {}))
+
+
+def _refuse_other_settings(stored: dict | None, here: dict[str, Any], path: str) -> None:
+    for key, value in here.items():
+        if stored and key in stored and stored[key] != value:
+            raise InputError(
+                f"'{path}' was trained with {key}={stored[key]}, which is {value} here; set "
+                f"{key}={stored[key]}."
+            )
+
+
+def _compare_names(
+    stored: list[str] | None, here: list[str] | None, path: str, is_resumed: bool
+) -> None:
+    differences = [(a, b) for a, b in zip(stored or [], here or [], strict=False) if a != b]
+    if not differences:
+        return
+    (there, now), count = differences[0], f"{len(differences)} of {len(here)} differ"
+    text = f"other class names: '{there}' there is '{now}' here ({count})"
+    if is_resumed:
+        raise InputError(
+            f"'{path}' was trained with {text}; resume with the data of that run's config.yaml, or "
+            "give a new train.output_dir, and train.init_checkpoint to start from its weights."
+        )
+    logger.warning("'%s' was trained with %s", path, text)
+
+
+def _refuse_other_model(state: dict[str, Tensor], model: nn.Module, path: str) -> None:
+    expected = trained_state(model)
+    missing, resized, unknown = compare_states(state, expected)
+    sizes = [
+        f"{key} is {tuple(state[key].shape)} there, {tuple(expected[key].shape)} here"
+        for key in resized
+    ]
+    groups = {"of another size": sizes, "missing there": missing, "unknown here": unknown}
+    problems = [f"{len(keys)} {what} ({shorten(keys)})" for what, keys in groups.items() if keys]
+    if problems:
+        raise InputError(
+            f"'{path}' does not fit this model: {'; '.join(problems)}. Set prompt_length, rank, "
+            "placement, num_classes, head_batch_norm and sizes as in that run's config.yaml."
+        )
+
+
+def _write_whole(path: Path, content: dict | str) -> None:
+    with atomic_write(path) as partial, partial.open("wb") as file:
+        if isinstance(content, str):
+            file.write(content.encode())
+            return
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:  # what torch makes of a full disk
+            raise OSError(str(error)) from error

@@ -1,0 +1,104 @@
+"""Writing predictions as a COCO-format file that needs no other file to be read."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pycocotools.mask as mask_util
+from detectron2.evaluation.coco_evaluation import instances_to_coco_json
+from detectron2.structures import Instances
+
+from bpt_det.utils.errors import InputError
+
+
+class CocoFile:
+    """Writes images, categories and predictions; use it in a ``with`` statement.
+
+    Annotations go to a file beside ``path`` as they come, so memory holds the list of images
+    only. The file appears at ``path`` when the block ends, and not at all if it fails.
+
+    An annotation has COCO's fields of ground truth and a ``score``, so the file can be loaded with
+    ``COCO(path)``, and its list of annotations with ``loadRes``. ``bbox`` is XYWH in pixels,
+    ``segmentation`` run lengths. Ids count from 1; ``category_id`` is the class index + 1, which
+    need not be the dataset's id: categories are told by their names.
+
+    Args:
+        path: of the file.
+        class_names: by class index.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+
+    def __init__(self, path: Path, class_names: Sequence[str]) -> None:
+        self.path = path
+        self.num_annotations = 0
+        self._partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        self._categories = [
+            {"id": index + 1, "name": name} for index, name in enumerate(class_names)
+        ]
+        self._images: list[dict] = []
+
+    @property
+    def num_images(self) -> int:
+        """Images added so far."""
+        return len(self._images)
+
+    def __enter__(self) -> "CocoFile":
+        try:
+            self._file = self._partial.open("w", encoding="utf-8")
+        except OSError as error:
+            raise self._failure(error) from error
+        info = {"description": "predictions of bpt_det"}  # older pycocotools need one
+        self._write(f'{{"info": {json.dumps(info)}, "annotations": [')
+        return self
+
+    def add(self, image: dict, instances: Instances) -> None:
+        """Add an image and what was found in it.
+
+        Args:
+            image: at least ``file_name``; further keys are kept.
+            instances: predictions on the CPU at the size of the image.
+        """
+        height, width = instances.image_size
+        image_id = self.num_images + 1
+        self._images.append({"id": image_id, **image, "width": width, "height": height})
+        for prediction in instances_to_coco_json(instances, image_id):
+            separator = "," if self.num_annotations else ""
+            self.num_annotations += 1
+            annotation = {"id": self.num_annotations, **_as_ground_truth(prediction)}
+            self._write(f"{separator}\n{json.dumps(annotation)}")
+
+    def __exit__(self, error_type: type | None, *error) -> None:
+        try:
+            if error_type is None:
+                rest = {"images": self._images, "categories": self._categories}
+                self._write(f"\n], {json.dumps(rest)[1:]}\n")
+                self._file.flush()
+                os.fsync(self._file.fileno())
+                self._partial.replace(self.path)
+        except OSError as failure:
+            raise self._failure(failure) from failure
+        finally:
+            self._file.close()
+            self._partial.unlink(missing_ok=True)
+
+    def _write(self, text: str) -> None:
+        try:
+            self._file.write(text)
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: OSError) -> InputError:
+        return InputError(f"cannot write '{self.path}': {error.strerror}; is the disk full?")
+
+
+def _as_ground_truth(prediction: dict) -> dict:
+    """Return a result in COCO's format with the fields that an annotation has besides."""
+    if "segmentation" in prediction:
+        area = float(mask_util.area(prediction["segmentation"]))
+    else:
+        area = prediction["bbox"][2] * prediction["bbox"][3]
+    category_id = prediction["category_id"] + 1
+    return {**prediction, "category_id": category_id, "area": area, "iscrowd": 0}

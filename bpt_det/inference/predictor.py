@@ -1,0 +1,178 @@
+"""A trained detector as a function of an image."""
+
+import copy
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from detectron2.config import instantiate
+from detectron2.data import DatasetMapper
+from detectron2.structures import Instances
+from omegaconf import DictConfig
+from PIL import Image
+
+from bpt_det.data.images import array_to_rgb, pil_to_rgb, read_rgb, shrink
+from bpt_det.detection.detection_data import use_detection_data
+from bpt_det.engine.checkpoint import read_class_names
+from bpt_det.engine.config import apply_overrides, load_config
+from bpt_det.engine.run import load_trained_model
+from bpt_det.utils.errors import InputError
+from bpt_det.visualization.annotations import resize_object
+from bpt_det.visualization.draw import draw_objects
+
+from .batching import map_array, predict_batch, predicted_objects, set_score_threshold
+from .class_names import class_names
+
+_MAX_PICTURE_SIDE = 2048  # pixels
+
+ImageLike = np.ndarray | Image.Image | str | os.PathLike
+
+
+class Predictor:
+    """Finds objects in images, as ``tools/train_net.py --eval-only`` does in those of a dataset.
+
+    Needs the config, the checkpoint and the frozen ViT that the config names; no dataset and no
+    token statistics. Computes in float32.
+
+    Args:
+        config: path of a ``.py`` config or of a run's ``config.yaml``, or a loaded config, which
+            is not changed.
+        checkpoint: file that `tools/train_net.py` has written.
+        overrides: settings of the config as ``key=value``.
+        device: ``auto``, ``cpu`` or ``cuda``; None takes ``train.device`` of the config.
+        score_threshold: predictions of a higher score are returned, in [0, 1]; None takes
+            ``test_score_thresh`` of the config's box predictors.
+        share_vit_of: a predictor whose frozen ViT this one uses too, on its device; so a second
+            task costs the memory of its prompts and heads only.
+
+    Attributes:
+        class_names: by class index. From the checkpoint, else from the dataset, else
+            ``class 0``, ``class 1`` …
+        model: the detector in evaluation mode.
+
+    Raises:
+        InputError: the config or a file cannot be used, or an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        config: str | os.PathLike | DictConfig,
+        checkpoint: str | os.PathLike,
+        *,
+        overrides: Sequence[str] = (),
+        device: str | None = None,
+        score_threshold: float | None = None,
+        share_vit_of: "Predictor | None" = None,
+    ) -> None:
+        if score_threshold is not None and not 0 <= score_threshold <= 1:
+            raise InputError(f"score_threshold must be in [0, 1], got {score_threshold}.")
+        if not checkpoint:
+            raise InputError("no checkpoint given; pass the path of a model_*.pth.")
+        cfg = _load(config, overrides)
+        if device is not None:
+            cfg.train.device = device
+        shared = None if share_vit_of is None else share_vit_of.model
+        self.model = load_trained_model(cfg, str(checkpoint), share_vit_of=shared)
+        if score_threshold is not None:
+            set_score_threshold(self.model, score_threshold)
+        self._mapper = instantiate(cfg.dataloader.test.mapper)
+        if not isinstance(self._mapper, DatasetMapper):
+            raise InputError(
+                "dataloader.test.mapper must be a DatasetMapper of Detectron2, got "
+                f"{type(self._mapper).__name__}."
+            )
+        self.class_names = class_names(cfg, read_class_names(str(checkpoint)))
+
+    def __call__(
+        self, image: ImageLike | Sequence[ImageLike], *, batch_size: int = 8
+    ) -> Instances | list[Instances]:
+        """Return what is found, on the CPU and in pixels of the image as it is looked at.
+
+        Args:
+            image: RGB array (H, W, 3), uint8 in [0, 255]; a PIL image; or a path. Gray and
+                transparent images are taken too, 16 bits are scaled to 8, and a photograph is
+                turned upright as its EXIF data say. A list of them gives a list.
+            batch_size: images of a list that run together; the result is that of one by one.
+
+        Returns:
+            `Instances` of image_size (H, W) with ``pred_boxes`` (N, 4) XYXY, ``scores`` (N,),
+            ``pred_classes`` (N,) and ``pred_masks`` (N, H, W), bool; the best score first.
+
+        Raises:
+            InputError: an image cannot be used.
+        """
+        if not isinstance(image, list | tuple):
+            return self.predict([self.prepare(image)])[0]
+        if batch_size < 1:
+            raise InputError(f"batch_size must be at least 1, got {batch_size}.")
+        found = []
+        for start in range(0, len(image), batch_size):
+            batch = image[start : start + batch_size]
+            found += self.predict([self.prepare(one) for one in batch])
+        return found
+
+    def prepare(self, image: ImageLike) -> dict:
+        """Return an image as the model takes it: resized, with the size of the original beside.
+
+        Raises:
+            InputError: the image cannot be used.
+        """
+        return map_array(self._mapper, to_rgb(image))
+
+    def predict(self, batch: Sequence[dict]) -> list[Instances]:
+        """Return what is found in images that `prepare` has returned, see `__call__`."""
+        return predict_batch(self.model, batch)
+
+    def draw(
+        self, image: ImageLike, instances: Instances, *, keep_size: bool = False
+    ) -> np.ndarray:
+        """Return the image with masks, names and scores drawn on it, as RGB (H, W, 3), uint8.
+
+        Args:
+            image: see `__call__`; one.
+            instances: found in it.
+            keep_size: False shows an image under 512 pixels larger, so that labels are legible,
+                and one over 2048 smaller, so that it is drawn in seconds.
+
+        Raises:
+            InputError: the image cannot be used, or is of another size than the instances.
+        """
+        picture = to_rgb(image)
+        if picture.shape[:2] != instances.image_size:
+            raise InputError(
+                f"this is an image of {picture.shape[0]} x {picture.shape[1]} pixels but the "
+                f"instances are of one of {instances.image_size[0]} x {instances.image_size[1]}; "
+                "draw each on its own image."
+            )
+        objects = predicted_objects(instances)
+        if not keep_size:
+            picture = shrink(picture, _MAX_PICTURE_SIDE)
+            size = picture.shape[:2]
+            objects = [resize_object(one, instances.image_size, size) for one in objects]
+        return draw_objects(picture, objects, self.class_names, magnify=not keep_size)
+
+
+def to_rgb(image: ImageLike) -> np.ndarray:
+    """Return an image in any form that `Predictor` takes as RGB (H, W, 3), uint8.
+
+    Raises:
+        InputError: it is of another type, shape or dtype, or a file that cannot be read.
+    """
+    if isinstance(image, str | os.PathLike):
+        return read_rgb(image)
+    if isinstance(image, Image.Image):
+        return pil_to_rgb(image)
+    if isinstance(image, np.ndarray):
+        return array_to_rgb(image)
+    raise InputError(
+        f"an image must be a NumPy array, a PIL image or a path, got {type(image).__name__}."
+    )
+
+
+def _load(config: str | os.PathLike | DictConfig, overrides: Sequence[str]) -> DictConfig:
+    if not isinstance(config, DictConfig):
+        return load_config(str(Path(config).expanduser()), overrides, use_detection_data)
+    cfg = apply_overrides(copy.deepcopy(config), overrides)
+    use_detection_data(cfg, overrides)
+    return cfg

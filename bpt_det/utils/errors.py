@@ -1,0 +1,45 @@
+"""Errors that a user can correct: one line, with the value, the allowed range and the next step."""
+
+from collections.abc import Sequence
+
+
+class InputError(ValueError):
+    """Input a user can correct; the command line prints it as one line.
+
+    The message says what is wrong in the terms of whoever raises it, and names no command, flag or
+    key of its callers. The command line adds those: ``bpt_det.cli`` looks up the key of
+    ``parameter`` in the loaded config, and turns ``hint`` into a command.
+
+    Args:
+        message: what is wrong: name, value, allowed range, and what to change.
+        parameter: name of the argument that is wrong, such as ``checkpoint``; None: no argument is.
+        hint: kind of the next step, a key of `bpt_det.cli.hints`; None: the message says it.
+    """
+
+    def __init__(
+        self, message: str, *, parameter: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+        self.hint = hint
+
+    def __reduce__(self) -> tuple:
+        """Keep all attributes on the way between processes."""
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(kind: type, args: tuple, attributes: dict) -> InputError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
+
+
+def shorten(names: Sequence[str], shown: int = 3) -> str:
+    """Return the first names of a list and how many more there are, for an error's text."""
+    more = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
+
+
+def one_line(error: Exception | str) -> str:
+    """Return an error's text without its line breaks, to quote it within one line."""
+    return " ".join(str(error).split())

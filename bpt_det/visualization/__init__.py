@@ -1,0 +1,1 @@
+"""Pictures: annotations drawn on images, sheets of pictures, curves, videos."""

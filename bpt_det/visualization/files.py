@@ -1,0 +1,64 @@
+"""Pictures as files: names that do not collide, and nothing written over."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from bpt_det.engine.output_dir import make_writable
+from bpt_det.utils.errors import InputError
+
+_JPEG_QUALITY = 95
+_PNG_LEVEL = 1  # of zlib: a quarter of the time of its default for a fifth more bytes
+
+
+def picture_names(
+    sources: Iterable[str], suffixes: Sequence[str], reserved: Sequence[str] = ()
+) -> list[str]:
+    """Return a name for the picture of each file; files of the same stem get a number.
+
+    Args:
+        sources: paths of the files.
+        suffixes: of each picture, such as ``.png``.
+        reserved: stems that no picture takes.
+    """
+    taken = set(reserved)
+    names = []
+    for source, suffix in zip(sources, suffixes, strict=True):
+        stem = name = Path(source).stem
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{stem}_{number}"
+        taken.add(name)
+        names.append(f"{name}{suffix}")
+    return names
+
+
+def prepare_output(folder: Path, names: Sequence[str]) -> None:
+    """Make the folder of ``--output``, and refuse to write over any of these files in it.
+
+    Raises:
+        InputError: it cannot be written, or holds one of them.
+    """
+    make_writable(folder, "--output")
+    present = [name for name in names if (folder / name).exists()]
+    if present:
+        raise InputError(
+            f"--output '{folder}' already holds {present[0]}; choose another folder, or delete "
+            "this one."
+        )
+
+
+def save_picture(picture: np.ndarray, path: Path) -> None:
+    """Write a picture, RGB (H, W, 3), uint8, in the format that its suffix names.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    try:
+        settings = {"quality": _JPEG_QUALITY, "compress_level": _PNG_LEVEL}
+        Image.fromarray(picture).save(path, **settings)  # each format takes its own
+    except OSError as error:
+        raise InputError(f"cannot write '{path}': {error.strerror or error}.") from error

@@ -1,0 +1,139 @@
+"""Reading Detectron2's model files, which are plain pickles of NumPy arrays.
+
+Source: facebookresearch/detectron2 detectron2/checkpoint/detection_checkpoint.py reads
+``{"model": {name: array}, "__author__": …}`` with an unrestricted unpickler and the latin1
+encoding. Here the unpickler may build arrays and plain containers alone. NumPy's own unpickling,
+which trusts a file about memory, does not run: stand-ins take the description and the bytes.
+"""
+
+import pickle
+import re
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bpt_det.utils.errors import InputError
+
+# What pickle and NumPy raise on files cut or overwritten at various places.
+_SIGNS_OF_DAMAGE = (
+    *(pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError),
+    *(AttributeError, OverflowError, MemoryError, RuntimeError),
+)
+
+
+def read_detectron2_pickle(path: str | Path) -> dict[str, Any]:
+    """Return what a Detectron2 ``.pkl`` holds; arrays come back as tensors, at any depth.
+
+    Args:
+        path: local file, such as a ``model_final_*.pkl`` of Detectron2's model zoo.
+
+    Raises:
+        InputError: the file cannot be read, is damaged, is no dictionary, or holds Python objects
+            besides numerical arrays and plain data; none of these is executed.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            content = _ArrayUnpickler(file, path).load()
+        if not isinstance(content, dict):
+            raise InputError(
+                f"'{path}' holds a {type(content).__name__}, not the dictionary of a Detectron2 "
+                "model."
+            )
+        return _to_tensors(content, path)
+    except InputError:  # what is refused below
+        raise
+    except OSError as error:
+        raise InputError(f"'{path}' cannot be read: {error.strerror}.") from error
+    except _SIGNS_OF_DAMAGE as error:
+        raise InputError(
+            f"'{path}' ({path.stat().st_size} bytes) is truncated or not a model file of "
+            "Detectron2; delete it and download it again."
+        ) from error
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Knows the names that NumPy 1 and 2 write for arrays, and no others."""
+
+    def __init__(self, file: Any, path: Path) -> None:
+        super().__init__(file, encoding="latin1")  # zoo files come from Python 2 and 3
+        self._path = path
+
+    def find_class(self, module: str, name: str) -> Callable:
+        try:
+            return _ALLOWED[module.replace("numpy.core.", "numpy._core."), name]
+        except KeyError:
+            raise InputError(
+                f"'{self._path}' holds Python objects besides arrays ({module}.{name}) and was "
+                "not opened; save its state_dict alone with torch.save."
+            ) from None
+
+
+class _DType:
+    """Stands for `numpy.dtype`; of its state only the byte order is looked at."""
+
+    def __init__(self, name: str, *_flags: Any) -> None:
+        self.name = name  # such as f4
+        self.byte_order = "="
+
+    def __setstate__(self, state: tuple) -> None:
+        self.byte_order = "=" if state[1] == "|" else state[1]
+
+
+@dataclass
+class _Array:
+    """Stands for an array or a scalar, described as the pickle does."""
+
+    dtype: _DType | None = None
+    data: Any = b""
+    shape: tuple[int, ...] = ()
+    order: str = "C"
+
+    def __setstate__(self, state: tuple) -> None:
+        _version, self.shape, self.dtype, is_fortran, self.data = state
+        self.order = "F" if is_fortran else "C"
+
+    def to_tensor(self) -> torch.Tensor:
+        """Return a writable tensor in C order."""
+        data = self.data.encode("latin1") if isinstance(self.data, str) else self.data
+        array = np.frombuffer(data, self.dtype.byte_order + self.dtype.name)
+        array = array.reshape(self.shape, order=self.order)
+        native = array.dtype.newbyteorder("=")  # torch takes no other
+        return torch.from_numpy(np.array(array, dtype=native, order="C"))
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    """Protocol 2 writes bytes as latin1 text; other codecs are not needed."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"codec {encoding}")
+    return text.encode("latin1")
+
+
+_ALLOWED: dict[tuple[str, str], Callable] = {
+    ("numpy._core.multiarray", "_reconstruct"): lambda *_: _Array(),
+    ("numpy._core.multiarray", "scalar"): _Array,
+    ("numpy._core.numeric", "_frombuffer"): lambda data, *rest: _Array(rest[0], data, *rest[1:]),
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _DType,
+    ("collections", "OrderedDict"): OrderedDict,
+    ("_codecs", "encode"): _encode,
+}
+
+
+def _to_tensors(value: Any, path: Path, name: str = "") -> Any:
+    if isinstance(value, dict):
+        prefix = f"{name}." if name else ""
+        return {key: _to_tensors(item, path, f"{prefix}{key}") for key, item in value.items()}
+    if not isinstance(value, _Array):
+        return value
+    if not re.fullmatch(r"b1|[iuf][1248]", value.dtype.name):
+        raise InputError(
+            f"'{path}' holds '{name}' of dtype {value.dtype.name}, which is no weight; save its "
+            "state_dict alone with torch.save."
+        )
+    return value.to_tensor()

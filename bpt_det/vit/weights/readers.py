@@ -1,0 +1,197 @@
+"""The formats that pre-trained ViTs are published in, as one table.
+
+A reader recognizes its format by the names of the tensors and translates them to timm's.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .google_npz import convert_google, is_google
+from .load_report import describe_images
+
+_MAWS_WIDTHS = (2560, 4096)  # ViT-2B and ViT-6.5B, which nobody else published
+_PASS = (
+    "download one and pass model.backbone.net.vit.checkpoint=PATH (of a classifier: "
+    "model.backbone.vit.checkpoint=PATH)."
+)
+_FACEBOOK = "https://dl.fbaipublicfiles.com"
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """A file of weights as it is: ``state`` are its tensors, ``extras`` what lies beside them."""
+
+    location: str
+    state: dict[str, Tensor]
+    container: str = ""  # key of the file under which the tensors are; '' for a bare state_dict
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Converted:
+    """The same under timm's names, whatever is not the ViT's under names that timm has not."""
+
+    state: dict[str, Tensor]
+    num_heads: int | None = None  # where the file says so: no shape tells
+    made: tuple[str, ...] = ()
+    images: str = ""  # see `describe_images`
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One format.
+
+    Args:
+        name: of the pre-training or the publisher.
+        layout: how its files look, for an error.
+        recognize: whether a file is of this format.
+        convert: translate a file that is.
+        spelling: pattern that locations of such files match, to name the right source of a
+            missing one.
+        source: where such files are, and their license.
+    """
+
+    name: str
+    layout: str
+    recognize: Callable[[WeightFile], bool]
+    convert: Callable[[WeightFile], Converted]
+    spelling: str
+    source: str
+
+
+def _has_prefix(prefix: str) -> Callable[[WeightFile], bool]:
+    return lambda file: any(name.startswith(prefix) for name in file.state)
+
+
+def _without_prefix(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in state.items()}
+
+
+def _has_timm_names(file: WeightFile) -> bool:
+    names = ("patch_embed.", "blocks.0.")
+    return all(any(name.startswith(prefix) for name in file.state) for prefix in names)
+
+
+def _as_it_is(file: WeightFile) -> Converted:
+    return Converted(dict(file.state))
+
+
+def _is_mae(file: WeightFile) -> bool:
+    return _has_timm_names(file) and file.container == "model" and "head.bias" not in file.state
+
+
+def _convert_moco(file: WeightFile) -> Converted:
+    """facebookresearch/moco-v3 main_moco.py (file), vits.py (12 heads, even where timm has 6)."""
+    is_official = file.extras.get("arch") in ("vit_small", "vit_base")
+    state = _without_prefix(file.state, "module.base_encoder.")
+    return Converted(state, num_heads=12 if is_official else None)
+
+
+def _is_maws(file: WeightFile) -> bool:
+    """facebookresearch/maws maws/model_builder.py: timm's names, bare or within a CLIP model."""
+    if "vision_encoder.cls_token" in file.state:
+        return True
+    width = file.state.get("cls_token", torch.empty(0)).shape[-1]
+    is_spelled = re.search(MAWS.spelling, file.location.lower())
+    return (
+        _has_timm_names(file) and not file.container and bool(is_spelled or width in _MAWS_WIDTHS)
+    )
+
+
+def _convert_maws(file: WeightFile) -> Converted:
+    return Converted(_without_prefix(file.state, "vision_encoder."))
+
+
+def _convert_google(file: WeightFile) -> Converted:
+    state, num_heads = convert_google(file.state, file.location)
+    return Converted(state, num_heads, images=describe_images([0.5] * 3, [0.5] * 3))
+
+
+def _convert_vitdet(file: WeightFile) -> Converted:
+    """The `ViT` of ViTDet (arXiv:2203.16527) has neither a class token nor a final norm."""
+    prefix = "backbone.net."
+    state = {}
+    for name, value in file.state.items():
+        is_relative = re.search(r"\.rel_pos_[hw]$", name)  # the plain ViT has no place for them
+        state[name if is_relative else name.removeprefix(prefix)] = value
+    width = state.get("pos_embed", torch.empty(0)).shape[-1]
+    state |= {"cls_token": torch.zeros(1, 1, width)}
+    state |= {"norm.weight": torch.ones(width), "norm.bias": torch.zeros(width)}
+    return Converted(state, made=("cls_token (zeros)", "norm (ones and zeros)"))
+
+
+MAE = Reader(
+    name="MAE",
+    layout="{'model': timm's names}",
+    recognize=_is_mae,
+    convert=_as_it_is,
+    spelling=r"mae",
+    source=(
+        "The official MAE weights (CC BY-NC 4.0: non-commercial) are at "
+        f"{_FACEBOOK}/mae/pretrain/mae_pretrain_vit_base.pth (also _large, _huge); {_PASS}"
+    ),
+)
+MOCO = Reader(
+    name="MoCo v3",
+    layout="module.base_encoder.*",
+    recognize=_has_prefix("module.base_encoder."),
+    convert=_convert_moco,
+    spelling=r"moco|vit-[sb]-\d+ep",
+    source=(
+        "The official MoCo v3 weights (CC BY-NC 4.0: non-commercial) are at "
+        f"{_FACEBOOK}/moco-v3/vit-b-300ep/vit-b-300ep.pth.tar (also vit-s-300ep); {_PASS}"
+    ),
+)
+MAWS = Reader(
+    name="MAWS",
+    layout="timm's names, bare or under vision_encoder.*",
+    recognize=_is_maws,
+    convert=_convert_maws,
+    spelling=r"\bmaws|vit_2b14|vit_6\.5b14",
+    source=(
+        "The official MAWS weights (CC BY-NC 4.0: non-commercial) are at "
+        f"{_FACEBOOK}/maws/pretrain/maws/vit_2b14.pt (also vit_b16, vit_l16, vit_h14); {_PASS}"
+    ),
+)
+VITDET = Reader(
+    name="ViTDet",
+    layout="backbone.net.*",
+    recognize=_has_prefix("backbone.net."),
+    convert=_convert_vitdet,
+    spelling=r"vitdet|model_final_\w+\.pkl",
+    source=(
+        "The official ViTDet weights (CC BY-SA 3.0) are linked from projects/ViTDet in the "
+        f"repository of arXiv:2203.16527; {_PASS}"
+    ),
+)
+GOOGLE = Reader(
+    name="Google's supervised",
+    layout="Transformer/encoderblock_*",
+    recognize=lambda file: is_google(file.state),
+    convert=_convert_google,
+    spelling=r"\.npz$",
+    source=(
+        "Google's supervised weights (Apache 2.0) are at "
+        "https://storage.googleapis.com/vit_models/imagenet21k/ViT-B_16.npz and under "
+        f"https://storage.googleapis.com/vit_models/augreg; {_PASS}"
+    ),
+)
+TIMM = Reader(
+    name="timm's",
+    layout="timm's names",
+    recognize=_has_timm_names,
+    convert=_as_it_is,
+    spelling=r"\.safetensors$|\.bin$",
+    source=(
+        "timm's weights are at https://huggingface.co/timm, each with its license; give "
+        "checkpoint=timm:NAME to have timm download one."
+    ),
+)
+
+# The first one that recognizes a file reads it; all that is in timm's names comes last.
+READERS = (GOOGLE, MOCO, VITDET, MAWS, MAE, TIMM)

@@ -1,0 +1,1 @@
+"""Tests: unit/ mirrors bpt_det/, parity/, e2e/, support/."""

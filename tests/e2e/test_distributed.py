@@ -1,0 +1,157 @@
+"""Two processes under gloo: each sees half a batch, gradients are averaged, weights stay equal."""
+
+import copy
+import socket
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from detectron2.config import LazyConfig, instantiate
+from detectron2.engine.defaults import create_ddp_model
+from detectron2.utils.events import EventStorage
+
+import bpt_det.detection.datasets  # noqa: F401  registers the datasets
+from bpt_det.cli.launch import _run_in_process, build_parser, run_tool
+from bpt_det.engine import (
+    FrozenAwareCheckpointer,
+    Trainer,
+    evaluate,
+    load_config,
+    load_trained_model,
+)
+from bpt_det.engine.loaders import derive_seed
+from bpt_det.engine.metrics import read_final_metrics
+from bpt_det.engine.precision import Precision
+from tests.support.detectors import shrink, use_shapes
+from tests.support.vits import leave_together
+
+SEED = 4
+
+
+def build(shapes_root, total_batch_size):
+    cfg = use_shapes(shrink(load_config("configs/shapes/cascade_bpt_s.py")), shapes_root)
+    cfg.dataloader.train.total_batch_size = total_batch_size
+    torch.manual_seed(0)  # the same initial weights in every process
+    model = instantiate(cfg.model).train()
+    return model, instantiate(cfg.dataloader.train)
+
+
+def join(rank, port):
+    torch.set_num_threads(1)
+    address = f"tcp://127.0.0.1:{port}"
+    dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
+
+
+def work(rank, port, shapes_root, folder):
+    """One of the two processes: two steps on its half of the data."""
+    join(rank, port)
+    model, loader = build(shapes_root, total_batch_size=4)
+    gradients = {}
+    ddp = create_ddp_model(model, broadcast_buffers=False, device_ids=None)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3)
+    trainer = Trainer(ddp, loader, optimizer, Precision("cpu", torch.float32), SEED)
+
+    def keep_first_gradients(*_):
+        if not gradients:
+            named = model.named_parameters()
+            gradients.update({n: p.grad.clone() for n, p in named if p.requires_grad})
+
+    optimizer.register_step_pre_hook(keep_first_gradients)
+    trainer.train(0, 2)
+    torch.save(
+        {"gradients": gradients, "weights": dict(model.state_dict())}, f"{folder}/{rank}.pth"
+    )
+    FrozenAwareCheckpointer(ddp, folder).save("model")
+    leave_together()
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def half_gradients(shapes_root, rank, monkeypatch):
+    """The gradients of one half of the batch, computed in this process."""
+    for target in ("detectron2.utils.comm", "detectron2.data.samplers.distributed_sampler.comm"):
+        monkeypatch.setattr(f"{target}.get_rank", lambda: rank)
+        monkeypatch.setattr(f"{target}.get_world_size", lambda: 2)
+    model, loader = build(shapes_root, total_batch_size=4)
+    batch = next(iter(loader))
+    monkeypatch.undo()
+    torch.manual_seed(derive_seed(SEED, rank, 0))
+    with EventStorage(0):
+        sum(model(copy.deepcopy(batch)).values()).backward()
+    return {n: p.grad for n, p in model.named_parameters() if p.requires_grad}
+
+
+def test_two_processes_average_their_halves_and_stay_equal(
+    shapes_root, tmp_path, monkeypatch, repository_root
+):
+    monkeypatch.chdir(repository_root)
+    mp.spawn(work, args=(free_port(), shapes_root, str(tmp_path)), nprocs=2)
+    results = [torch.load(tmp_path / f"{rank}.pth", weights_only=True) for rank in range(2)]
+
+    halves = []
+    for rank in range(2):
+        with monkeypatch.context() as patch:
+            patch.chdir(repository_root)
+            halves.append(half_gradients(shapes_root, rank, patch))
+    assert results[0]["gradients"].keys() == halves[0].keys()
+    for name, gradient in results[0]["gradients"].items():
+        expected = (halves[0][name] + halves[1][name]) / 2
+        torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-6, msg=name)
+    assert any(not torch.allclose(halves[0][n], halves[1][n]) for n in halves[0])
+
+    for name, weight in results[0]["weights"].items():
+        assert torch.equal(weight, results[1]["weights"][name]), name
+    saved = torch.load(tmp_path / "model.pth", weights_only=True)["model"]
+    assert all(torch.equal(value, results[0]["weights"][name]) for name, value in saved.items())
+
+
+def run(rank, port, arguments):
+    """One of two processes of the whole main job, as `launch` starts them."""
+    join(rank, port)
+    args = build_parser("x").parse_args(arguments)
+    _run_in_process(load_config(args.config_file, args.opts), args, [])
+    leave_together()
+
+
+def write_config(shapes_root, folder):
+    cfg = use_shapes(shrink(load_config("configs/shapes/cascade_bpt_s.py")), shapes_root)
+    cfg.train.max_iter = 2
+    cfg.train.output_dir = str(folder / "run")
+    LazyConfig.save(cfg, str(folder / "config.yaml"))
+    return ["--config-file", str(folder / "config.yaml")]
+
+
+def test_two_processes_train_and_score_every_image_once(
+    shapes_root, tmp_path, monkeypatch, repository_root
+):
+    monkeypatch.chdir(repository_root)
+    arguments = write_config(shapes_root, tmp_path)
+    mp.spawn(run, args=(free_port(), arguments), nprocs=2)
+    metrics = read_final_metrics(tmp_path / "run")
+
+    cfg = load_config(arguments[1])
+    cfg.train.output_dir = str(tmp_path / "alone")
+    (tmp_path / "alone/inference").mkdir(parents=True)
+    checkpoint = str(tmp_path / "run/model_final.pth")
+    alone = evaluate(cfg, load_trained_model(cfg, checkpoint))
+    for name in ("AP", "AP50", "APs"):
+        for task in ("bbox", "segm"):
+            assert metrics[f"{task}/{name}"] == pytest.approx(alone[task][name], nan_ok=True)
+
+
+def test_bad_input_in_two_processes_ends_both_with_one_line(
+    shapes_root, tmp_path, monkeypatch, repository_root, capfd
+):
+    monkeypatch.chdir(repository_root)
+    arguments = [*write_config(shapes_root, tmp_path), "model.roi_heads.num_classes=7"]
+    status = run_tool(lambda: mp.spawn(run, args=(free_port(), arguments), nprocs=2))
+    out, err = capfd.readouterr()
+    assert status == 2
+    assert "Traceback" not in out + err
+    lines = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert 1 <= len(lines) <= 2 and "has 10 classes but the model has num_classes=7" in lines[0]

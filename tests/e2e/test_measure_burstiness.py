@@ -1,0 +1,60 @@
+"""Burstiness from the command line: a table with a row a block, and histograms."""
+
+import importlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.support.paths import ROOT
+
+VIT = "model.backbone.net.vit"
+SIZES = [f"{VIT}.{k}={v}" for k, v in (("embed_dim", 16), ("num_blocks", 3), ("num_heads", 2))]
+SETTINGS = [
+    "--config-file",
+    "configs/shapes/cascade_fwhiten_s.py",
+    *SIZES,
+    f"{VIT}.checkpoint=null",
+]
+
+
+@pytest.fixture
+def measure(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    main = importlib.import_module("measure_burstiness").main
+    return lambda *arguments: main([*SETTINGS, *map(str, arguments)])
+
+
+def test_a_row_for_every_block_and_a_picture(measure, shapes_root, tmp_path, capsys):
+    picture = tmp_path / "burstiness.png"
+    assert measure("--images", shapes_root / "val", "--picture", picture) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("Excess kurtosis of the entries, 6 images")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[4:]]
+    assert [row[0] for row in rows] == ["0", "1", "2"]
+    assert all(np.isfinite([float(cell) for cell in row[:6]]).all() for row in rows)
+    assert all(float(row[6]) > 1e6 for row in rows)  # may be infinite
+    drawn = np.asarray(Image.open(picture).convert("RGB"))
+    assert drawn.shape == (500, 900, 3) and (drawn != 255).any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--images", "nowhere"], "--images 'nowhere' is not a folder"),
+        (["--images", "configs", "--num-images", "0"], "--num-images must be at least 1, got 0."),
+        (["--images", "configs", "--eps", "2"], r"eps of the whitening must be in [0, 1), got 2.0"),
+        (["--images", "configs"], "--images 'configs' holds no images"),
+    ],
+)
+def test_bad_input_is_one_line(measure, arguments, text, capsys):
+    assert measure(*arguments) == 2
+    out, err = capsys.readouterr()
+    assert text in err and "Traceback" not in out + err and err.count("error: ") == 1
+
+
+def test_help_shows_an_example(measure, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        measure("--help")
+    assert "tools/measure_burstiness.py --config-file" in capsys.readouterr().out

@@ -1,0 +1,31 @@
+"""A tiny detector with random weights, as the files that a `Predictor` is made of."""
+
+from pathlib import Path
+
+import torch
+from detectron2.config import LazyConfig, instantiate
+from omegaconf import DictConfig
+
+from bpt_det.engine import FrozenAwareCheckpointer, load_config
+from tests.support.detectors import shrink, use_shapes
+from tests.support.paths import ROOT
+
+
+def write_run(folder: Path, shapes_root: Path) -> DictConfig:
+    """Write ``config.yaml`` and ``model_final.pth`` into a folder and return the config."""
+    cfg = shrink(load_config(str(ROOT / "configs/shapes/cascade_bpt_s.py")))
+    cfg = use_shapes(cfg, shapes_root)
+    for box_predictor in cfg.model.roi_heads.box_predictors:
+        box_predictor.test_topk_per_image = 6  # masks are what takes time
+    cfg.train.device = "cpu"
+    LazyConfig.save(cfg, str(folder / "config.yaml"))
+    torch.manual_seed(0)
+    FrozenAwareCheckpointer(instantiate(cfg.model), str(folder)).save("model_final")
+    return cfg
+
+
+def set_class_names(checkpoint: Path, names: list[str] | None, to: Path) -> Path:
+    """Write a checkpoint with other class names."""
+    content = torch.load(checkpoint, weights_only=True)
+    torch.save({**content, "class_names": names}, to)
+    return to

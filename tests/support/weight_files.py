@@ -1,0 +1,162 @@
+"""Files of pre-trained weights with the official names and shapes of their publishers, tiny.
+
+Each writer returns what the file holds under timm's names, which is what a ViT must end up with.
+"""
+
+import argparse
+import pickle
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from tests.support.vits import random_state, timm_state
+
+State = dict[str, Tensor]
+
+
+def write_moco_file(path: Path, vit_kwargs: dict, arch: str = "vit_small") -> State:
+    """As facebookresearch/moco-v3 main_moco.py saves: two encoders, each with its head."""
+    width, hidden, dim = vit_kwargs["embed_dim"], 30, 7
+    head = {  # three linear layers, the last batch norm without weights
+        **_linear_and_norm(0, width, hidden),
+        **_linear_and_norm(3, hidden, hidden),
+        **_linear_and_norm(6, hidden, dim, affine=False),
+    }
+    predictor = {**_linear_and_norm(0, dim, hidden), **_linear_and_norm(3, hidden, dim, False)}
+    base, momentum = timm_state(vit_kwargs, seed=1), timm_state(vit_kwargs, seed=2)
+    state = {
+        **_prefixed("module.base_encoder.", base),
+        **_prefixed("module.base_encoder.head.", random_state(head, 3)),
+        **_prefixed("module.momentum_encoder.", momentum),
+        **_prefixed("module.momentum_encoder.head.", random_state(head, 4)),
+        **_prefixed("module.predictor.", random_state(predictor, 5)),
+    }
+    content = {
+        "epoch": 300,
+        "arch": arch,
+        "args": argparse.Namespace(arch=arch, stop_grad_conv1=True, lr=1.5e-4),
+        "state_dict": state,
+        "optimizer": {"state": {0: {"step": 5, "exp_avg": torch.zeros(3)}}, "param_groups": []},
+        "scaler": {"scale": 65536.0, "_growth_tracker": 3},
+    }
+    torch.save(content, path)
+    return base
+
+
+def _linear_and_norm(index: int, inputs: int, outputs: int, affine: bool = True) -> dict:
+    norm = f"{index + 1}."
+    shapes = {f"{index}.weight": (outputs, inputs)}  # no bias
+    if affine:
+        shapes |= {f"{norm}weight": (outputs,), f"{norm}bias": (outputs,)}
+    shapes |= {f"{norm}running_mean": (outputs,), f"{norm}running_var": (outputs,)}
+    return shapes | {f"{norm}num_batches_tracked": ()}
+
+
+def write_timm_file(path: Path, vit_kwargs: dict, num_classes: int = 11) -> State:
+    """As timm's supervised weights on the Hugging Face hub: bare, with a head, safetensors."""
+    state = timm_state(vit_kwargs)
+    head = {"head.weight": (num_classes, vit_kwargs["embed_dim"]), "head.bias": (num_classes,)}
+    save_file({**state, **random_state(head)}, path)
+    return state
+
+
+def write_maws_file(path: Path, vit_kwargs: dict, clip: bool = False) -> State:
+    """As facebookresearch/maws model_builder.py loads: a bare state_dict, or that of its CLIP."""
+    state = timm_state(vit_kwargs)
+    width = vit_kwargs["embed_dim"]
+    text = {
+        "text_encoder.encoder.transformer.token_embedding.weight": (31, 10),
+        "vision_projection": (width, 9),
+        "text_projection": (10, 9),
+        "logit_scale": (),
+    }
+    torch.save(
+        {**random_state(text), **_prefixed("vision_encoder.", state)} if clip else state, path
+    )
+    return state
+
+
+def write_vitdet_file(path: Path, vit_kwargs: dict, seed: int = 0) -> State:
+    """As the model zoo's model_final_*.pkl: arrays under "model", with a whole detector."""
+    state = timm_state(vit_kwargs, seed)
+    for name in ("cls_token", "norm.weight", "norm.bias"):
+        del state[name]  # ViTDet has neither
+    head_dim = vit_kwargs["embed_dim"] // vit_kwargs["num_heads"]
+    relative = {
+        f"blocks.{index}.attn.rel_pos_{axis}": (2 * 14 - 1, head_dim)
+        for index in range(vit_kwargs["num_blocks"])
+        for axis in "hw"
+    }
+    detector = {
+        "backbone.simfp_2.0.weight": (8, 4, 2, 2),
+        "proposal_generator.rpn_head.conv.conv0.weight": (5, 5, 3, 3),
+        "roi_heads.box_predictor.0.cls_score.weight": (81, 6),
+        "roi_heads.mask_head.predictor.bias": (80,),
+    }
+    model = {
+        **_prefixed("backbone.net.", {**state, **random_state(relative)}),
+        **random_state(detector),
+    }
+    if path.suffix == ".pkl":
+        arrays = {name: value.numpy() for name, value in model.items()}
+        path.write_bytes(pickle.dumps({"model": arrays, "__author__": "third_party"}))
+    else:
+        torch.save({"model": model, "iteration": 7}, path)
+    return state
+
+
+def write_google_file(path: Path, vit_kwargs: dict, num_classes: int = 11) -> State:
+    """As google-research/vision_transformer: kernels are (inputs, outputs), heads an axis."""
+    state = timm_state(vit_kwargs)
+    num_heads, width = vit_kwargs["num_heads"], vit_kwargs["embed_dim"]
+    arrays = {
+        "cls": state["cls_token"],
+        "embedding/kernel": state["patch_embed.proj.weight"].permute(2, 3, 1, 0),
+        "embedding/bias": state["patch_embed.proj.bias"],
+        "Transformer/posembed_input/pos_embedding": state["pos_embed"],
+        "Transformer/encoder_norm/scale": state["norm.weight"],
+        "Transformer/encoder_norm/bias": state["norm.bias"],
+        "pre_logits/kernel": torch.zeros(width, 13),
+        "pre_logits/bias": torch.zeros(13),
+        "head/kernel": torch.zeros(13, num_classes),
+        "head/bias": torch.zeros(num_classes),
+    }
+    for index in range(vit_kwargs["num_blocks"]):
+        prefix = f"blocks.{index}."
+        block = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
+        arrays |= _prefixed(
+            f"Transformer/encoderblock_{index}/", _google_block(block, num_heads, width)
+        )
+    np.savez(path, **{name: value.contiguous().numpy() for name, value in arrays.items()})
+    return state
+
+
+def _google_block(block: State, num_heads: int, width: int) -> State:
+    attention, head_dim = "MultiHeadDotProductAttention_1/", width // num_heads
+    arrays = {
+        "LayerNorm_0/scale": block["norm1.weight"],
+        "LayerNorm_0/bias": block["norm1.bias"],
+        "LayerNorm_2/scale": block["norm2.weight"],
+        "LayerNorm_2/bias": block["norm2.bias"],
+        "MlpBlock_3/Dense_0/kernel": block["mlp.fc1.weight"].T,
+        "MlpBlock_3/Dense_0/bias": block["mlp.fc1.bias"],
+        "MlpBlock_3/Dense_1/kernel": block["mlp.fc2.weight"].T,
+        "MlpBlock_3/Dense_1/bias": block["mlp.fc2.bias"],
+        f"{attention}out/kernel": block["attn.proj.weight"].T.reshape(num_heads, head_dim, width),
+        f"{attention}out/bias": block["attn.proj.bias"],
+    }
+    for part, name in enumerate(("query", "key", "value")):
+        rows = slice(part * width, (part + 1) * width)
+        kernel = block["attn.qkv.weight"][rows].T.reshape(width, num_heads, head_dim)
+        arrays[f"{attention}{name}/kernel"] = kernel
+        arrays[f"{attention}{name}/bias"] = block["attn.qkv.bias"][rows].reshape(
+            num_heads, head_dim
+        )
+    return arrays
+
+
+def _prefixed(prefix: str, state: State) -> State:
+    return {f"{prefix}{name}": value for name, value in state.items()}

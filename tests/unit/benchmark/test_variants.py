@@ -1,0 +1,68 @@
+"""What each variant trains, with a ViT of the same sizes."""
+
+import pytest
+import torch
+
+from bpt_det.benchmark import VARIANTS
+from bpt_det.benchmark.variants import (
+    BARE,
+    DETECTRON2_VITDET,
+    build_bare_vit,
+    build_detector,
+    has_detectron2_vitdet,
+)
+from bpt_det.engine import load_config
+from bpt_det.utils.errors import InputError
+from tests.support.detectors import ROOT, shrink
+
+
+@pytest.fixture
+def cfg():
+    return shrink(load_config(str(ROOT / "configs/coco/cascade_bpt_s.py")))
+
+
+def trained(net) -> set[str]:
+    names = {name for name, p in net.named_parameters() if p.requires_grad}
+    return {name.removeprefix("prompted_vit.") for name in names}
+
+
+def test_what_is_trained_of_a_backbone(cfg):
+    nets = {
+        name: build_detector(cfg, name).backbone.net
+        for name in VARIANTS
+        if name not in (BARE, DETECTRON2_VITDET)
+    }
+    assert trained(nets["frozen"]) == set()
+    assert trained(nets["bpt_s"]) == {"prompts.0.coeff", "prompts.0.basis"}
+    assert trained(nets["bpt_s_checkpointed"]) == trained(nets["bpt_s"])
+    assert trained(nets["bpt_d"]) == {
+        f"prompts.{block}.{part}" for block in (1, 2, 3, 4) for part in ("coeff", "basis")
+    }
+    whole = {name for name, _ in nets["full"].prompted_vit.named_parameters()}
+    assert whole - trained(nets["full"]) == {"vit.norm.weight", "vit.norm.bias"}
+    assert trained(nets["vitdet_b"]) == {n for n, _ in nets["vitdet_b"].named_parameters()}
+
+
+def test_the_bare_vit_has_as_many_tokens_as_the_prompted(cfg):
+    images = torch.zeros(2, 3, 64, 64)
+    prompted = build_detector(cfg, "bpt_s").backbone.net.prompted_vit
+    found = build_bare_vit(cfg)(images)["tokens"].shape
+    assert found == prompted.forward_tokens(images).shape == (2, 1 + 100 + 16, 32)
+
+
+def test_a_config_is_left_as_it_was(cfg):
+    before = str(cfg)
+    build_detector(cfg, "vitdet_b")
+    assert str(cfg) == before
+
+
+@pytest.mark.skipif(has_detectron2_vitdet(), reason="this Detectron2 has ViTDet")
+def test_without_detectron2_s_vitdet_it_is_refused(cfg):
+    with pytest.raises(InputError, match="has no detectron2.modeling.backbone.vit; its main has"):
+        build_detector(cfg, DETECTRON2_VITDET)
+
+
+def test_a_model_without_vit_is_refused(cfg):
+    del cfg.model.backbone.net["vit"]
+    with pytest.raises(InputError, match="the config has no model.backbone.net.vit"):
+        build_detector(cfg, "bpt_s")

@@ -1,0 +1,58 @@
+import pytest
+import torch
+from detectron2.layers import ShapeSpec
+
+from bpt_det.detection import PromptedViTBackbone
+from bpt_det.prompts import BilinearPrompt
+from bpt_det.utils.errors import InputError
+from tests.support.vits import tiny_vit
+
+
+def backbone(placement="shallow", **kwargs):
+    prompt = BilinearPrompt(prompt_length=7, rank=3, embed_dim=12)
+    return PromptedViTBackbone(tiny_vit(), prompt, placement, **kwargs).double()
+
+
+@pytest.mark.parametrize("placement", ["shallow", "last_2"])
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (20, 36), (36, 20)])
+def test_the_map_holds_the_patch_tokens_row_by_row(placement, height, width):
+    model = backbone(placement)
+    images = torch.randn(2, 3, height, width, dtype=torch.float64)
+    outputs = model(images)
+    assert list(outputs) == ["last_feat"]
+    features, tokens = outputs["last_feat"], model.prompted_vit(images)
+    assert features.shape == (2, 12, height // 4, width // 4)
+    for image in range(2):
+        for row in range(height // 4):
+            for column in range(width // 4):
+                token = tokens[image, row * (width // 4) + column]
+                assert torch.equal(features[image, :, row, column], token)
+
+
+def test_a_changed_patch_changes_its_own_place_on_the_map_most():
+    """The map lies as the image does: up is up."""
+    model = PromptedViTBackbone(tiny_vit(num_blocks=0))
+    images = torch.randn(1, 3, 20, 36, dtype=torch.float64)
+    changed = images.clone()
+    changed[:, :, 8:12, 24:28] += 1
+    difference = (model(images)["last_feat"] - model(changed)["last_feat"]).abs().sum(dim=1)[0]
+    assert difference.nonzero().tolist() == [[2, 6]]
+
+
+def test_the_output_shape_names_channels_and_stride():
+    assert backbone().output_shape() == {"last_feat": ShapeSpec(channels=12, stride=4)}
+    named = backbone(out_feature="map")
+    assert named.output_shape() == {"map": ShapeSpec(channels=12, stride=4)}
+    assert list(named(torch.zeros(1, 3, 8, 8, dtype=torch.float64))) == ["map"]
+
+
+def test_images_are_padded_to_whole_patches():
+    assert backbone().size_divisibility == 4
+    with pytest.raises(InputError, match=r"^image size 20x34 is not a multiple of patch_size=4; "):
+        backbone()(torch.zeros(1, 3, 20, 34, dtype=torch.float64))
+
+
+def test_only_prompts_are_trained():
+    trained = [name for name, p in backbone("last_2").named_parameters() if p.requires_grad]
+    prefix = "prompted_vit.prompts"
+    assert trained == [f"{prefix}.{i}.{name}" for i in (3, 4) for name in ("coeff", "basis")]

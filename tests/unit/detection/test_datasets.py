@@ -1,0 +1,292 @@
+"""What is wrong with a dataset is said before a run starts."""
+
+import json
+import re
+
+import pytest
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from PIL import Image
+
+from bpt_det.detection import load_dataset
+from bpt_det.utils.errors import InputError
+
+SIZES = {3: (20, 30), 5: (24, 16), 8: (12, 14)}  # (H, W) by image id
+CATEGORIES = {2: "cat", 7: "dog", 9: "hen"}
+
+
+def annotation(number, image_id, category_id, iscrowd=0):
+    """A rectangle of 4 x 6 pixels, as a polygon."""
+    return {
+        "id": number,
+        "image_id": image_id,
+        "category_id": category_id,
+        "iscrowd": iscrowd,
+        "area": 24,
+        "bbox": [2, 3, 4, 6],
+        "segmentation": [[2, 3, 6, 3, 6, 9, 2, 9]],
+    }
+
+
+def coco_content():
+    """Two images with objects, a third with a crowd region alone."""
+    return {
+        "images": [
+            {"id": image_id, "file_name": f"{image_id}.jpg", "height": height, "width": width}
+            for image_id, (height, width) in SIZES.items()
+        ],
+        "annotations": [
+            annotation(1, 3, 7),
+            annotation(2, 3, 2),
+            annotation(3, 5, 9),
+            annotation(4, 8, 2, iscrowd=1),
+        ],
+        "categories": [{"id": key, "name": name} for key, name in CATEGORIES.items()],
+    }
+
+
+class Folder:
+    """A dataset on disk, and the arguments that load it."""
+
+    def __init__(self, root, name):
+        self.images, self.json_file = root / "images", root / "instances.json"
+        self.images.mkdir()
+        for image_id, (height, width) in SIZES.items():
+            Image.new("RGB", (width, height)).save(self.images / f"{image_id}.jpg")
+        self.write(coco_content())
+        self.arguments = {
+            "names": name,
+            "json_file": str(self.json_file),
+            "image_root": str(self.images),
+        }
+
+    def write(self, content):
+        self.json_file.write_text(json.dumps(content))
+
+    def change(self, **lists):
+        self.write({**coco_content(), **lists})
+
+    def load(self, **kwargs):
+        return load_dataset(**self.arguments, **kwargs)
+
+    def refusal(self, **kwargs):
+        with pytest.raises(InputError) as caught:
+            self.load(**kwargs)
+        return str(caught.value)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A dataset under a name of its own, registered by the test and unregistered after it."""
+    registered = set(DatasetCatalog.list())
+    yield Folder(tmp_path, f"farm_{tmp_path.name}")
+    for name in set(DatasetCatalog.list()) - registered:
+        DatasetCatalog.remove(name)
+    for name in set(MetadataCatalog.list()) - registered:
+        MetadataCatalog.remove(name)
+
+
+def test_a_coco_folder_is_loaded_in_detectron2s_form(folder):
+    records = folder.load(num_classes=3)
+    assert [record["image_id"] for record in records] == [3, 5]  # 8 holds a crowd alone
+    assert records[0]["file_name"] == str(folder.images / "3.jpg")
+    assert (records[0]["height"], records[0]["width"]) == SIZES[3]
+    assert [a["category_id"] for a in records[0]["annotations"]] == [1, 0]  # contiguous
+    assert MetadataCatalog.get(folder.arguments["names"]).thing_classes == ["cat", "dog", "hen"]
+
+
+def test_a_rendered_shapes_folder_is_loaded(folder, shapes_root):
+    folder.arguments["json_file"] = str(shapes_root / "annotations/instances_val.json")
+    folder.arguments["image_root"] = str(shapes_root / "val")
+    assert len(folder.load(num_classes=10, filter_empty=False)) == 6
+
+
+def test_the_embedded_data_set_is_registered_under_the_data_folder():
+    for split in ("train", "val"):
+        metadata = MetadataCatalog.get(f"shapes_{split}")
+        assert metadata.json_file.endswith(f"shapes/annotations/instances_{split}.json")
+        assert metadata.image_root.endswith(f"shapes/{split}")
+
+
+def test_a_folder_is_loaded_again_under_its_name(folder):
+    first = folder.load()
+    assert folder.load() == first
+    assert load_dataset(folder.arguments["names"]) == first
+
+
+def test_images_without_objects_stay_where_asked_for(folder):
+    records = folder.load(filter_empty=False)
+    assert [record["image_id"] for record in records] == [3, 5, 8]
+
+
+def test_a_subset_comes_in_the_order_asked_for(folder):
+    records = folder.load(filter_empty=False, image_ids=[8, 3])
+    assert [record["image_id"] for record in records] == [8, 3]
+
+
+def test_an_image_id_that_is_absent_or_filtered_is_named(folder):
+    name = folder.arguments["names"]
+    assert folder.refusal(image_ids=[3, 4]) == f"dataset '{name}' has no usable image with id 4."
+    assert folder.refusal(image_ids=[8]) == f"dataset '{name}' has no usable image with id 8."
+
+
+HELP = (
+    " does not exist. See datasets/README.md for where each dataset goes (DETECTRON2_DATASETS "
+    "names the folder that holds them all), or run `make demo`, which needs no data."
+)
+
+
+def test_a_missing_folder_is_named_with_what_to_do(folder):
+    name, absent = folder.arguments["names"], folder.images.parent / "absent"
+    folder.arguments.update(image_root=str(absent), json_file=str(absent / "instances.json"))
+    assert folder.refusal() == f"dataset '{name}': image folder '{absent}'" + HELP
+
+
+def test_a_missing_annotation_file_is_named_with_what_to_do(folder):
+    folder.json_file.unlink()
+    name = folder.arguments["names"]
+    assert folder.refusal() == f"dataset '{name}': annotation file '{folder.json_file}'" + HELP
+
+
+@pytest.mark.parametrize("kept", [0, 1, 200])
+def test_a_truncated_annotation_file_is_named(folder, kept):
+    folder.json_file.write_text(folder.json_file.read_text()[:kept])
+    text = (
+        rf"^annotation file '{folder.json_file}' is truncated or not JSON \(.+\); copy it again\.$"
+    )
+    assert re.match(text, folder.refusal())
+
+
+def test_an_annotation_file_of_other_bytes_is_named(folder):
+    folder.json_file.write_bytes(b"\xff\xd8\xff\xe0")
+    assert "is truncated or not JSON (" in folder.refusal()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [1, 2],
+        "text",
+        {},
+        {"images": []},
+        {"images": {}, "annotations": [], "categories": []},
+        {"train": {"images": [], "annotations": [], "categories": []}},
+    ],
+)
+def test_an_annotation_file_that_is_not_cocos_is_named(folder, content):
+    folder.write(content)
+    assert folder.refusal() == (
+        f"annotation file '{folder.json_file}' is not in COCO's format: it needs the lists "
+        "images, annotations, categories."
+    )
+
+
+@pytest.mark.parametrize("key", ["images", "categories"])
+def test_an_annotation_file_without_entries_is_empty(folder, key):
+    folder.change(**{key: []})
+    assert folder.refusal() == (
+        f"annotation file '{folder.json_file}' is empty: it lists no {key}."
+    )
+
+
+@pytest.mark.parametrize("annotations", [[], [annotation(1, 3, 2, iscrowd=1)]])
+def test_a_data_set_of_crowds_alone_is_empty(folder, annotations):
+    folder.change(annotations=annotations)
+    assert folder.refusal() == (
+        f"annotation file '{folder.json_file}' is empty: no image in it has an annotation that is "
+        "not a crowd region."
+    )
+    assert len(folder.load(filter_empty=False)) == 3  # for evaluation it will do
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda entry: entry.update(id=1), r"AssertionError: Annotation ids in .* are not unique!"),
+        (lambda entry: entry.update(bbox=[]), r"ValueError: .* contains empty 'bbox' value!"),
+        (lambda entry: entry.pop("image_id"), r"KeyError: 'image_id'"),
+    ],
+)
+def test_another_fault_of_an_annotation_is_passed_on_in_one_error(folder, spoil, reason):
+    content = coco_content()
+    spoil(content["annotations"][1])
+    folder.write(content)
+    text = folder.refusal()
+    assert text.startswith(f"annotation file '{folder.json_file}' cannot be used (")
+    assert re.search(reason, text)
+
+
+@pytest.mark.parametrize("category_id", [1, 90, None])
+def test_a_category_id_outside_the_files_own_is_named(folder, category_id):
+    folder.change(annotations=[annotation(1, 3, category_id), annotation(2, 5, 7)])
+    assert folder.refusal() == (
+        f"annotation file '{folder.json_file}': category ids [{category_id}] are not among those "
+        "of its categories; correct the file, or load it under a name of its own with json_file= "
+        "and image_root=."
+    )
+
+
+def test_categories_that_differ_from_the_registered_ones_are_named(folder):
+    """As when a file of other classes is put in the place of COCO's."""
+    folder.load()
+    content = coco_content()
+    content["categories"].append({"id": 11, "name": "cow"})
+    folder.write(content)
+    assert "category ids [11] are not among those of the registered dataset;" in folder.refusal()
+
+
+def test_another_number_of_classes_than_the_models_is_named_with_the_override(folder):
+    assert folder.refusal(num_classes=80) == (
+        f"dataset '{folder.arguments['names']}' has 3 classes but the model has num_classes=80; "
+        "set model.roi_heads.num_classes=3."
+    )
+
+
+def test_listed_images_that_are_missing_are_counted_and_named(folder):
+    (folder.images / "5.jpg").unlink()
+    name = folder.arguments["names"]
+    assert folder.refusal() == (
+        f"dataset '{name}': 1 of 2 listed images do not exist ({folder.images / '5.jpg'}). "
+        "Restore them or remove them from the annotation file."
+    )
+
+
+def test_of_many_missing_images_some_are_named(folder):
+    images = [{**coco_content()["images"][0], "id": n, "file_name": f"{n}.png"} for n in range(5)]
+    folder.change(images=images)
+    text = folder.refusal(filter_empty=False)
+    assert ": 5 of 5 listed images do not exist (" in text
+    assert "/2.png and 2 more)" in text and "3.png" not in text
+
+
+def test_missing_images_outside_a_subset_do_not_matter(folder):
+    (folder.images / "5.jpg").unlink()
+    assert len(folder.load(image_ids=[3])) == 1
+
+
+def test_an_unknown_name_is_refused_with_the_nearest_ones():
+    text = r"^dataset 'coco_2017_vall' is not registered; the nearest names are coco_2017_val, .*"
+    with pytest.raises(InputError, match=text + r"give json_file= and image_root= beside its name"):
+        load_dataset("coco_2017_vall")
+
+
+def test_a_name_that_is_taken_is_refused(folder):
+    folder.load()
+    folder.arguments["json_file"] += ".copy"
+    name = folder.arguments["names"]
+    text = f"dataset name '{name}' is taken by another; choose a new one."
+    assert folder.refusal() == text
+    folder.arguments["json_file"] = str(folder.json_file)
+    folder.arguments["image_root"] += "_2"
+    assert folder.refusal() == text
+
+
+def test_an_annotation_file_without_image_folder_is_refused(folder):
+    folder.arguments["image_root"] = None
+    name = folder.arguments["names"]
+    assert folder.refusal() == f"dataset '{name}' has a json_file but no image_root; give both."
+
+
+def test_a_registered_name_of_another_format_is_refused():
+    text = r"^dataset 'voc_2007_train' has no COCO-format annotation file; choose another\.$"
+    with pytest.raises(InputError, match=text):
+        load_dataset("voc_2007_train")

@@ -1,0 +1,173 @@
+"""One's own data by data.train= and data.val=: what a config becomes."""
+
+import pytest
+from detectron2.config import LazyConfig
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from omegaconf import OmegaConf
+
+from bpt_det.detection import load_dataset, use_detection_data
+from bpt_det.detection.detection_data import split_source
+from bpt_det.utils.errors import InputError
+from tests.support.coco_datasets import RLE, entry, new_config, write_data
+
+
+@pytest.fixture(autouse=True)
+def _unregister():
+    registered = set(DatasetCatalog.list())
+    yield
+    for name in set(DatasetCatalog.list()) - registered:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+
+
+@pytest.fixture
+def train(tmp_path):
+    return write_data(tmp_path, "train")
+
+
+@pytest.fixture
+def val(tmp_path):
+    return write_data(tmp_path, "val")
+
+
+def test_names_files_folders_and_classes_come_from_the_data(train, val):
+    cfg = new_config(train=train, val=val)
+    use_detection_data(cfg)
+    for loader, source in ((cfg.dataloader.train, train), (cfg.dataloader.test, val)):
+        assert f"{loader.dataset.json_file}:{loader.dataset.image_root}" == source
+        records = load_dataset(**loader.dataset, num_classes=3)
+        assert [record["image_id"] for record in records] == [3]
+        assert MetadataCatalog.get(loader.dataset.names).thing_classes == ["cat", "dog", "hen"]
+    assert cfg.model.roi_heads.num_classes == 3
+    assert cfg.dataloader.evaluator.dataset_name == cfg.dataloader.test.dataset.names
+    assert "image_ids" not in cfg.dataloader.train.dataset  # those were of COCO
+
+
+@pytest.mark.parametrize("data", [None, {"train": None, "val": None}, {}])
+def test_a_config_stays_as_it_is_where_no_data_are_given(data):
+    cfg = new_config()
+    cfg.data = data
+    before = OmegaConf.to_yaml(cfg)
+    use_detection_data(cfg)
+    assert OmegaConf.to_yaml(cfg) == before
+    del cfg.data
+    use_detection_data(cfg)
+
+
+@pytest.mark.parametrize(
+    ("annotations", "expected"),
+    [
+        ([entry(1), entry(2, RLE)], "bitmask"),
+        ([entry(1), entry(2, RLE, iscrowd=1)], "polygon"),  # a crowd is no object to learn
+        ([entry(1)], "polygon"),
+    ],
+)
+def test_the_mask_format_follows_the_training_objects(tmp_path, val, annotations, expected):
+    cfg = new_config(train=write_data(tmp_path, "train", annotations), val=val)
+    use_detection_data(cfg)
+    assert cfg.dataloader.train.mapper.instance_mask_format == expected
+
+
+def test_a_saved_config_is_used_as_it_is_even_where_the_files_are_gone(train, val, tmp_path):
+    cfg = new_config(train=train, val=val)
+    use_detection_data(cfg)
+    LazyConfig.save(cfg, str(tmp_path / "config.yaml"))
+    for name in ("train", "val"):
+        (tmp_path / f"{name}.json").unlink()
+    again = LazyConfig.load(str(tmp_path / "config.yaml"))
+    use_detection_data(again)
+    assert again == cfg
+
+
+def test_a_saved_config_takes_other_validation_data_where_the_training_data_are_gone(
+    train, val, tmp_path
+):
+    cfg = new_config(train=train, val=val)
+    use_detection_data(cfg)
+    (tmp_path / "train.json").unlink()
+    cfg.data.val = write_data(tmp_path, "other")
+    use_detection_data(cfg)
+    assert cfg.dataloader.test.dataset.names == cfg.data.val
+    assert cfg.dataloader.train.dataset.names == train
+
+
+def test_image_ids_that_were_chosen_stay(train, val):
+    cfg = new_config(train=train, val=val)
+    use_detection_data(cfg, ["dataloader.train.dataset.image_ids=[5,6]"])
+    assert cfg.dataloader.train.dataset.image_ids == [5, 6]
+    use_detection_data(cfg)
+    assert cfg.dataloader.train.dataset.image_ids == [5, 6]
+
+
+def test_relative_paths_are_made_absolute(train, val, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cfg = new_config(train="train.json:train_images", val="./val.json:val_images")
+    use_detection_data(cfg)
+    assert cfg.data == {"train": train, "val": val}
+    assert cfg.dataloader.test.dataset.json_file == str(tmp_path / "val.json")
+
+
+def test_a_path_with_a_colon_is_split_where_both_parts_exist(tmp_path):
+    source = write_data(tmp_path / "10:30", "train")
+    assert split_source(source, "data.train=") == (
+        str(tmp_path / "10:30/train.json"),
+        str(tmp_path / "10:30/train_images"),
+    )
+
+
+def test_two_data_sets_of_the_same_file_names_do_not_collide(tmp_path):
+    for folder, classes in (("a", {1: "cat"}), ("b", {1: "dog", 2: "hen"})):
+        source = write_data(
+            tmp_path / folder, annotations=[entry(1, category_id=1)], classes=classes
+        )
+        cfg = new_config(train=source, val=source)
+        use_detection_data(cfg)
+        load_dataset(**cfg.dataloader.test.dataset, num_classes=len(classes))
+        name = cfg.dataloader.test.dataset.names
+        assert MetadataCatalog.get(name).thing_classes == list(classes.values())
+
+
+def test_validation_data_alone_will_do_to_evaluate_but_not_to_train(val):
+    cfg = new_config(val=val)
+    use_detection_data(cfg)
+    assert len(load_dataset(**cfg.dataloader.test.dataset, num_classes=3)) == 1
+    with pytest.raises(InputError) as caught:
+        load_dataset(**cfg.dataloader.train.dataset)
+    assert str(caught.value) == (
+        "data.val is given but data.train is not; add data.train=FILE:FOLDER to train, or "
+        "--eval-only to evaluate."
+    )
+
+
+def test_data_without_any_mask_leave_the_mask_head_out(tmp_path, val, caplog):
+    train = write_data(tmp_path, "train", [entry(1, None), entry(2, [])])
+    cfg = new_config(train=train, val=val)
+    use_detection_data(cfg)
+    heads, mapper = cfg.model.roi_heads, cfg.dataloader.train.mapper
+    assert heads.mask_head is heads.mask_pooler is heads.mask_in_features is None
+    assert not mapper.use_instance_mask and not mapper.recompute_boxes
+    assert cfg.dataloader.evaluator.tasks == ["bbox"]
+    assert caplog.messages == [
+        "data.train has no segmentations: boxes alone are trained and evaluated."
+    ]
+
+
+def test_validation_data_without_masks_are_evaluated_by_boxes(tmp_path, train, caplog):
+    cfg = new_config(train=train, val=write_data(tmp_path, "val", [entry(1, None)]))
+    use_detection_data(cfg)
+    assert cfg.model.roi_heads.mask_head == {"a": 1}
+    assert cfg.dataloader.evaluator.tasks == ["bbox"]
+    assert caplog.messages == ["data.val has no segmentations: boxes alone are evaluated."]
+
+
+def test_the_same_categories_under_other_ids_are_the_same(tmp_path, train):
+    val = write_data(tmp_path, "val", [entry(1, category_id=5)], {4: "cat", 5: "dog", 6: "hen"})
+    cfg = new_config(train=train, val=val)
+    use_detection_data(cfg)
+    assert cfg.model.roi_heads.num_classes == 3
+
+
+def test_training_data_named_the_older_way_go_with_own_validation_data(val):
+    cfg = new_config(val=val)
+    use_detection_data(cfg, ["dataloader.train.dataset.names=coco_2017_train"])
+    assert cfg.dataloader.train.dataset.names == "coco_2017_train"

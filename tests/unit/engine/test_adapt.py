@@ -1,0 +1,43 @@
+"""A tool may fit a config to what a user asked for, after the overrides and before the checks."""
+
+import pytest
+
+from bpt_det.cli.launch import run_training_tool
+from bpt_det.engine import load_config
+from bpt_det.utils.errors import InputError
+
+SHAPES = "configs/shapes/cascade_bpt_s.py"
+
+
+@pytest.fixture(autouse=True)
+def _in_the_repository(monkeypatch, repository_root):
+    monkeypatch.chdir(repository_root)
+
+
+def test_a_config_is_adapted_in_place_after_its_overrides():
+    seen = []
+
+    def adapt(cfg, overrides):
+        seen.append((cfg.train.max_iter, list(overrides)))
+        cfg.train.max_iter += 1
+
+    cfg = load_config(SHAPES, ["train.max_iter=7"], adapt)
+    assert cfg.train.max_iter == 8
+    assert seen == [(7, ["train.max_iter=7"])]
+
+
+def test_what_an_adaption_sets_is_checked():
+    def adapt(cfg, overrides):
+        cfg.train.max_iter = 0
+
+    with pytest.raises(InputError, match=r"train\.max_iter must be a whole number from 1 on"):
+        load_config(SHAPES, adapt=adapt)
+
+
+def test_a_training_tool_passes_its_adaption_on(capsys):
+    def adapt(cfg, overrides):
+        raise InputError(f"refused {overrides[0]}.")
+
+    argv = ["--config-file", SHAPES, "train.max_iter=7"]
+    assert run_training_tool("x", argv, adapt=adapt) == 2
+    assert capsys.readouterr().err == "error: refused train.max_iter=7.\n"

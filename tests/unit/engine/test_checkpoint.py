@@ -1,0 +1,178 @@
+"""Checkpoints: what is in them, how they are written, and what they refuse."""
+
+import io
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from bpt_det.engine import FrozenAwareCheckpointer
+from bpt_det.prompts import BilinearPrompt
+from bpt_det.utils.errors import InputError
+from bpt_det.vit import PromptedViT, build_vit, fingerprint
+
+SIZES = {"embed_dim": 12, "num_blocks": 2, "num_heads": 3, "patch_size": 4, "pretrain_size": 8}
+
+
+class Detector(nn.Module):
+    """A prompted ViT and a head, as any of our models."""
+
+    def __init__(self, prompt_length=5, init_seed=0):
+        super().__init__()
+        vit = build_vit(**SIZES, init_seed=init_seed)
+        self.backbone = PromptedViT(vit, BilinearPrompt(prompt_length, 3, 12))
+        self.head = nn.Linear(12, 7)
+
+
+def saved(tmp_path, model, name="model", **kwargs):
+    FrozenAwareCheckpointer(model, str(tmp_path)).save(name, **kwargs)
+    return tmp_path / f"{name}.pth"
+
+
+def test_a_file_holds_what_is_trained_and_the_fingerprint_of_what_is_frozen(tmp_path):
+    model = Detector()
+    content = torch.load(saved(tmp_path, model), weights_only=True)
+    trained = {name for name, value in model.named_parameters() if value.requires_grad}
+    assert content["model"].keys() == trained
+    assert content["frozen"] == {"backbone.vit": fingerprint(model.backbone.vit)}
+
+
+def test_what_was_saved_comes_back(tmp_path):
+    model, other = Detector(), Detector()
+    FrozenAwareCheckpointer(other).load(str(saved(tmp_path, model)))
+    for (name, value), (_, expected) in zip(
+        other.named_parameters(), model.named_parameters(), strict=True
+    ):
+        assert torch.equal(value, expected), name
+
+
+def test_checkpointables_are_saved_and_loaded_with_the_model(tmp_path):
+    model = Detector()
+    optimizer = torch.optim.SGD(model.head.parameters(), lr=0.5, momentum=0.9)
+    FrozenAwareCheckpointer(model, str(tmp_path), optimizer=optimizer).save("model")
+    fresh = torch.optim.SGD(model.head.parameters(), lr=0.1, momentum=0.9)
+    checkpointer = FrozenAwareCheckpointer(model, str(tmp_path), optimizer=fresh)
+    checkpointer.resume_or_load("", resume=True)
+    assert fresh.param_groups[0]["lr"] == 0.5
+
+
+def test_a_file_of_another_frozen_vit_is_refused(tmp_path):
+    path = saved(tmp_path, Detector())
+    with pytest.raises(
+        InputError, match=r"trained on another frozen ViT \(backbone.vit has fingerprint \w{12} th"
+    ):
+        FrozenAwareCheckpointer(Detector(init_seed=1)).load(str(path))
+
+
+def test_a_file_of_another_prompt_length_is_refused_with_both_sizes(tmp_path):
+    path = saved(tmp_path, Detector())
+    expected = (
+        r"1 of another size \(backbone.prompts.0.coeff is \(5, 3\) there, \(6, 3\) here\)\. "
+        "Set prompt_length, rank"
+    )
+    with pytest.raises(InputError, match=expected):
+        FrozenAwareCheckpointer(Detector(prompt_length=6)).load(str(path))
+
+
+def test_missing_and_unknown_weights_are_both_named(tmp_path):
+    model = Detector()
+    path = saved(tmp_path, model)
+    content = torch.load(path, weights_only=True)
+    content["model"]["neck.weight"] = content["model"].pop("head.bias")
+    torch.save(content, path)
+    with pytest.raises(
+        InputError, match=r"1 missing there \(head.bias\); 1 unknown here \(neck.weight\)\."
+    ):
+        FrozenAwareCheckpointer(model).load(str(path))
+
+
+def test_a_refused_file_leaves_the_model_as_it_was(tmp_path):
+    path = saved(tmp_path, Detector())
+    other = Detector(prompt_length=6)
+    before = {name: value.clone() for name, value in other.state_dict().items()}
+    with pytest.raises(InputError):
+        FrozenAwareCheckpointer(other).load(str(path))
+    assert all(torch.equal(value, before[name]) for name, value in other.state_dict().items())
+
+
+def test_a_truncated_file_is_named(tmp_path):
+    path = saved(tmp_path, Detector())
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(InputError, match=r"model.pth' \(\d+ bytes\) is truncated or not a file of"):
+        FrozenAwareCheckpointer(Detector()).load(str(path))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"no.pth' do not exist\. Give the path of a model_\*.pth"):
+        FrozenAwareCheckpointer(Detector()).load(str(tmp_path / "no.pth"))
+
+
+def test_a_file_of_plain_weights_is_refused(tmp_path):
+    path = tmp_path / "plain.pth"
+    torch.save({"model": Detector().state_dict()}, path)
+    with pytest.raises(InputError, match=r"plain.pth' is not a checkpoint of this project\."):
+        FrozenAwareCheckpointer(Detector()).load(str(path))
+
+
+def test_an_interruption_while_writing_keeps_the_earlier_file(tmp_path, monkeypatch):
+    model = Detector()
+    path = saved(tmp_path, model)
+    before = path.read_bytes()
+
+    def interrupted(content, file):
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bpt_det.engine.checkpoint.torch.save", interrupted)
+    nn.init.zeros_(model.head.weight)
+    with pytest.raises(KeyboardInterrupt):
+        FrozenAwareCheckpointer(model, str(tmp_path)).save("model")
+    assert path.read_bytes() == before
+
+
+def test_a_full_disk_is_one_line_and_keeps_the_earlier_file(tmp_path, monkeypatch):
+    model = Detector()
+    before = saved(tmp_path, model).read_bytes()
+
+    class FullDisk(io.FileIO):
+        def write(self, data):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "open", lambda self, mode: FullDisk(self, mode))
+    with pytest.raises(InputError, match=r"cannot write '.*model.pth' \(.*\); is the disk full\?"):
+        FrozenAwareCheckpointer(model, str(tmp_path)).save("model")
+    monkeypatch.undo()
+    assert (tmp_path / "model.pth").read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["last_checkpoint", "model.pth"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_broken_weights_are_not_written_over_good_ones(tmp_path, value):
+    model = Detector()
+    before = saved(tmp_path, model).read_bytes()
+    model.head.bias.data[3] = value
+    with pytest.raises(InputError, match=r"head.bias became NaN or infinite; checkpoint 'model' w"):
+        FrozenAwareCheckpointer(model, str(tmp_path)).save("model")
+    assert (tmp_path / "model.pth").read_bytes() == before
+
+
+def test_resuming_continues_from_the_last_file_not_the_best(tmp_path):
+    model = Detector()
+    saved(tmp_path, model, "model_0000009")
+    saved(tmp_path, model, "model_best", is_last=False)
+    checkpointer = FrozenAwareCheckpointer(model, str(tmp_path))
+    assert checkpointer.get_checkpoint_file() == str(tmp_path / "model_0000009.pth")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("no.pth", "Give the path of a model_*.pth that a training has written."),
+        ("no.pkl", "README.md, Pre-trained weights, has the address of Detectron2's published"),
+    ],
+)
+def test_a_missing_file_is_refused_with_where_such_files_come_from(name, hint):
+    with pytest.raises(InputError) as refused:
+        FrozenAwareCheckpointer(Detector()).load(name)
+    assert str(refused.value).startswith(f"weights '{name}' do not exist. {hint}")

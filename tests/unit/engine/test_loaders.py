@@ -1,0 +1,179 @@
+"""The training loader: order, augmentation and restart."""
+
+import gc
+import itertools
+import random
+import weakref
+
+import numpy as np
+import pytest
+import torch
+
+from bpt_det.engine import TrainLoader, build_test_loader
+from bpt_det.engine.test_loader import prepare_loaders
+from bpt_det.utils.errors import InputError
+
+RECORDS = [{"index": index} for index in range(7)]
+
+
+def draw(record):
+    """A mapper that uses all three global generators, as augmentations do."""
+    return record["index"], random.random(), np.random.rand(), torch.rand(()).item()
+
+
+def batches(count, *, start=0, **kwargs):
+    loader = TrainLoader(RECORDS, draw, total_batch_size=3, **kwargs)
+    loader.start_batch = start
+    return list(itertools.islice(iter(loader), count))
+
+
+def test_every_sample_comes_once_a_round():
+    samples = list(itertools.chain(*batches(7)))
+    for start in (0, 7, 14):
+        assert sorted(s[0] for s in samples[start : start + 7]) == list(range(7))
+
+
+def test_augmentation_differs_from_round_to_round():
+    samples = list(itertools.chain(*batches(7)))
+    assert len({s[1:] for s in samples}) == len(samples)
+
+
+@pytest.mark.parametrize("start", [1, 4])
+def test_starting_later_continues_the_same_stream(start):
+    np.random.seed(99)  # whatever the generators hold
+    assert batches(3, start=start) == batches(start + 3)[start:]
+
+
+def test_the_number_of_workers_changes_nothing():
+    assert batches(4, num_workers=2) == batches(4, num_workers=0)
+
+
+def test_another_seed_is_another_stream():
+    assert batches(2, seed=1) != batches(2, seed=2)
+
+
+def test_nothing_is_loaded_before_the_first_batch_is_asked_for():
+    def fail(record):
+        raise AssertionError("loaded too early")
+
+    iter(TrainLoader(RECORDS, fail, total_batch_size=1))
+
+
+@pytest.mark.parametrize(("batch", "processes"), [(3, 2), (0, 1)])
+def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch, batch, processes):
+    monkeypatch.setattr("detectron2.utils.comm.get_world_size", lambda: processes)
+    with pytest.raises(InputError, match=rf"number of processes \({processes}\), got {batch}\."):
+        TrainLoader(RECORDS, draw, total_batch_size=batch)
+
+
+def test_two_processes_see_disjoint_halves_of_a_round(monkeypatch):
+    seen = []
+    for rank in range(2):
+        monkeypatch.setattr("detectron2.utils.comm.get_world_size", lambda: 2)
+        monkeypatch.setattr("detectron2.utils.comm.get_rank", lambda rank=rank: rank)
+        monkeypatch.setattr(
+            "detectron2.data.samplers.distributed_sampler.comm.get_rank", lambda rank=rank: rank
+        )
+        loader = TrainLoader(RECORDS[:6], draw, total_batch_size=2)
+        seen.append([batch[0] for batch in itertools.islice(iter(loader), 3)])
+    indices = [sample[0] for half in seen for sample in half]
+    assert sorted(indices) == list(range(6))
+    assert {s[1] for s in seen[0]}.isdisjoint(s[1] for s in seen[1])
+
+
+class NamedRecords(list):
+    class_names = ("cat", "dog")
+
+
+def test_the_loader_knows_the_classes_of_a_data_set_that_names_them():
+    loader = TrainLoader(NamedRecords(RECORDS), draw, total_batch_size=3)
+    assert loader.class_names == ["cat", "dog"]
+    assert TrainLoader(RECORDS, draw, total_batch_size=3).class_names is None
+
+
+def index_of(record):
+    return record["index"]
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_evaluation_sees_every_sample_once_in_order(num_workers):
+    loader = build_test_loader(RECORDS, index_of, batch_size=3, num_workers=num_workers)
+    assert list(loader) == list(loader) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert len(loader) == 3
+    assert list(build_test_loader(RECORDS, index_of)) == [[index] for index in range(7)]
+
+
+def test_two_processes_evaluate_disjoint_parts_that_are_everything(monkeypatch):
+    target = "detectron2.data.samplers.distributed_sampler.comm"
+    monkeypatch.setattr(f"{target}.get_world_size", lambda: 2)
+    seen = []
+    for rank in range(2):
+        monkeypatch.setattr(f"{target}.get_rank", lambda rank=rank: rank)
+        loader = build_test_loader(RECORDS, index_of, batch_size=3)
+        assert len(loader) == 2 - rank
+        seen += itertools.chain(*loader)
+    assert seen == list(range(7))
+
+
+def test_data_without_a_sample_are_refused():
+    with pytest.raises(InputError, match=r"the dataset to evaluate on holds no sample; name an"):
+        build_test_loader([], index_of)
+
+
+@pytest.mark.parametrize("batch_size", [0, 1.5])
+def test_a_batch_size_that_is_no_number_of_samples_is_refused(batch_size):
+    with pytest.raises(
+        InputError, match=rf"of an evaluation must be a whole number from 1 on, got {batch_size}\."
+    ):
+        build_test_loader(RECORDS, index_of, batch_size=batch_size)
+
+
+class PreparedMapper:
+    def __init__(self, calls):
+        self.calls = calls
+
+    def plan(self, model, dataset):
+        self.calls.append(("plan", model, list(dataset)))
+
+    def prepare(self, model, dataset):
+        self.calls.append(("prepare", model, list(dataset)))
+
+    def __call__(self, record):
+        return record["index"], len(self.calls)
+
+
+def test_mappers_plan_and_then_prepare_with_the_model_and_their_data():
+    calls = []
+    loaders = [
+        build_test_loader(RECORDS[:2], PreparedMapper(calls)),
+        TrainLoader(RECORDS, PreparedMapper(calls), 3),
+    ]
+    prepare_loaders(loaders, "the model")
+    assert calls == [
+        (step, "the model", list(records))
+        for step in ("plan", "prepare")
+        for records in (RECORDS[:2], RECORDS)
+    ]
+    assert [next(iter(loader))[0][1] for loader in loaders] == [4, 4]
+
+
+@pytest.mark.parametrize("build", [build_test_loader, TrainLoader])
+def test_a_mapper_that_prepares_nothing_is_left_alone(build):
+    prepare_loaders([build(RECORDS, draw, 3)], "the model")
+    prepare_loaders([[]], "the model")  # a loader without a mapper
+
+
+class Records(list):
+    """A list that tells when it is gone."""
+
+
+@pytest.mark.parametrize("build", [build_test_loader, TrainLoader])
+def test_a_loader_does_not_keep_the_unpacked_records(build):
+    """Those of COCO take more than a gigabyte."""
+    records = Records(RECORDS)
+    gone = weakref.ref(records)
+    loader = build(records, draw, 3)
+    del records
+    gc.collect()
+    assert gone() is None
+    assert list(loader.dataset) == list(RECORDS)

@@ -1,0 +1,158 @@
+"""Imports between rooms point one way (docs/architecture.md)."""
+
+import ast
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+def run_python(code, repository_root, tmp_path):
+    """Run code in a fresh interpreter, in a folder of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(repository_root)}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+BLOCK = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {blocked!r}:
+            raise ImportError("blocked: " + name)
+
+sys.meta_path.insert(0, Blocker())
+"""
+
+
+@pytest.mark.parametrize(
+    ("package", "blocked"),
+    [
+        ("bpt_det.prompts", ("detectron2", "timm", "omegaconf", "cv2")),
+        ("bpt_det.vit", ("detectron2", "omegaconf", "cv2")),
+        ("bpt_det.classification.layouts", ("torch", "detectron2", "timm", "omegaconf", "cv2")),
+    ],
+)
+def test_the_core_imports_without(package, blocked, repository_root, tmp_path):
+    code = BLOCK.format(blocked=blocked) + f"import {package}"
+    result = run_python(code, repository_root, tmp_path)
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_block_blocks(repository_root, tmp_path):
+    code = BLOCK.format(blocked=("detectron2",)) + "import bpt_det.detection"
+    result = run_python(code, repository_root, tmp_path)
+    assert result.returncode != 0 and "blocked: detectron2" in result.stderr
+
+
+def imported_modules(path, root):
+    """Absolute names of what a file imports; relative imports are resolved."""
+    package = path.relative_to(root).parent.parts
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            names |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def imports_of(folder, repository_root):
+    files = sorted((repository_root / folder).rglob("*.py"))
+    assert files
+    return {path: imported_modules(path, repository_root) for path in files}
+
+
+# Each room may import those it names, and what they may import.
+ROOMS = {
+    "utils": (),
+    "prompts": ("utils",),
+    "vit": ("prompts",),
+    "data": ("utils",),
+    "shapes": ("data",),
+    "visualization": ("data",),
+    "engine": ("vit", "visualization"),
+    "detection": ("vit", "visualization", "data"),
+    "classification": ("engine",),
+    "pretraining": ("classification",),
+    "inference": ("detection", "engine"),
+    "comparison": ("engine",),
+    "benchmark": ("detection", "classification", "engine"),
+    "cli": ("pretraining", "inference", "comparison", "benchmark", "shapes"),
+}
+
+
+def below(room):
+    """Every room that a room may import."""
+    return set(ROOMS[room]).union(*(below(other) for other in ROOMS[room]))
+
+
+def above(room):
+    """Every room that a room may not import."""
+    return tuple(f"bpt_det.{other}" for other in set(ROOMS) - below(room) - {room})
+
+
+def test_every_room_is_in_the_table(repository_root):
+    folders = {path.parent.name for path in repository_root.glob("bpt_det/*/__init__.py")}
+    assert folders - {"pretrained"} == set(ROOMS)
+
+
+@pytest.mark.parametrize(
+    ("folder", "forbidden"),
+    [
+        ("bpt_det/prompts", ("detectron2", "timm", "omegaconf", "pathlib")),
+        ("bpt_det/vit", ("detectron2", "omegaconf")),
+        *((f"bpt_det/{room}", above(room)) for room in ROOMS),
+        ("bpt_det", ("tools", "configs", "tests")),
+        ("configs", ("tools", "tests")),
+    ],
+)
+def test_a_package_does_not_import_what_lies_above_it(folder, forbidden, repository_root):
+    offences = [
+        f"{path.relative_to(repository_root)} imports {name}"
+        for path, names in imports_of(folder, repository_root).items()
+        for name in names
+        if any(name == other or name.startswith(other + ".") for other in forbidden)
+    ]
+    assert offences == []
+
+
+@pytest.mark.parametrize("folder", ["bpt_det/prompts", "bpt_det/vit"])
+def test_the_core_does_not_mention_detectron2(folder, repository_root):
+    for path in imports_of(folder, repository_root):
+        is_reader = path.parent.name == "weights"  # of Detectron2's files too
+        assert is_reader or "detectron2" not in path.read_text().lower(), path
+
+
+FAKE_OPENCV = 'raise ImportError("{reason}: cannot open shared object file")'
+
+
+def import_with_fake_opencv(reason, repository_root, tmp_path):
+    (tmp_path / "cv2.py").write_text(FAKE_OPENCV.format(reason=reason))
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import bpt_det.utils.opencv"
+    return run_python(code, repository_root, tmp_path).stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("reason", ["libGL.so.1", "libgthread-2.0.so.0"])
+def test_a_missing_system_library_of_opencv_says_what_to_install(reason, repository_root, tmp_path):
+    assert import_with_fake_opencv(reason, repository_root, tmp_path) == (
+        "ImportError: opencv-python needs a system library that is missing here "
+        f"({reason}: cannot open shared object file); replace it with the build that does not: "
+        "pip uninstall -y opencv-python && pip install opencv-python-headless"
+    )
+
+
+def test_another_import_error_of_opencv_is_left_alone(repository_root, tmp_path):
+    assert import_with_fake_opencv("numpy is too old", repository_root, tmp_path) == (
+        "ImportError: numpy is too old: cannot open shared object file"
+    )

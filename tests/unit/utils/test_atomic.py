@@ -1,0 +1,38 @@
+import pytest
+
+from bpt_det.utils.atomic import atomic_write
+from bpt_det.utils.errors import InputError
+
+
+def test_a_file_appears_with_its_folder_once_it_is_complete(tmp_path):
+    path = tmp_path / "new/file.bin"
+    with atomic_write(path) as partial:
+        partial.write_bytes(b"half")
+        assert not path.exists()
+    assert path.read_bytes() == b"half"
+    assert [file.name for file in path.parent.iterdir()] == ["file.bin"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_an_interruption_leaves_the_earlier_file_and_nothing_else(tmp_path, error):
+    path = tmp_path / "file.bin"
+    path.write_bytes(b"earlier")
+    with pytest.raises(error), atomic_write(path) as partial:
+        partial.write_bytes(b"half")
+        raise error
+    assert path.read_bytes() == b"earlier"
+    assert [file.name for file in tmp_path.iterdir()] == ["file.bin"]
+
+
+def test_what_cannot_be_written_is_one_line():
+    with pytest.raises(
+        InputError, match=r"^cannot write '/dev/null/file\.bin' \(.*\); is the disk"
+    ):
+        with atomic_write("/dev/null/file.bin"):
+            pass
+
+
+def test_a_full_disk_is_one_line(tmp_path):
+    with pytest.raises(InputError, match=r"No space left on device\); is the disk full\?$"):
+        with atomic_write(tmp_path / "file.bin"):
+            raise OSError(28, "No space left on device")

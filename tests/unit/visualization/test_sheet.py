@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from bpt_det.visualization.sheet import contact_sheet, contact_sheet_tile, side_by_side
+
+
+def test_panels_stand_side_by_side_whatever_their_number():
+    panels = [np.full((200, 300 + 50 * i, 3), 10 * i, dtype=np.uint8) for i in range(3)]
+    row = side_by_side(panels, ["ground truth", "prediction", "another model"])
+    assert row.shape[1] == sum(panel.shape[1] for panel in panels) + 2 * 8
+    for panel in panels:
+        assert (row[-200:] == panel[0, 0]).all(axis=2).sum() == panel[..., 0].size
+
+
+def test_a_title_wider_than_its_panel_is_not_cut():
+    panel = np.zeros((600, 20, 3), dtype=np.uint8)
+    short, long = (side_by_side([panel], ["i" * length]) for length in (1, 60))
+    is_ink = (long[: long.shape[0] - 600] < 128).any(axis=2)
+    assert long.shape[1] > short.shape[1]
+    assert not is_ink[:, -2:].any()
+    assert is_ink[:, -long.shape[1] // 10 :].any()
+
+
+def test_a_contact_sheet_shows_every_picture_whole():
+    sizes = [(30, 200), (50, 180), (20, 200), (70, 60), (10, 150)]
+    tiles = [np.full((*size, 3), 20 * i, dtype=np.uint8) for i, size in enumerate(sizes)]
+    sheet = contact_sheet(tiles, [""] * len(tiles))
+    for tile in tiles:
+        assert (sheet == tile[0, 0]).all(axis=2).sum() == tile[..., 0].size
+
+
+def test_a_contact_sheet_names_its_pictures():
+    tiles = [np.zeros((30, 200, 3), dtype=np.uint8)] * 2
+    sheet, plain = contact_sheet(tiles, ["a.jpg", "b" * 99]), contact_sheet(tiles, ["", ""])
+    columns = np.flatnonzero((sheet != plain).any(axis=(0, 2)))
+    assert (columns < 208).any() and (columns > 216).any()
+
+
+@pytest.mark.parametrize("count", [1, 2, 16, 50, 200])
+def test_a_contact_sheet_stays_of_a_sensible_size(count):
+    tile = contact_sheet_tile(np.zeros((600, 1200, 3), dtype=np.uint8), count)
+    sheet = contact_sheet([tile] * count, ["a.jpg"] * count)
+    assert sheet.shape[1] <= 3000
+    assert sheet.shape[0] <= 4500
+
+
+def test_a_tile_is_averaged_over_areas_and_never_enlarged():
+    picture = np.zeros((400, 4000, 3), dtype=np.uint8)
+    picture[:, ::2] = 100  # one pixel wide stripes would beat with nearest neighbors
+    tile = contact_sheet_tile(picture, 1)
+    assert tile.shape[1] < 1000 and (np.abs(tile.astype(int) - 50) <= 14).all()
+    small = picture[:50, :60]
+    assert contact_sheet_tile(small, 1) is small

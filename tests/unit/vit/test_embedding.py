@@ -1,0 +1,69 @@
+"""Patches as a matrix product against timm's convolution."""
+
+import pytest
+import torch
+from timm.layers import PatchEmbed
+from torch import nn
+
+from bpt_det.vit.embedding import embed_by_product, embed_images, is_product
+from tests.support.vits import tiny_vit
+
+
+def patch_embedding(patch_size=(4, 7), **settings):
+    return PatchEmbed(None, patch_size, 3, 12, output_fmt="NHWC", **settings).double()
+
+
+def images_of(height=20, width=28):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(2, 3, height, width, dtype=torch.float64, generator=generator)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"bias": False}, {"norm_layer": nn.LayerNorm}], ids=["bias", "none", "norm"]
+)
+def test_patches_by_a_product_equal_those_of_the_convolution(settings):
+    patch_embed, images = patch_embedding(**settings), images_of()
+    patches = embed_by_product(patch_embed, images)
+    assert patches.shape == (2, 5, 4, 12)
+    torch.testing.assert_close(patches, patch_embed(images))
+
+
+def test_the_gradients_of_the_product_equal_those_of_the_convolution():
+    patch_embed, images = patch_embedding(), images_of()
+    parameters = list(patch_embed.parameters())
+    by_product = torch.autograd.grad(
+        embed_by_product(patch_embed, images).square().sum(), parameters
+    )
+    by_convolution = torch.autograd.grad(patch_embed(images).square().sum(), parameters)
+    for one, other in zip(by_product, by_convolution, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_under_autocast_the_product_differs_from_the_convolution_by_its_rounding():
+    patch_embed, images = patch_embedding().float(), images_of().float()
+    with torch.autocast("cpu", torch.bfloat16):
+        patches, expected = embed_by_product(patch_embed, images), patch_embed(images)
+    assert patches.dtype == expected.dtype == torch.bfloat16
+    torch.testing.assert_close(patches, expected, atol=2**-8, rtol=2**-7)
+
+
+def test_only_the_embedding_of_timm_for_any_size_is_taken_for_a_product():
+    class Other(PatchEmbed):
+        pass
+
+    assert is_product(tiny_vit().patch_embed)
+    assert not is_product(PatchEmbed(20, 4, 3, 12))
+    assert not is_product(Other(None, 4, 3, 12, output_fmt="NHWC"))
+
+
+def test_on_a_cpu_tokens_equal_those_of_timm_to_the_last_bit():
+    vit, images = tiny_vit().double(), images_of()
+    expected = vit.norm_pre(vit._pos_embed(vit.patch_embed(images)))
+    assert torch.equal(embed_images(vit, images), expected)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_on_a_gpu_tokens_equal_those_of_the_cpu():
+    vit, images = tiny_vit().double(), images_of()
+    expected = embed_images(vit, images)
+    torch.testing.assert_close(embed_images(vit.cuda(), images.cuda()).cpu(), expected)
