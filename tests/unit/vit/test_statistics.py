@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bpt_det.prompts import BilinearPrompt, FreePrompt, WhitenedPrompt, Whitening
 from bpt_det.utils.errors import InputError
 from bpt_det.vit import MissingStatisticsError, PromptedViT, collect_statistics, fingerprint
-from bpt_det.vit.statistics import load_statistics, save_statistics
+from bpt_det.vit.statistics import check_statistics, load_statistics, save_statistics
 from tests.support.vits import TINY_SIZES, tiny_vit
 
 WIDTH, NUM_BLOCKS = TINY_SIZES["embed_dim"], TINY_SIZES["num_blocks"]
@@ -190,30 +190,31 @@ def test_an_unwritable_file_is_refused(saved):
         save_statistics(saved[0], "/dev/null/tiny.safetensors")
 
 
-def prompted(prompt, placement, path=None):
-    return PromptedViT(tiny_vit(torch.float32), prompt, placement, statistics=path)
+def prompted(prompt, placement):
+    return PromptedViT(tiny_vit(torch.float32), prompt, placement)
 
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory):
-    """Statistics of both kinds for the float32 ViT, one file each."""
+    """Statistics of both kinds of the float32 ViT, as read from one file each."""
     model, folder = tiny_vit(torch.float32), tmp_path_factory.mktemp("statistics")
     generator = torch.Generator().manual_seed(2)
     images = torch.randn(30, 3, 24, 24, generator=generator)
+    loaded = {}
     for what in ("second_moment", "tokens"):
         statistics = collect_statistics(model, [images], dict.fromkeys(range(NUM_BLOCKS), what))
         save_statistics(statistics, folder / f"{what}.safetensors")
-    return folder
+        loaded[what] = load_statistics(folder / f"{what}.safetensors")
+    return loaded
 
 
 @pytest.mark.parametrize("placement", ["shallow", "last_2", "all", "released"])
 def test_each_block_is_initialized_from_its_own_statistics(everything, placement):
-    path = str(everything / "second_moment.safetensors")
-    model = prompted(WhitenedPrompt(5, WIDTH, train_basis=True), placement, path)
-    model.initialize_prompts(seed=0)
-    blocks = load_statistics(path).blocks
+    statistics = everything["second_moment"]
+    model = prompted(WhitenedPrompt(5, WIDTH, train_basis=True), placement)
+    model.initialize_prompts(0, statistics)
     for index, prompt in model.prompts.items():
-        expected = prompt.whitening.matrix(blocks[int(index)]).T.float()
+        expected = prompt.whitening.matrix(statistics.blocks[int(index)]).T.float()
         torch.testing.assert_close(prompt.basis.detach(), expected)
     trained = [int(i) for i, prompt in model.prompts.items() if prompt.basis.requires_grad]
     assert trained == {"shallow": [0], "last_2": [3, 4], "all": [0, 1, 2, 3, 4]}.get(
@@ -223,45 +224,47 @@ def test_each_block_is_initialized_from_its_own_statistics(everything, placement
 
 def test_the_report_on_each_blocks_whitening_follows_the_blocks_index(everything, caplog):
     caplog.set_level(logging.INFO, "bpt_det")
-    path = str(everything / "second_moment.safetensors")
-    prompted(WhitenedPrompt(5, WIDTH, train_basis=True), "last_2", path).initialize_prompts(seed=0)
+    statistics = everything["second_moment"]
+    model = prompted(WhitenedPrompt(5, WIDTH, train_basis=True), "last_2")
+    model.initialize_prompts(0, statistics)
     first, second, third, fourth = [record.getMessage() for record in caplog.records]
-    assert first == f"Block 3: initial prompts of '{path}'" and third.startswith("Block 4: ")
+    assert first.startswith("Block 3: ") and statistics.source in first
+    assert third.startswith("Block 4: ")
     assert second.startswith("Whitening over ") and fourth.startswith("Whitening over ")
 
 
 def test_token_prompts_of_each_block_are_tokens_that_enter_it(everything):
-    path = str(everything / "tokens.safetensors")
-    model = prompted(FreePrompt(5, WIDTH, 4, init="random_sample"), "last_2", path)
-    model.initialize_prompts(seed=0)
+    statistics = everything["tokens"]
+    model = prompted(FreePrompt(5, WIDTH, 4, init="random_sample"), "last_2")
+    model.initialize_prompts(0, statistics)
     for index in (3, 4):
-        rows = load_statistics(path).blocks[index].tokens.flatten(end_dim=1)
+        rows = statistics.blocks[index].tokens.flatten(end_dim=1)
         for prompt in model.prompts[str(index)].tokens:
             assert (rows == prompt).all(dim=1).any()
 
 
 def test_initial_prompts_depend_on_the_seed_alone(everything):
-    path = str(everything / "second_moment.safetensors")
-    models = []
+    prompts = []
     for seed in (1, 1, 2):
         torch.rand(seed)  # the global generator has no part in it
-        model = prompted(BilinearPrompt(5, 4, WIDTH, basis_init="whitening"), "last_2", path)
-        model.initialize_prompts(seed)
-        models.append(model.prompts["4"])
-    assert torch.equal(models[0](1), models[1](1))
-    assert not torch.equal(models[0](1), models[2](1))
+        model = prompted(BilinearPrompt(5, 4, WIDTH, basis_init="whitening"), "last_2")
+        model.initialize_prompts(seed, everything["second_moment"])
+        prompts.append(model.prompts["4"])
+    assert torch.equal(prompts[0](1), prompts[1](1))
+    assert not torch.equal(prompts[0](1), prompts[2](1))
 
 
-def test_prompts_without_need_of_statistics_keep_their_values_and_read_no_file():
-    model = prompted(BilinearPrompt(5, 4, WIDTH), "last_2", "no.safetensors")
+def test_prompts_without_need_of_statistics_keep_their_values(everything):
+    model = prompted(BilinearPrompt(5, 4, WIDTH), "last_2")
     before = [parameter.clone() for parameter in model.prompts.parameters()]
-    model.initialize_prompts(seed=0)
-    assert all(map(torch.equal, before, model.prompts.parameters()))
+    for statistics in (None, everything["tokens"]):
+        model.initialize_prompts(0, statistics)
+        assert all(map(torch.equal, before, model.prompts.parameters()))
 
 
 def test_prompts_that_need_statistics_are_refused_without():
     model = prompted(WhitenedPrompt(5, WIDTH, train_basis=False), "shallow")
-    with pytest.raises(MissingStatisticsError, match="^the prompts need token statistics, but sta"):
+    with pytest.raises(MissingStatisticsError, match="need token statistics"):
         model.initialize_prompts(seed=0)
 
 
