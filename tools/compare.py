@@ -19,7 +19,7 @@ from pathlib import Path
 
 from bpt_det.cli.launch import run_tool
 from bpt_det.comparison import load_plan, perform, write_report
-from bpt_det.engine.output_dir import make_writable
+from bpt_det.utils.atomic import make_writable
 from bpt_det.utils.errors import InputError
 
 

@@ -1,17 +1,16 @@
-"""Prompted ViTs in Detectron2: backbone, pyramid, datasets, evaluation, pictures."""
+"""Prompted ViTs in Detectron2: backbone, pyramid, datasets and evaluation."""
 
 import bpt_det.utils.opencv  # noqa: F401  detectron2 imports cv2 too, without explaining a missing libGL
 from bpt_det.detection.evaluation.coco_evaluator import CocoEvaluator
 from bpt_det.utils.compat import LayerNorm2d
 
-from .backbone import PromptedViTBackbone, build_prompted_vit_pyramid
+from .backbone import PromptedViTBackbone
 from .datasets import load_dataset
 from .detection_data import use_detection_data
 from .feature_pyramid import SimpleFeaturePyramid
 from .large_scale_jitter import LargeScaleJitter
 from .mapper import ImageNamingMapper
 from .vitdet import ViTDetBackbone
-from .yacs import add_bpt_config
 
 __all__ = [
     "CocoEvaluator",
@@ -21,8 +20,6 @@ __all__ = [
     "PromptedViTBackbone",
     "SimpleFeaturePyramid",
     "ViTDetBackbone",
-    "add_bpt_config",
-    "build_prompted_vit_pyramid",
     "load_dataset",
     "use_detection_data",
 ]

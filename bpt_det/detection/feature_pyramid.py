@@ -8,12 +8,11 @@ Source: Li et al., "Exploring Plain Vision Transformer Backbones for Object Dete
 import math
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from detectron2.layers import Conv2d
 from detectron2.modeling.backbone import Backbone
 from torch import Tensor, nn
 
-from bpt_det.utils.compat import LayerNorm2d
+from bpt_det.utils.compat import LayerNorm2d, pad_to_square
 from bpt_det.utils.errors import InputError
 
 
@@ -76,19 +75,19 @@ class SimpleFeaturePyramid(Backbone):
         """Pixels that H and W must be a multiple of; Detectron2 pads a batch to it."""
         return self._size_divisibility
 
+    def padded_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the (H, W) at which an image of this size enters ``net`` when it is run alone."""
+        step = self._size_divisibility
+        rows, columns = (max(self.square_pad, -(-side // step) * step) for side in (height, width))
+        return rows, columns
+
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Return the maps ``{"p2": (B, C, H/4, W/4), …}`` of images (B, 3, H, W), finest first."""
-        bottom_up = self.net(self._pad_to_square(images))
+        bottom_up = self.net(pad_to_square(images, self.square_pad))
         maps = [getattr(self, name)(bottom_up[self.in_feature]) for name in self._stage_names]
         if self.top_block is not None:
             maps += self.top_block(maps[-1])
         return dict(zip(self._out_features, maps, strict=True))
-
-    def _pad_to_square(self, images: Tensor) -> Tensor:
-        """Detectron2 0.6 cannot pad to a square (no `padding_constraints`), so it happens here."""
-        height, width = images.shape[-2:]
-        right, bottom = max(0, self.square_pad - width), max(0, self.square_pad - height)
-        return F.pad(images, (0, right, 0, bottom)) if right or bottom else images
 
 
 def _stage(in_channels: int, out_channels: int, scale: float) -> nn.Sequential:

@@ -1,30 +1,9 @@
 """Folders that results go to: made, writable, and never written over."""
 
-import os
 from pathlib import Path
 
+from bpt_det.utils.atomic import make_writable
 from bpt_det.utils.errors import InputError
-
-
-def make_writable(folder: str | Path, name: str) -> None:
-    """Make a folder and try to write into it.
-
-    Args:
-        folder: path to make.
-        name: what the user calls it, such as ``train.output_dir``.
-
-    Raises:
-        InputError: it cannot be made or written.
-    """
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        probe = Path(folder) / f".writable.{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(
-            f"cannot write to {name} '{folder}': {error.strerror}; choose another folder."
-        ) from error
 
 
 def prepare_output_dir(output_dir: str, *, may_hold_run: bool) -> None:

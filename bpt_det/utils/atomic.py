@@ -30,3 +30,24 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def make_writable(folder: str | Path, name: str) -> None:
+    """Make a folder and try to write into it.
+
+    Args:
+        folder: path to make.
+        name: what the user calls it, such as ``train.output_dir``.
+
+    Raises:
+        InputError: it cannot be made or written.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        probe = Path(folder) / f".writable.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {name} '{folder}': {error.strerror}; choose another folder."
+        ) from error

@@ -1,4 +1,8 @@
-"""Layers of the detector that Detectron2 0.6 lacks."""
+"""Compatibility with Detectron2 0.6; its main branch, never released since, has what stands here.
+
+- `LayerNorm2d`: there, convolutions take the norm by the name "LN".
+- `pad_to_square`: there, a backbone asks for it with ``padding_constraints``.
+"""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,3 +30,13 @@ class LayerNorm2d(nn.LayerNorm):
             channels_last, self.normalized_shape, self.weight, self.bias, self.eps
         )
         return normalized.permute(0, 3, 1, 2)
+
+
+def pad_to_square(images: Tensor, side: int) -> Tensor:
+    """Zero-pad images (B, C, H, W) at the right and bottom to at least ``side`` in pixels.
+
+    A side that is longer already is left alone.
+    """
+    height, width = images.shape[-2:]
+    right, bottom = max(0, side - width), max(0, side - height)
+    return F.pad(images, (0, right, 0, bottom)) if right or bottom else images

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bpt_det.engine.output_dir import make_writable
+from bpt_det.utils.atomic import make_writable
 from bpt_det.utils.errors import InputError
 
 _JPEG_QUALITY = 95
