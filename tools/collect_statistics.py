@@ -31,8 +31,7 @@ from tqdm import tqdm
 
 from bpt_det.classification import use_classification_data
 from bpt_det.cli.launch import build_tool_parser, run_tool
-from bpt_det.data.image_files import read_image
-from bpt_det.data.images import folder_records, read_rgb, spread_evenly
+from bpt_det.data.images import folder_records, read_rgb, read_stored, spread_evenly
 from bpt_det.detection import load_dataset, use_detection_data
 from bpt_det.engine import load_config
 from bpt_det.engine.config import find_vit_owner
@@ -94,7 +93,7 @@ def collect(args: argparse.Namespace) -> None:
     }
     model.grid_size(preprocessing["image_size"], preprocessing["image_size"])
     device = resolve_device(cfg.train.device)
-    read = read_rgb if _is_detector(cfg) else read_image  # as the training reads them
+    read = read_rgb if _is_detector(cfg) else read_stored  # as the training reads them
     statistics = collect_statistics(
         model.vit.to(device),
         _batches(files, read, args.batch_size, preprocessing, device),

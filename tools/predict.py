@@ -170,7 +170,10 @@ def find_sources(inputs: Sequence[str], recursive: bool) -> list[str]:
     found: dict[str, str] = {}
     for path in inputs:
         if os.path.isdir(path):
-            files = [one["file_name"] for one in folder_records(path, recursive=recursive)]
+            files = [
+                one["file_name"]
+                for one in folder_records(path, recursive=recursive, option="--input")
+            ]
         elif os.path.exists(path):
             files = [path]
         else:

@@ -33,7 +33,7 @@ from torch import nn
 from tqdm import tqdm
 
 from bpt_det.cli.launch import build_tool_parser, run_tool
-from bpt_det.data.images import folder_records, read_rgb, shrink, spread_evenly
+from bpt_det.data.images import folder_records, read_rgb, spread_evenly
 from bpt_det.detection.detection_data import use_detection_data
 from bpt_det.engine.checkpoint import read_class_names
 from bpt_det.engine.config import load_config
@@ -44,7 +44,7 @@ from bpt_det.utils.errors import InputError
 from bpt_det.visualization.annotations import ground_truth_objects
 from bpt_det.visualization.draw import MAX_PANEL_SIDE, draw_objects
 from bpt_det.visualization.files import picture_names, prepare_output, save_picture
-from bpt_det.visualization.sheet import contact_sheet, contact_sheet_tile, side_by_side
+from bpt_det.visualization.sheet import contact_sheet, contact_sheet_tile, shrink, side_by_side
 
 SHEET_NAME = "contact_sheet.png"
 
@@ -73,7 +73,11 @@ def visualize(args: argparse.Namespace) -> None:
     """Do what a parsed command line of `build_parser` asks for."""
     _refuse_bad_numbers(args)
     cfg = load_config(args.config_file, args.opts, use_detection_data)
-    records = folder_records(args.input) if args.input else instantiate(cfg.dataloader.test.dataset)
+    records = (
+        folder_records(args.input, option="--input")
+        if args.input
+        else instantiate(cfg.dataloader.test.dataset)
+    )
     chosen = spread_evenly(records, args.num_images)
     metadata = MetadataCatalog.get(cfg.dataloader.test.dataset.names)
     files = [record["file_name"] for record in chosen]

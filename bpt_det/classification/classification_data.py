@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from bpt_det.classification.layouts.catalog import FOLDER_PREFIX
 from bpt_det.classification.layouts.reading import ReadDataset, read_dataset
-from bpt_det.data.labeled_images import TRAINVAL
+from bpt_det.data.splits import TRAINVAL
 from bpt_det.engine.epochs import set_iterations
 from bpt_det.utils.errors import InputError, shorten
 

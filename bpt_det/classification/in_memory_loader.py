@@ -16,7 +16,7 @@ from detectron2.data.samplers import TrainingSampler
 from detectron2.utils import comm
 from torch import Tensor
 
-from bpt_det.data.image_files import read_image
+from bpt_det.data.images import read_stored
 from bpt_det.engine.loaders import TrainLoader, derive_seed
 from bpt_det.engine.precision import resolve_device
 from bpt_det.utils.errors import InputError
@@ -150,7 +150,7 @@ def keep_images(
 
 
 def _read(record: dict[str, Any]) -> Tensor:
-    return torch.from_numpy(read_image(record["file_name"])).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(read_stored(record["file_name"])).permute(2, 0, 1).contiguous()
 
 
 def _refuse_full_memory(needed: int, count: int, device: torch.device) -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import nn
 from torchvision.transforms import v2
 
-from bpt_det.data.image_files import read_image
+from bpt_det.data.images import read_stored
 from bpt_det.utils.errors import InputError
 
 from .feature_cache import PrefixCache
@@ -113,7 +113,7 @@ class ClassificationMapper:
         """Return the sample of a fixed view, or with None that of a new random one."""
         if self.cache is not None and self.cache.is_filled:
             return {**record, "tokens": self.cache.read(record["image_id"], view)}
-        image = Image.fromarray(read_image(record["file_name"]))
+        image = Image.fromarray(read_stored(record["file_name"]))
         if view is None or not self.augment:
             return {**record, "image": self._transform(image)}
         with torch.random.fork_rng(devices=[]):

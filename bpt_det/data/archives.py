@@ -1,12 +1,32 @@
-"""The files of a dataset, in a folder or in a zip archive; paths are relative, with slashes."""
+"""File trees: the files of a dataset in a folder or a zip archive; relative paths, with slashes."""
 
 import os
+import re
+import struct
+import zipfile
+import zlib
 from functools import cached_property
 from pathlib import Path
 
-from bpt_det.utils.errors import InputError, shorten
+from PIL import Image
 
-from .image_files import archive, read_bytes
+from bpt_det.utils.errors import InputError, one_line, shorten
+
+# What reading a damaged file or decoding a damaged image raises.
+UNREADABLE = (
+    OSError,
+    SyntaxError,  # Pillow's for broken PNG files
+    ValueError,
+    EOFError,
+    struct.error,
+    Image.DecompressionBombError,
+    zipfile.BadZipFile,
+    zlib.error,
+    RuntimeError,
+    NotImplementedError,
+    KeyError,
+)
+_ARCHIVES: dict[str, tuple[int, zipfile.ZipFile]] = {}
 
 
 class FileTree:
@@ -32,7 +52,7 @@ class FileTree:
         return [self._base, *(self.file_name(path) for path in (*self.folders, *self._read))]
 
     def file_name(self, path: str) -> str:
-        """Return the name under which ``read_bytes`` and ``read_image`` find a file."""
+        """Return the name under which ``read_bytes`` and ``read_stored`` find a file."""
         return f"{self._base}/{self.prefix}{path}".rstrip("/")
 
     @cached_property
@@ -85,6 +105,46 @@ class FileTree:
                 f"{len(missing)} of the {len(paths)} images of {listed_in} are missing below "
                 f"'{self.file_name('')}': {shorten(missing)}; {self.advice}"
             )
+
+
+def archive(path: str | Path) -> zipfile.ZipFile:
+    """Return an open archive; each process has its own, also after a fork.
+
+    A forked process that read through its parent's handle would move the parent's file position.
+
+    Raises:
+        InputError: it is no zip archive.
+    """
+    pid, name = os.getpid(), str(path)
+    if name not in _ARCHIVES or _ARCHIVES[name][0] != pid:
+        try:
+            _ARCHIVES[name] = (pid, zipfile.ZipFile(name))
+        except (OSError, zipfile.BadZipFile) as error:
+            raise InputError(
+                f"'{name}' cannot be read as a zip archive ({one_line(error)}); download it again"
+            ) from error
+    return _ARCHIVES[name][1]
+
+
+def read_bytes(file_name: str | os.PathLike) -> bytes:
+    """Return a file's bytes; ``ARCHIVE.zip/inner/path`` is read out of the archive.
+
+    Raises:
+        InputError: it is missing or cannot be read.
+    """
+    name = os.fspath(file_name)
+    try:
+        for match in re.finditer(r"\.zip/", name, re.IGNORECASE):
+            outer, inner = name[: match.end() - 1], name[match.end() :]
+            if os.path.isfile(outer):
+                return archive(outer).read(inner)
+        return Path(name).read_bytes()
+    except UNREADABLE as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"'{name}' cannot be read ({one_line(error)}); restore the file or remove it."
+        ) from error
 
 
 def locate(root: str | Path, folder: str, anchors: tuple[str, ...], advice: str) -> FileTree:

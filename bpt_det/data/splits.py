@@ -1,16 +1,42 @@
-"""Validation splits and fractions that depend on a seed and the images' paths alone.
+"""Splits of labeled images: drawn validation splits and fractions of the training images.
 
-Images are put in the order of a hash of their paths, so a split is the same on every machine, for a
-folder and a zip archive, and with every version of Python and NumPy.
+They depend on a seed and the images' paths alone: images are put in the order of a hash of their
+paths, so a split is the same on every machine, for a folder and a zip archive, and with every
+version of Python and NumPy.
 """
 
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from bpt_det.utils.errors import InputError
 
-from .labeled_images import LabeledImage
+SPLITS = ("train", "val", "test")
+TRAINVAL = "trainval"  # the first two together, for final numbers
+
+
+class LabeledImage(NamedTuple):
+    """An image of a dataset: path within it, class id as the dataset counts, and split."""
+
+    path: str
+    class_id: int | str
+    split: str
+
+
+@dataclass
+class Layout:
+    """The images of a dataset and the names of its classes by class id.
+
+    ``source`` says, for errors and warnings, where the lists come from. ``splits`` are those
+    that the dataset itself makes.
+    """
+
+    images: list[LabeledImage]
+    class_names: dict[int | str, str]
+    source: str
+    splits: tuple[str, ...]
 
 
 def draw_validation(

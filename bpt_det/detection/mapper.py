@@ -5,7 +5,7 @@ from detectron2.data import DatasetMapper
 from detectron2.data.detection_utils import SizeMismatchError, filter_empty_instances
 from PIL import Image
 
-from bpt_det.data.images import refuse_deep_pixels
+from bpt_det.data.images import check_bit_depth
 from bpt_det.utils.errors import InputError, one_line
 
 from .mask_annotations import SharedPolygons, transform_masks
@@ -25,7 +25,7 @@ class ImageNamingMapper(DatasetMapper):
         path = dataset_dict["file_name"]
         try:
             with Image.open(path) as image:
-                refuse_deep_pixels(image, path)
+                check_bit_depth(image, path)
             return super().__call__(_with_shared_polygons(dataset_dict))
         except InputError:
             raise

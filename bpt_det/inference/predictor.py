@@ -10,9 +10,8 @@ from detectron2.config import instantiate
 from detectron2.data import DatasetMapper
 from detectron2.structures import Instances
 from omegaconf import DictConfig
-from PIL import Image
 
-from bpt_det.data.images import array_to_rgb, pil_to_rgb, read_rgb, shrink
+from bpt_det.data.images import ImageLike, to_rgb
 from bpt_det.detection.detection_data import use_detection_data
 from bpt_det.engine.checkpoint import read_class_names
 from bpt_det.engine.config import apply_overrides, load_config
@@ -20,13 +19,12 @@ from bpt_det.engine.run import load_trained_model
 from bpt_det.utils.errors import InputError
 from bpt_det.visualization.annotations import resize_object
 from bpt_det.visualization.draw import draw_objects
+from bpt_det.visualization.sheet import shrink
 
 from .batching import map_array, predict_batch, predicted_objects, set_score_threshold
 from .class_names import class_names
 
 _MAX_PICTURE_SIDE = 2048  # pixels
-
-ImageLike = np.ndarray | Image.Image | str | os.PathLike
 
 
 class Predictor:
@@ -151,23 +149,6 @@ class Predictor:
             size = picture.shape[:2]
             objects = [resize_object(one, instances.image_size, size) for one in objects]
         return draw_objects(picture, objects, self.class_names, magnify=not keep_size)
-
-
-def to_rgb(image: ImageLike) -> np.ndarray:
-    """Return an image in any form that `Predictor` takes as RGB (H, W, 3), uint8.
-
-    Raises:
-        InputError: it is of another type, shape or dtype, or a file that cannot be read.
-    """
-    if isinstance(image, str | os.PathLike):
-        return read_rgb(image)
-    if isinstance(image, Image.Image):
-        return pil_to_rgb(image)
-    if isinstance(image, np.ndarray):
-        return array_to_rgb(image)
-    raise InputError(
-        f"an image must be a NumPy array, a PIL image or a path, got {type(image).__name__}."
-    )
 
 
 def _load(config: str | os.PathLike | DictConfig, overrides: Sequence[str]) -> DictConfig:

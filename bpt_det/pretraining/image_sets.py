@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bpt_det.data.archives import FileTree
 from bpt_det.data.coco import read_annotation_file, split_source
-from bpt_det.data.labeled_images import IMAGE_SUFFIXES
+from bpt_det.data.images import IMAGE_SUFFIXES
 from bpt_det.data.splits import in_hash_order
 from bpt_det.utils.errors import InputError, shorten
 
@@ -17,7 +17,7 @@ HELD_OUT_SHARE, MOST_HELD_OUT = 0.02, 500
 
 
 def load_images(train: str, val: str | None = None, *, split: str = "train") -> list[dict]:
-    """Return one record for each image of a split: ``file_name`` (for `read_image`), ``image_id``.
+    """Return one record for each image of a split: ``file_name`` (for `read_stored`), ``image_id``.
 
     Args:
         train: source of the training images: a folder or a zip archive, all images below which

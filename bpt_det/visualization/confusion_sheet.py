@@ -15,7 +15,7 @@ from bpt_det.classification.confusion import (
     rank_pairs,
 )
 from bpt_det.classification.ranking import Prediction
-from bpt_det.data.image_files import read_image
+from bpt_det.data.images import read_stored
 from bpt_det.utils.errors import InputError
 
 from .names import display_names, wrap
@@ -143,7 +143,7 @@ def _draw_example(sheet: PixelSheet, left: int, top: int, example: Prediction, c
 def _thumbnail(file_name: str) -> np.ndarray | None:
     """Return the central square of an image, (_SIDE, _SIDE, 3) uint8; None if it is unreadable."""
     try:
-        image = Image.fromarray(read_image(file_name))
+        image = Image.fromarray(read_stored(file_name))
     except InputError as error:
         logger.warning("%s; its place in the picture of the confusions stays empty", error)
         return None

@@ -8,12 +8,21 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from bpt_det.data.images import shrink
+from bpt_det.utils.opencv import cv2
 
 from .labels import font, text_width
 
 _SHEET_WIDTH = 2900
 _GAP = 8  # pixels between panels and tiles
+
+
+def shrink(picture: np.ndarray, longest: int) -> np.ndarray:
+    """Return a picture with no side over ``longest``, each pixel the mean of those it replaces."""
+    scale = longest / max(picture.shape[:2])
+    if scale >= 1:
+        return picture
+    height, width = (max(1, round(side * scale)) for side in picture.shape[:2])
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def side_by_side(panels: Sequence[np.ndarray], titles: Sequence[str]) -> np.ndarray:

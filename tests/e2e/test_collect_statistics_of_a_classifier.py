@@ -99,5 +99,5 @@ def test_a_broken_image_is_named_and_nothing_is_left_behind(collect, cub, tmp_pa
     broken = load_classification("cub", cub, "train").records[4]["file_name"]
     Path(broken).write_bytes(b"no image")
     assert collect() == 2
-    assert f"image '{broken}' cannot be decoded" in error_line(capsys)
+    assert f"image '{broken}' cannot be read" in error_line(capsys)
     assert not (tmp_path / "tiny.st").exists()

@@ -139,7 +139,7 @@ def test_an_image_that_cannot_be_decoded_is_one_line_that_names_it(
     settings = [f"data=folder:{images}", "train.max_iter=2", f"train.output_dir={tmp_path / 'out'}"]
     settings += [f"dataloader.{part}.num_workers={num_workers}" for part in ("train", "test")]
     line = only_line(train_cls("--config-file", config, *settings), capsys)
-    assert line.startswith(f"image '{images / where}") and "cannot be decoded" in line
+    assert line.startswith(f"image '{images / where}") and "cannot be read" in line
     # What was trained before an evaluation failed is kept.
     assert (tmp_path / "out/model_final.pth").is_file() == (where == "val")
 

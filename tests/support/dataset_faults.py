@@ -191,7 +191,7 @@ def _(content, images):
 def _(content, images):
     path = images / "000000000011.jpg"
     path.write_bytes(path.read_bytes()[:-300])  # its header is whole
-    return "images[10]", "image file is truncated ("
+    return "images[10]", f"image '{path}' cannot be read (image file is truncated ("
 
 
 @fault("no_masks")

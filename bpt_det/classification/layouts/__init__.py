@@ -1,7 +1,5 @@
-"""Classification datasets in their official layouts, in folders or zip archives."""
-
-from bpt_det.data.image_files import check_images, read_image
+"""Official layouts of classification datasets, in folders or zip archives."""
 
 from .datasets import ClassificationData, load_classification
 
-__all__ = ["ClassificationData", "check_images", "load_classification", "read_image"]
+__all__ = ["ClassificationData", "load_classification"]

@@ -1,7 +1,7 @@
 """CUB-200-2011 and NABirds: four text files keyed by image id."""
 
 from bpt_det.data.archives import FileTree
-from bpt_det.data.labeled_images import LabeledImage, Layout
+from bpt_det.data.splits import LabeledImage, Layout
 from bpt_det.utils.errors import InputError, shorten
 
 BIRD_FILES = ("images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bpt_det.data.archives import FileTree
-from bpt_det.data.labeled_images import Layout
+from bpt_det.data.splits import Layout
 from bpt_det.utils.errors import InputError
 
 from .birds import BIRD_FILES, read_cub, read_nabirds

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bpt_det.data.labeled_images import TRAINVAL
+from bpt_det.data.splits import TRAINVAL
 
 from .reading import ReadDataset, read_dataset, refuse_bad_selection
 
@@ -17,7 +17,7 @@ class ClassificationData(Sequence):
     """One split of a dataset: a sequence of its records.
 
     Args:
-        records: ``file_name`` (for ``read_image``), ``label`` (index into ``class_names``) and
+        records: ``file_name`` (for ``read_stored``), ``label`` (index into ``class_names``) and
             ``image_id`` (path within the dataset), sorted by the last.
         class_names: one per class; those of the whole dataset, whatever the split.
     """

@@ -5,7 +5,8 @@ from collections import Counter
 from pathlib import PurePosixPath
 
 from bpt_det.data.archives import FileTree
-from bpt_det.data.labeled_images import IMAGE_SUFFIXES, SPLITS, LabeledImage, Layout
+from bpt_det.data.images import IMAGE_SUFFIXES
+from bpt_det.data.splits import SPLITS, LabeledImage, Layout
 from bpt_det.utils.errors import InputError, shorten
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.io
 
 from bpt_det.data.archives import FileTree
-from bpt_det.data.labeled_images import LabeledImage, Layout
+from bpt_det.data.splits import LabeledImage, Layout
 from bpt_det.utils.errors import InputError, one_line, shorten
 
 FLOWERS_FILES = ("setid.mat", "imagelabels.mat")

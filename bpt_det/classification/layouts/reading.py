@@ -10,8 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bpt_det.data.archives import FileTree, locate
-from bpt_det.data.labeled_images import SPLITS, TRAINVAL, LabeledImage, Layout
-from bpt_det.data.splits import draw_validation, take_fraction
+from bpt_det.data.splits import (
+    SPLITS,
+    TRAINVAL,
+    LabeledImage,
+    Layout,
+    draw_validation,
+    take_fraction,
+)
 from bpt_det.utils.errors import InputError, shorten
 
 from .catalog import FOLDER_PREFIX, DatasetSpec, find_spec

@@ -9,7 +9,7 @@ import reprlib
 from collections import defaultdict
 
 from bpt_det.data.archives import FileTree
-from bpt_det.data.labeled_images import SPLITS, LabeledImage, Layout
+from bpt_det.data.splits import SPLITS, LabeledImage, Layout
 from bpt_det.utils.errors import InputError, one_line, shorten
 
 SPLIT_FILES = tuple(f"{split}.json" for split in SPLITS)

@@ -3,11 +3,10 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
 
-from detectron2.data.detection_utils import read_image
-from PIL import Image
 from tqdm import tqdm
 
-from bpt_det.data.images import refuse_deep_pixels
+from bpt_det.data.images import read_rgb
+from bpt_det.utils.errors import InputError
 
 from .coco_entries import Entries, is_size_valid
 from .findings import Findings, place
@@ -38,11 +37,9 @@ def _read_fault(path: str, image: dict) -> tuple[str, str] | None:
     if not os.path.isfile(path):
         return "image_missing", f"'{path}' does not exist"
     try:
-        with Image.open(path) as opened:
-            refuse_deep_pixels(opened, path)
-        height, width = read_image(path, "RGB").shape[:2]  # turned upright as EXIF says
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return "image_unreadable", f"{error}".replace("\n", " ")
+        height, width = read_rgb(path, deep="refuse").shape[:2]  # turned upright as EXIF says
+    except InputError as error:
+        return "image_unreadable", str(error)
     if (height, width) == (image["height"], image["width"]) or not is_size_valid(image):
         return None
     detail = f"{width} x {height} pixels, recorded as {image['width']} x {image['height']}"

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from tqdm import tqdm
 
 from bpt_det.classification.layouts.reading import ReadDataset
-from bpt_det.data.image_files import decode_image, read_bytes
-from bpt_det.data.labeled_images import LabeledImage
+from bpt_det.data.archives import read_bytes
+from bpt_det.data.images import decode_rgb
+from bpt_det.data.splits import LabeledImage
 from bpt_det.utils.errors import InputError
 
 ERROR, WARNING = "error", "warning"
@@ -91,7 +92,7 @@ def _read(file_name: str) -> bytes | str:
     """Return a hash of an image file's bytes, or what is wrong with it."""
     try:
         data = read_bytes(file_name)
-        decode_image(data, file_name)
+        decode_rgb(data, file_name, exif=False, deep="refuse")
     except InputError as error:
         return str(error)
     return hashlib.sha256(data).digest()

@@ -87,7 +87,7 @@ def test_without_augmentation_there_is_one_view(records):
 
 def test_a_sample_keeps_the_entries_of_its_record_and_no_image_is_read(records, monkeypatch):
     mapper = filled_mapper(classifier(), records)
-    monkeypatch.setattr(mapper_module, "read_image", lambda *_: pytest.fail("read"))
+    monkeypatch.setattr(mapper_module, "read_stored", lambda *_: pytest.fail("read"))
     sample = mapper(records[3])
     assert {**sample, "tokens": None} == {**records[3], "tokens": None}
     assert sample["tokens"].shape == (NUM_TOKENS, EMBED_DIM)

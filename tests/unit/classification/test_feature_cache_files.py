@@ -153,7 +153,7 @@ def test_what_a_killed_process_leaves_is_not_used(is_renamed, records, folder):
 def test_an_image_that_cannot_be_read_stops_the_filling_by_its_name(records, folder):
     with open(records[3]["file_name"], "wb") as file:
         file.write(b"no image")
-    with pytest.raises(InputError, match=r"image '.*3\.png' cannot be decoded"):
+    with pytest.raises(InputError, match=r"image '.*3\.png' cannot be read"):
         filled_mapper(classifier(), records, folder)
     assert names(folder) == []
 

@@ -7,8 +7,7 @@ import pytest
 
 from bpt_det.classification.layouts import load_classification
 from bpt_det.classification.layouts.catalog import SPECS
-from bpt_det.data.labeled_images import LabeledImage
-from bpt_det.data.splits import draw_validation, take_fraction
+from bpt_det.data.splits import LabeledImage, draw_validation, take_fraction
 from bpt_det.utils.errors import InputError
 from tests.support import class_trees
 

@@ -74,7 +74,7 @@ def test_an_image_that_has_vanished_is_named_and_the_others_are_shown(tmp_path, 
     assert colored_squares(tmp_path / "most_confused.png") == [2, 2, 1]
     vanished, corrupt = caplog.messages
     assert vanished.startswith(f"'{tmp_path}/3.png' cannot be read")
-    assert corrupt.startswith(f"image '{tmp_path}/8.png' cannot be decoded")
+    assert corrupt.startswith(f"image '{tmp_path}/8.png' cannot be read")
 
 
 def test_without_confusions_an_earlier_picture_goes_and_a_line_says_so(tmp_path, caplog):

@@ -208,4 +208,4 @@ def test_files_that_are_no_images_are_counted_in_a_warning(tmp_path, caplog):
         (folder / name).touch()
     load_classification(f"folder:{tmp_path}")
     assert "4 files in class folders of" in caplog.text
-    assert "are left out (.gif, .txt, no suffix); images are .jpg, .jpeg, .png" in caplog.text
+    assert "are left out (.gif, .txt, no suffix); images are .bmp, .jpeg, .jpg," in caplog.text

@@ -47,7 +47,7 @@ def test_every_corrupt_image_is_named_with_its_split_and_reason(root):
     assert "\nerror: 5 × image files that cannot be read or decoded [image_unreadable]\n" in report
     for path in broken:
         name = path.relative_to(root).as_posix()
-        assert f"    {name} ({name.split('/')[0]}): image '{path}' cannot be decoded (" in report
+        assert f"    {name} ({name.split('/')[0]}): image '{path}' cannot be read (" in report
     assert report.endswith("\n5 errors, 0 warnings")
 
 
