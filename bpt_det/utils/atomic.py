@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Atomic file writes, and the check that a folder can be written to."""
 
 import contextlib
 import os
@@ -10,12 +10,12 @@ from .errors import InputError
 
 @contextlib.contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Give a place beside a path to write to, and move what was written there at the end.
+    """Yield a temporary path beside ``path``, and rename it to ``path`` at the end.
 
-    An interruption leaves an earlier file of that name as it was.
+    An interruption leaves an earlier file of that name as it was. Folders are made as needed.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: the file cannot be written.
     """
     path = Path(path)
     partial = path.with_name(f".{path.name}.partial")
@@ -33,14 +33,14 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 
 def make_writable(folder: str | Path, name: str) -> None:
-    """Make a folder and try to write into it.
+    """Make a folder and check that files can be written into it.
 
     Args:
-        folder: path to make.
-        name: what the user calls it, such as ``train.output_dir``.
+        folder: path of the folder; its parents are made too.
+        name: of the argument that ``folder`` comes from, for the message.
 
     Raises:
-        InputError: it cannot be made or written.
+        InputError: the folder cannot be made or written.
     """
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -49,5 +49,6 @@ def make_writable(folder: str | Path, name: str) -> None:
         probe.unlink()
     except OSError as error:
         raise InputError(
-            f"cannot write to {name} '{folder}': {error.strerror}; choose another folder."
+            f"cannot write to {name} '{folder}': {error.strerror}; choose another folder.",
+            parameter=name,
         ) from error

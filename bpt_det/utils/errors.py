@@ -1,4 +1,4 @@
-"""Errors that a user can correct: one line, with the value, the allowed range and the next step."""
+"""Input errors: one line with the value, the allowed range and the next step."""
 
 from collections.abc import Sequence
 
@@ -41,5 +41,5 @@ def shorten(names: Sequence[str], shown: int = 3) -> str:
 
 
 def one_line(error: Exception | str) -> str:
-    """Return an error's text without its line breaks, to quote it within one line."""
+    """Return the text of an error on one line, to quote it in another message."""
     return " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""How much memory this process may still take."""
+"""Available memory of this process, within the limits of its control groups."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,19 +13,21 @@ _RECLAIMABLE = {_V1: "total_inactive_file", _V2: "inactive_file"}
 def available_memory(root: Path = Path("/")) -> int | None:
     """Return the bytes that can be taken without swapping, or None where Linux does not say it.
 
-    The least of what the machine has left and of what is left below the limit of each control
+    The minimum of what the machine has left and of the headroom below the limit of each control
     group that this process belongs to, as a container or a batch system sets one.
 
     Args:
         root: folder that holds ``proc`` and ``sys``.
     """
     meminfo = _read_numbers(root / "proc/meminfo")
-    rooms = [meminfo["MemAvailable:"] * 1024] if "MemAvailable:" in meminfo else []
-    return min([*rooms, *_rooms_of_groups(root)], default=None)
+    headroom = list(_cgroup_headroom(root))
+    if "MemAvailable:" in meminfo:
+        headroom.append(meminfo["MemAvailable:"] * 1024)
+    return min(headroom, default=None)
 
 
-def _rooms_of_groups(root: Path) -> Iterator[int]:
-    """Yield what is left below each limit, in bytes."""
+def _cgroup_headroom(root: Path) -> Iterator[int]:
+    """Yield the bytes that are left below each limit."""
     for line in _read(root / "proc/self/cgroup").splitlines():
         _, controllers, group = line.split(":", 2)
         if "memory" in controllers.split(","):
@@ -34,7 +36,7 @@ def _rooms_of_groups(root: Path) -> Iterator[int]:
             version = _V2
         else:
             continue
-        mount, limit_file, usage_file = root / version[0], *version[1:]
+        mount, limit_file, usage_file = root / version[0], version[1], version[2]
         folder = mount / group.lstrip("/")
         while folder.is_relative_to(mount):  # a limit of a group holds for all inside it
             limit, usage = _read(folder / limit_file).strip(), _read(folder / usage_file).strip()

@@ -1,11 +1,11 @@
-"""OpenCV, with an import error that says what to do about it."""
+"""OpenCV import, with an error that names the build to install instead."""
 
 import re
 
 try:
     import cv2
 except ImportError as error:
-    # The second is what a further attempt says after the first has failed.
+    # "recursion" is what a second attempt raises after the first has failed.
     if not re.search(r"\blib[\w.-]+\.so|recursion is detected", str(error)):
         raise
     raise ImportError(
