@@ -1,16 +1,16 @@
 """Fitting a classification config to its data: number of classes, iterations, final evaluation."""
 
 import logging
-import os
 from collections.abc import Sequence
 
 from omegaconf import DictConfig, OmegaConf
 
 from bpt_det.classification.layouts.catalog import FOLDER_PREFIX
 from bpt_det.classification.layouts.reading import ReadDataset, read_dataset
+from bpt_det.data.custom_data import absolute_path, chosen_keys, set_num_classes
 from bpt_det.data.splits import TRAINVAL
 from bpt_det.engine.epochs import set_iterations
-from bpt_det.utils.errors import InputError, shorten
+from bpt_det.utils.errors import InputError
 
 _NUM_CLASSES = "model.num_classes"
 _FINAL_TASK = {"test": "test", "val": "val_final"}  # by split; `val` is that of each epoch
@@ -41,11 +41,11 @@ def use_classification_data(cfg: DictConfig, overrides: Sequence[str] = ()) -> N
             f"data={cfg.get('data')} names no classification dataset; use a config of "
             "configs/fgvc/ or configs/imagenet/, and tools/train_net.py for a detection config."
         )
-    chosen = {override.partition("=")[0].lstrip("+").strip() for override in overrides}
+    chosen = chosen_keys(overrides)
     _make_paths_absolute(cfg)
     source = cfg.dataloader.train.dataset
     dataset = read_dataset(source.name, source.get("root"))
-    _set_num_classes(cfg, dataset, is_chosen=_NUM_CLASSES in chosen)
+    set_num_classes(cfg, _NUM_CLASSES, dataset.class_names, dataset.name, chosen)
     num_images = len(dataset.select(source.split, source.get("fraction", 100)))
     set_iterations(cfg, dataset.name, num_images, chosen)
     _choose_final_split(cfg, dataset)
@@ -55,21 +55,10 @@ def use_classification_data(cfg: DictConfig, overrides: Sequence[str] = ()) -> N
 def _make_paths_absolute(cfg: DictConfig) -> None:
     """Let a saved config work in any folder."""
     if cfg.data.name.startswith(FOLDER_PREFIX):
-        path = os.path.expanduser(cfg.data.name.removeprefix(FOLDER_PREFIX))
-        cfg.data.name = FOLDER_PREFIX + os.path.abspath(path)
+        path = cfg.data.name.removeprefix(FOLDER_PREFIX)
+        cfg.data.name = FOLDER_PREFIX + absolute_path(path)
     if cfg.dataloader.get("root") is not None:
-        cfg.dataloader.root = os.path.abspath(os.path.expanduser(str(cfg.dataloader.root)))
-
-
-def _set_num_classes(cfg: DictConfig, dataset: ReadDataset, is_chosen: bool) -> None:
-    names = dataset.class_names
-    configured = OmegaConf.select(cfg, _NUM_CLASSES)
-    if is_chosen and configured != len(names):
-        raise InputError(
-            f"{_NUM_CLASSES}={configured} contradicts the {len(names)} classes of {dataset.name} "
-            f"({shorten(names)}); leave {_NUM_CLASSES} out."
-        )
-    OmegaConf.update(cfg, _NUM_CLASSES, len(names))
+        cfg.dataloader.root = absolute_path(str(cfg.dataloader.root))
 
 
 def _choose_final_split(cfg: DictConfig, dataset: ReadDataset) -> None:

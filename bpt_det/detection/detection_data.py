@@ -5,9 +5,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from bpt_det.data.coco import read_annotation_file, split_source
+from bpt_det.data.custom_data import chosen_keys, set_num_classes
 from bpt_det.utils.errors import InputError, shorten
 
 _LOADERS = {"train": "train", "val": "test"}  # key of `data`: key of `dataloader`
@@ -60,14 +61,15 @@ def use_detection_data(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
             "data.train is given but data.val is not; add data.val=FILE:FOLDER, the same as "
             "data.train to evaluate on the training images."
         )
-    chosen = {override.partition("=")[0].lstrip("+").strip() for override in overrides}
+    chosen = chosen_keys(overrides)
     _refuse_two_ways(sources, chosen)
     summaries = {
         split: _summarize(*source, f"data.{split}")
         for split, source in sources.items()
         if not _is_set(cfg, split, source) or os.path.isfile(source[0])
     }
-    _set_num_classes(cfg, summaries, is_chosen=_NUM_CLASSES in chosen)
+    names = _common_class_names(summaries)
+    set_num_classes(cfg, _NUM_CLASSES, names, "the data", chosen)
     for split, source in sources.items():
         _point_to(cfg, split, source, chosen)
     if "train" not in sources and not _settings_of("train", chosen):
@@ -131,8 +133,8 @@ def _summarize(json_file: str, image_root: str, option: str) -> _Summary:
     return _Summary(names, has_masks=not without, has_rle=has_rle)
 
 
-def _set_num_classes(cfg: DictConfig, summaries: dict[str, _Summary], is_chosen: bool) -> None:
-    """Take the number of classes from the files, which must agree with each other."""
+def _common_class_names(summaries: dict[str, _Summary]) -> list[str]:
+    """Return the class names of the files, which must agree with each other."""
     names = next(iter(summaries.values())).class_names
     for split, summary in summaries.items():
         if summary.class_names != names:
@@ -147,13 +149,7 @@ def _set_num_classes(cfg: DictConfig, summaries: dict[str, _Summary], is_chosen:
                 f"({'; '.join(details) or 'the same names in another order of their ids'}); give "
                 "both files the same list."
             )
-    configured = OmegaConf.select(cfg, _NUM_CLASSES)
-    if is_chosen and configured != len(names):
-        raise InputError(
-            f"{_NUM_CLASSES}={configured} contradicts the {len(names)} categories of the data "
-            f"({shorten(names)}); leave {_NUM_CLASSES} out."
-        )
-    OmegaConf.update(cfg, _NUM_CLASSES, len(names))
+    return names
 
 
 def _both_ways(one: list, other: list) -> tuple[tuple[list, list], tuple[list, list]]:

@@ -1,12 +1,12 @@
 """Images to pre-train on, without labels: any folder, zip archive, or dataset in COCO's format."""
 
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from bpt_det.data.archives import FileTree
 from bpt_det.data.coco import read_annotation_file, split_source
+from bpt_det.data.custom_data import absolute_path
 from bpt_det.data.images import IMAGE_SUFFIXES
 from bpt_det.data.splits import in_hash_order
 from bpt_det.utils.errors import InputError, shorten
@@ -51,7 +51,7 @@ def absolute_source(source: str, option: str) -> str:
     _refuse_no_text(source, option)
     if _is_annotated(source):
         return ":".join(split_source(source, f"{option}="))
-    return os.path.abspath(os.path.expanduser(source))
+    return absolute_path(source)
 
 
 def _refuse_no_text(source: object, option: str) -> None:

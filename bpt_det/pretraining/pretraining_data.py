@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from omegaconf import DictConfig, OmegaConf
 
+from bpt_det.data.custom_data import chosen_keys
 from bpt_det.engine.epochs import set_iterations
 from bpt_det.utils.errors import InputError
 
@@ -34,5 +35,4 @@ def use_images(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
     if cfg.data.get("val") is not None:
         cfg.data.val = absolute_source(cfg.data.val, "data.val")
     num_images = len(load_images(cfg.data.train, cfg.data.val))
-    chosen = {override.partition("=")[0].lstrip("+").strip() for override in overrides}
-    set_iterations(cfg, f"'{cfg.data.train}'", num_images, chosen)
+    set_iterations(cfg, f"'{cfg.data.train}'", num_images, chosen_keys(overrides))

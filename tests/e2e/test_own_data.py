@@ -129,7 +129,7 @@ def test_boxes_alone_are_trained_and_evaluated(tools, config, sources, tmp_path)
     [
         ("data.train=mine.json", "'data.train=mine.json' is not of the form FILE:FOLDER; give "),
         ("data.train=no.json:no", "no.json' does not exist; correct the path."),
-        ("model.roi_heads.num_classes=7", "=7 contradicts the 3 categories of the data ("),
+        ("model.roi_heads.num_classes=7", "=7 contradicts the 3 classes of the data ("),
         ("data.tran=a:b", "the config has no key 'data.tran'; did you mean 'data.train'?"),
     ],
 )

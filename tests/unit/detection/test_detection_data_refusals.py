@@ -77,7 +77,7 @@ def test_a_number_of_classes_that_was_chosen_must_agree(train, val):
     cfg = new_config(train=train, val=val)
     cfg.model.roi_heads.num_classes = 7
     text = (
-        "model.roi_heads.num_classes=7 contradicts the 3 categories of the data (cat, dog, hen); "
+        "model.roi_heads.num_classes=7 contradicts the 3 classes of the data (cat, dog, hen); "
         "leave model.roi_heads.num_classes out."
     )
     assert refusal(cfg, ["train.seed=3", "model.roi_heads.num_classes=7"]) == text
