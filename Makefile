@@ -19,15 +19,24 @@ ifneq ($(filter-out opencv-python opencv-python-headless,$(OPENCV)),)
 $(error OPENCV must be opencv-python or opencv-python-headless, got $(OPENCV))
 endif
 
-.PHONY: help setup demo demo-cls test lint overfit clean
+# Tests run in one process per core (PyTorch in one thread each: tests/conftest.py).
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+# A file stays in one process, for what its tests share; files start in the order of their folders,
+# the long ones of e2e/ first.
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+# The interpreters that tests start find bpt_det compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help setup demo demo-cls test test-quick test-all lint overfit clean
 
 help:
 	@echo "make setup    create $(VENV) with everything (PYTHON=python3.12 chooses the interpreter,"
 	@echo "              OPENCV=opencv-python-headless is for machines without libGL)"
 	@echo "make demo     train, evaluate and draw masks on the embedded dataset"
 	@echo "make demo-cls train and test classifiers on crops of the embedded dataset"
-	@echo "make test     run the tests"
-	@echo "make lint     check style and format"
+	@echo "make test     run the tests, except those marked slow (make test-quick: the unit tests;"
+	@echo "              make test-all: every test, with more examples of each property)"
+	@echo "make lint     check style, format and types"
 	@echo "make overfit  check on real photographs that the model learns"
 	@echo "make clean    remove caches and builds; $(VENV), data and results stay"
 
@@ -68,15 +77,22 @@ demo-cls: $(STAMP)
 	@$(BIN)/python tools/demo_cls.py
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest
+	@$(PYTEST) -m "not slow"
+
+test-quick: $(STAMP)
+	@$(PYTEST) -m "not slow" tests/unit
+
+test-all: $(STAMP)
+	@$(PYTEST) --hypothesis-profile=many
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
 
 overfit: $(STAMP)
 	@$(BIN)/python tools/overfit_check.py
 
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage
 	find bpt_det configs tests tools -name __pycache__ -type d -prune -exec rm -rf {} +

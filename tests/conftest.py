@@ -1,15 +1,42 @@
-"""Fixtures shared by all tests. Nothing here needs a network or a GPU."""
+"""Markers, profiles and fixtures of all tests. Nothing here needs a network or a GPU.
+
+Heavy packages are imported where they are used: the process that only hands out tests to others
+(pytest-xdist) reads this file too.
+"""
 
 import logging
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
-import torch
-from detectron2.utils.logger import setup_logger
 
-from bpt_det.shapes import write_shapes
 from tests.support.paths import ROOT, sample_path
+
+# One thread per process, set before PyTorch is imported; the processes that tests start inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The same examples in every run, and no time limit for one: machines differ.
+hypothesis.settings.register_profile("few", deadline=None, derandomize=True, max_examples=25)
+hypothesis.settings.register_profile("many", deadline=None, derandomize=True, max_examples=500)
+hypothesis.settings.load_profile("few")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by their folder, and skip those that need a GPU where there is none."""
+    for item in items:
+        folder = item.path.relative_to(ROOT / "tests").parts[0]
+        if folder in ("e2e", "parity"):
+            item.add_marker(folder)
+        if item.get_closest_marker("gpu") and not has_gpu():
+            item.add_marker(pytest.mark.skip(reason="no GPU"))
+
+
+def has_gpu() -> bool:
+    """Whether PyTorch sees a GPU."""
+    import torch
+
+    return torch.cuda.is_available()
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +64,8 @@ def mae_tiny_path() -> Path:
 @pytest.fixture(scope="session")
 def shapes_root(tmp_path_factory) -> Path:
     """A rendered shapes dataset: 12 training and 6 validation images of at most 64 pixels."""
+    from bpt_det.shapes import write_shapes
+
     root = tmp_path_factory.mktemp("data") / "shapes"
     write_shapes(root, num_train=12, num_val=6, image_size=64, seed=3)
     return root
@@ -45,6 +74,8 @@ def shapes_root(tmp_path_factory) -> Path:
 @pytest.fixture
 def loggers_of_its_own():
     """Detectron2's loggers keep the captured stdout of the test that first used them."""
+    from detectron2.utils.logger import setup_logger
+
     yield
     for name in ("detectron2", "fvcore", "bpt_det"):
         logging.getLogger(name).handlers.clear()
@@ -54,4 +85,6 @@ def loggers_of_its_own():
 @pytest.fixture(autouse=True)
 def _fixed_seed():
     """Tests draw from the same global generator whatever ran before them."""
+    import torch
+
     torch.manual_seed(0)

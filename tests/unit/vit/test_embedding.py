@@ -62,7 +62,7 @@ def test_on_a_cpu_tokens_equal_those_of_timm_to_the_last_bit():
     assert torch.equal(embed_images(vit, images), expected)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.gpu
 def test_on_a_gpu_tokens_equal_those_of_the_cpu():
     vit, images = tiny_vit().double(), images_of()
     expected = embed_images(vit, images)
