@@ -11,7 +11,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --no-input --disable-pip-version-che
 # Written last: a set-up that was interrupted has no stamp and is completed by the next make.
 STAMP := $(VENV)/.setup-complete
 SETUP_FILES := requirements.txt requirements-dev.txt setup.py tools/check_environment.py \
-	tools/install_detectron2.py tools/detectron2_mends.py tools/detectron2_wheel.py
+	tools/install_detectron2.py tools/detectron2_patches.py tools/detectron2_wheel.py
 # A machine that was set up with the headless build keeps it.
 OPENCV ?= $(if $(wildcard $(VENV)/lib/python3*/site-packages/opencv_python_headless-*),opencv-python-headless,opencv-python)
 OTHER_OPENCV = $(filter-out $(OPENCV),opencv-python opencv-python-headless)

@@ -13,7 +13,7 @@ def import_cv2() -> None:
 
 
 def opencv_problem(load: Callable[[], None] = import_cv2) -> str | None:
-    """Return what is wrong with OpenCV and what to do about it, None if it can be imported."""
+    """Return why OpenCV cannot be imported and the next step; None if it can be imported."""
     try:
         load()
     except ImportError as error:

@@ -1,73 +1,7 @@
 #!/usr/bin/env python
-"""Run classification at small size: render crops, train and test with and without prompts.
+"""Train and test small classifiers from scratch; the same as ``bpt-det demo_cls``."""
 
-Example: python tools/demo_cls.py
-"""
-
-import logging
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-
-from demo_runner import run, run_demo_tool
-from tabulate import tabulate
-
-from bpt_det.engine.config import as_override
-from bpt_det.engine.metrics import read_final_metrics
-
-logger = logging.getLogger("demo")
-
-CONFIGS = "configs/shapes_crops"
-METHODS = {  # by config: its label, and what its run is sped up by
-    "bpt_s": ("bilinear prompts", []),
-    # Without prompts all blocks depend on the image alone, and here every image has one view.
-    "linear": ("linear head alone", ["dataloader.cache_prefix=True"]),
-}
-TASKS = {"val": "last val", "test": "best, test"}  # of which weights, on which images
-COLUMNS = {"top1": "top-1", "top5": "top-5", "mean_per_class": "mean per class"}
-
-
-def format_accuracy_table(runs: Mapping[str, Mapping[str, float]]) -> str:
-    """Return the accuracies of several runs as a table, in percent.
-
-    Args:
-        runs: the metrics of each by its label, such as ``val/top1``; what is missing is nan.
-    """
-    keys = [f"{task}/{column}" for task in TASKS for column in COLUMNS]
-    rows = [
-        [label, *(metrics.get(key, float("nan")) for key in keys)]
-        for label, metrics in runs.items()
-    ]
-    headers = ["", *(f"{task}\n{title}" for task in TASKS.values() for title in COLUMNS.values())]
-    return tabulate(rows, headers=headers, floatfmt=".1f")
-
-
-def read_accuracies(run_folder: Path) -> dict[str, float]:
-    """Return the last validation's and the final test's metrics of a run."""
-    return {
-        **read_final_metrics(run_folder, "val/top1"),
-        **read_final_metrics(run_folder, "test/top1"),
-    }
-
-
-def run_demo(output: Path, overrides: Sequence[str]) -> None:
-    """Render, train each method and test it; then print accuracies and where the pictures are."""
-    datasets = output / "datasets"
-    crops = ["--crops", "--output", str(datasets / "shapes_crops")]
-    run(["-m", "bpt_det.shapes", *crops], datasets)
-    for name, (_, speedup) in METHODS.items():
-        settings = [as_override("train.output_dir", output / name), *speedup, *overrides]
-        config = f"{CONFIGS}/{name}.py"
-        run(["tools/train_cls.py", "--config-file", config, *settings], datasets)
-    runs = {label: read_accuracies(output / name) for name, (label, _) in METHODS.items()}
-    logger.info("\n%s", format_accuracy_table(runs))
-    pictures = output / next(iter(METHODS))
-    logger.info("\ncurves: %s", pictures / "curves.png")
-    logger.info("most confused classes: %s", pictures / "test/most_confused.png")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    return run_demo_tool(__doc__, argv, "demo-cls", run_demo)
-
+from bpt_det.cli.demo_cls import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -1,4 +1,4 @@
-"""Builds the wheel of the mended Detectron2; the same sources give the same bytes."""
+"""Wheel of the patched Detectron2, built reproducibly: the same sources give the same bytes."""
 
 import base64
 import hashlib
@@ -7,7 +7,7 @@ import tarfile
 import zipfile
 from collections.abc import Mapping
 
-from detectron2_mends import ADDED_FILES, INSTALLED_VERSION, MENDS
+from detectron2_patches import ADDED_FILES, INSTALLED_VERSION, PATCHES
 
 SDIST_NAME = "pb1-detectron2"
 SDIST_VERSION = "0.6"
@@ -42,10 +42,10 @@ def read_source(archive: bytes, sha256: str = SDIST_SHA256) -> dict[str, bytes]:
     Raises:
         ValueError: the archive is not the one with this hash.
     """
-    found = hashlib.sha256(archive).hexdigest()
-    if found != sha256:
+    actual = hashlib.sha256(archive).hexdigest()
+    if actual != sha256:
         raise ValueError(
-            f"the source distribution has sha256 {found}, expected {sha256}; nothing was installed."
+            f"the source distribution has sha256 {actual}, expected {sha256}; nothing is installed."
         )
     files = {}
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
@@ -57,19 +57,19 @@ def read_source(archive: bytes, sha256: str = SDIST_SHA256) -> dict[str, bytes]:
 
 
 def changes_sha256() -> str:
-    """Return one hash of all mends and added files; an installed wheel is compared by it."""
-    return hashlib.sha256(repr((MENDS, sorted(ADDED_FILES.items()))).encode()).hexdigest()
+    """Return one hash of all patches and added files; an installed wheel is compared by it."""
+    return hashlib.sha256(repr((PATCHES, sorted(ADDED_FILES.items()))).encode()).hexdigest()
 
 
 def describe_wheel() -> str:
     """Return METADATA: the license, where the files are from and what was changed."""
-    changes = sorted({f"- {mend.path}: {mend.reason}." for mend in MENDS})
+    changes = sorted({f"- {patch.path}: {patch.reason}." for patch in PATCHES})
     added = [f"- {path}: added; says that an operator is absent." for path in ADDED_FILES]
     header = [
         "Metadata-Version: 2.4",
         "Name: detectron2",
         f"Version: {INSTALLED_VERSION}",
-        "Summary: Detectron2 0.6 without compiled operators, mended for current PyTorch and NumPy",
+        "Summary: Detectron2 0.6 without compiled operators, patched for current PyTorch and NumPy",
         f"Home-page: {HOME_PAGE}",
         "Author: FAIR",
         "License-Expression: Apache-2.0",

@@ -1,8 +1,8 @@
 """Install Detectron2, which is not on the package index under its own name.
 
 --source registry (default) takes the source distribution of Detectron2 0.6 from the package
-index by its hash, mends it for today's PyTorch, NumPy and Pillow (tools/detectron2_mends.py says
-where and why), and installs it as detectron2 0.6+python. It needs no compiler; deformable and
+index by its hash, patches it for current PyTorch, NumPy and Pillow (tools/detectron2_patches.py
+lists the patches), and installs it as detectron2 0.6+python. It needs no compiler; deformable and
 rotated operators are absent and say so when used. --source git builds the official repository
 with compiled operators and needs git, a compiler and a few minutes.
 
@@ -23,7 +23,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from detectron2_mends import ADDED_FILES, INSTALLED_VERSION, MENDS, apply_mends
+from detectron2_patches import ADDED_FILES, INSTALLED_VERSION, PATCHES, apply_patches
 from detectron2_wheel import (
     SDIST_NAME,
     SDIST_SHA256,
@@ -63,7 +63,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class InstallError(RuntimeError):
-    """What went wrong, in one line for the user."""
+    """Failed installation, in one line for the user."""
 
 
 def run(command: Sequence[str], what: str, *, show: bool = False, **options) -> None:
@@ -71,7 +71,7 @@ def run(command: Sequence[str], what: str, *, show: bool = False, **options) -> 
 
     Args:
         command: program and arguments.
-        what: names the command in the error.
+        what: name of the step, for the error.
         show: let its output through; otherwise its error line goes into the error.
         options: passed on to ``subprocess.run``.
 
@@ -154,9 +154,9 @@ def download_source(folder: Path) -> bytes:
 def wheel_from_registry(folder: Path) -> Path:
     logger.info("downloading %s %s and reading its metadata", SDIST_NAME, SDIST_VERSION)
     source = read_source(download_source(folder))
-    logger.info("applying %d mends and building %s", len(MENDS), WHEEL_NAME)
+    logger.info("applying %d patches and building %s", len(PATCHES), WHEEL_NAME)
     wheel = folder / WHEEL_NAME
-    wheel.write_bytes(build_wheel({**apply_mends(source), **ADDED_FILES}))
+    wheel.write_bytes(build_wheel({**apply_patches(source), **ADDED_FILES}))
     return wheel
 
 
@@ -175,7 +175,7 @@ def wheel_from_git(folder: Path) -> Path:
 
 
 def install_wheel(wheel: Path) -> None:
-    """Install with pip; Ctrl-C waits for these few seconds, so that nothing is half copied."""
+    """Install with pip; Ctrl-C is ignored for these few seconds, so no copy is incomplete."""
     ignored = {number: signal.signal(number, signal.SIG_IGN) for number in STOP_SIGNALS}
     try:
         run(  # pip inherits that the signals are ignored
@@ -187,8 +187,8 @@ def install_wheel(wheel: Path) -> None:
             signal.signal(number, handler)
 
 
-def may_stay(installed: dict[str, str], source: str) -> bool:
-    """Whether an importable detectron2 is left alone: always, but for our own outdated build."""
+def is_up_to_date(installed: dict[str, str], source: str) -> bool:
+    """Say whether an importable detectron2 is kept: always, except our own outdated build."""
     if source == "git" or installed["version"] != INSTALLED_VERSION:
         return True
     return installed["description"] in (None, describe_wheel())
@@ -198,14 +198,14 @@ def install(source: str, force: bool) -> None:
     """Install detectron2 unless one is there; ``force`` replaces it."""
     installed = None if force else importable_detectron2()
     if installed is not None:
-        if may_stay(installed, source):
+        if is_up_to_date(installed, source):
             logger.info(
                 "detectron2 %s is installed and left alone (--force replaces it)",
                 installed["version"],
             )
             return
         logger.info(
-            "detectron2 %s was built from other mends; building it again", INSTALLED_VERSION
+            "detectron2 %s was built from an older patch set; building it again", INSTALLED_VERSION
         )
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

@@ -1,29 +1,7 @@
 #!/usr/bin/env python
-"""Pre-train a ViT as a masked autoencoder, described by a LazyConfig.
+"""Pre-train a ViT as a masked autoencoder; the same as ``bpt-det pretrain``."""
 
-Uses the GPU if there is one, else the CPU. Settings of the config are changed as key=value. The
-images may be any folder (its subfolders too), a zip archive, or a dataset in COCO's format:
-
-    python tools/pretrain_mae.py --config-file configs/shapes/mae_micro.py
-    python tools/pretrain_mae.py --config-file configs/shapes/mae_micro.py \\
-        data=/data/photographs train.output_dir=output/mae_photographs
-    python tools/pretrain_mae.py --config-file configs/shapes/mae_micro.py \\
-        data=/data/mine/train.json:/data/mine/images train.output_dir=output/mae_mine
-
-At the end encoder.pth in the output folder is what checkpoint= of a ViT takes, and
-reconstructions.png shows how held-out images are filled in.
-"""
-
-from collections.abc import Sequence
-
-from bpt_det.cli.launch import run_training_tool
-from bpt_det.pretraining import use_images
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line, pre-train or evaluate, and return the exit status."""
-    return run_training_tool(__doc__, argv, adapt=use_images)
-
+from bpt_det.cli.pretrain import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -1,9 +1,9 @@
-"""From a command line to a run: arguments, output folder, processes, and errors as one line."""
+"""Command-line plumbing: shared arguments, processes, exit status, and errors as one line."""
 
 import argparse
 import contextlib
 import logging
-import shlex
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from logging.handlers import BufferingHandler
@@ -13,21 +13,42 @@ import torch
 from detectron2.engine import default_argument_parser, default_setup, launch
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch.multiprocessing import ProcessExitedException
 
-from bpt_det.engine.config import Adapt, as_override, load_config
+from bpt_det.engine.config import Adapt, load_config
 from bpt_det.engine.output_dir import prepare_output_dir
 from bpt_det.engine.run import CONFIG_NAME, evaluate_checkpoint, last_checkpoint, train
 from bpt_det.utils.errors import InputError
-from bpt_det.vit import MissingStatisticsError
 
-EXIT_INPUT_ERROR = 2
+from .commands import EXIT_INPUT_ERROR, invocation
+from .hints import explain
+
 EXIT_INTERRUPTED = 130  # as shells count the signal of Ctrl-C
 
 
-def build_parser(description: str) -> argparse.ArgumentParser:
-    """Return Detectron2's argument parser; the description ends with an example command.
+def build_tool_parser(
+    command: str, description: str, *, takes_settings: bool = True
+) -> argparse.ArgumentParser:
+    """Return the parser of a command.
+
+    Args:
+        command: name of the command.
+        description: of the command, ending with an example; its lines are kept as they are.
+        takes_settings: whether its last arguments are settings of a config, ``opts``.
+    """
+    parser = argparse.ArgumentParser(
+        prog=invocation(command),
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if takes_settings:
+        parser.add_argument("opts", nargs="*", metavar="key=value", help="settings of the config")
+    return parser
+
+
+def build_training_parser(command: str, description: str) -> argparse.ArgumentParser:
+    """Return Detectron2's argument parser under a command's name; see `build_tool_parser`.
 
     Its `parse_intermixed_args` takes options after settings too.
     """
@@ -35,32 +56,27 @@ def build_parser(description: str) -> argparse.ArgumentParser:
     # Detectron2 takes all that follows the first setting for settings, ``--eval-only`` too.
     opts = next(action for action in parser._actions if action.dest == "opts")
     opts.nargs, opts.metavar, opts.help = "*", "key=value", "settings of the config"
+    parser.prog = invocation(command)
     parser.description = description
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     return parser
 
 
-def build_tool_parser(description: str) -> argparse.ArgumentParser:
-    """Return the parser of a tool that takes settings of a config as its last arguments, ``opts``.
+def run_tool(body: Callable[[], int | None], args: argparse.Namespace) -> int:
+    """Run a command's body and return its exit status; docs/cli.md has the table.
+
+    Bad input and Ctrl-C become one line on stderr.
 
     Args:
-        description: of the tool, ending with an example command; its lines are kept as they are.
+        body: what the command does; returns its exit status, None for 0.
+        args: the parsed command line, which the next step after an error is found from.
     """
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("opts", nargs="*", metavar="key=value", help="settings of the config")
-    return parser
-
-
-def run_tool(main: Callable[[], int | None]) -> int:
-    """Run a tool's body; bad input (status 2) and Ctrl-C (130) become one line on stderr."""
     for name in ("detectron2.engine.train_loop", "detectron2.engine.hooks"):
         logging.getLogger(name).addFilter(_is_no_input_error)
     try:
-        return main() or 0
+        return body() or 0
     except InputError as error:
-        print(f"error: {_last_message(error)}", file=sys.stderr)
+        print(f"error: {explain(error, args)}", file=sys.stderr)
     except ProcessExitedException as error:  # a process of ours that has printed its line
         return error.exit_code
     except KeyboardInterrupt:
@@ -69,11 +85,32 @@ def run_tool(main: Callable[[], int | None]) -> int:
     return EXIT_INPUT_ERROR
 
 
+def check_range(
+    args: argparse.Namespace, option: str, least: float = 1, most: float = math.inf
+) -> None:
+    """Check the number or the numbers of an option; None, which was not given, is in range.
+
+    Raises:
+        InputError: a number is out of range.
+    """
+    given = getattr(args, option.removeprefix("--").replace("-", "_"))
+    for value in given if isinstance(given, list) else [given]:
+        if value is not None and not least <= value <= most:
+            allowed = f"at least {least}" if most == math.inf else f"in [{least}, {most}]"
+            raise InputError(f"{option} must be {allowed}, got {value}.")
+
+
+def show_log(level: int = logging.INFO) -> None:
+    """Show on stderr what the package logs from a level on, and the warnings of others."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("bpt_det").setLevel(level)
+
+
 def train_or_evaluate(args: argparse.Namespace, adapt: Adapt | None = None) -> None:
-    """Do what a parsed command line of `build_parser` asks for, in as many processes."""
-    with _kept_log() as records:
+    """Do what a parsed command line of `build_training_parser` asks for, in as many processes."""
+    with _buffered_log() as records:
         cfg = load_config(args.config_file, args.opts, adapt)
-    _refuse_impossible_processes(args, cfg.train.device)
+    _check_num_processes(args, cfg.train.device)
     launch(
         _run_in_process,
         args.num_gpus,
@@ -85,7 +122,7 @@ def train_or_evaluate(args: argparse.Namespace, adapt: Adapt | None = None) -> N
 
 
 @contextlib.contextmanager
-def _kept_log() -> Iterator[list[logging.LogRecord]]:
+def _buffered_log() -> Iterator[list[logging.LogRecord]]:
     """Keep what is logged before the output folder and with it the log file are known."""
     logger = logging.getLogger("bpt_det")
     kept = BufferingHandler(capacity=sys.maxsize)
@@ -112,12 +149,12 @@ def _run_in_process(
     if comm.get_world_size() == 1:
         _run(cfg, args, records)
     else:  # an exception would reach the parent as a traceback
-        status = run_tool(lambda: _run(cfg, args, records))
+        status = run_tool(lambda: _run(cfg, args, records), args)
         if status:
             sys.exit(status)
 
 
-def _refuse_impossible_processes(args: argparse.Namespace, device: str) -> None:
+def _check_num_processes(args: argparse.Namespace, device: str) -> None:
     num_visible = torch.cuda.device_count()
     if args.num_gpus > max(1, num_visible):
         raise InputError(
@@ -157,25 +194,7 @@ def _run(cfg: DictConfig, args: argparse.Namespace, records: list[logging.LogRec
     if args.eval_only:
         evaluate_checkpoint(cfg, checkpoint)
         return
-    try:
-        train(cfg, resume=args.resume)
-    except MissingStatisticsError as error:
-        raise InputError(f"{error}; {_how_to_collect(cfg, args)}") from error
-
-
-def _how_to_collect(cfg: DictConfig, args: argparse.Namespace) -> str:
-    """Return the next step where token statistics are missing, which ends with the command."""
-    command = ["tools/collect_statistics.py", "--config-file", args.config_file, *args.opts]
-    key = "train.prompt_statistics"
-    path = OmegaConf.select(cfg, key)
-    before = ""
-    if path is None:
-        name = f"statistics/{Path(args.config_file).stem}.safetensors"
-        command.append(as_override(key, name))
-        before = f"add {shlex.quote(command[-1])} to this command too, and "
-    elif Path(path).exists():  # that file is never written over
-        before = f"delete that file or name another with {key}=FILE, and "
-    return f"{before}collect them: python {shlex.join(command)}"
+    train(cfg, resume=args.resume)
 
 
 def _is_no_input_error(record: logging.LogRecord) -> bool:
@@ -183,23 +202,15 @@ def _is_no_input_error(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], InputError))
 
 
-def _last_message(error: InputError) -> str:
-    """Return an error's text; torch wraps that of a loading process into its traceback."""
-    text = str(error).strip()
-    if not text.startswith("Caught "):
-        return text
-    return text.splitlines()[-1].partition(": ")[2]
-
-
 def run_training_tool(
-    description: str, argv: Sequence[str] | None, adapt: Adapt | None = None
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None, adapt: Adapt | None = None
 ) -> int:
-    """Parse the command line of a training tool and run it; returns the exit status.
+    """Parse the command line of a training command and run it; returns the exit status.
 
     Args:
-        description: of the tool, ending with an example.
+        parser: of `build_training_parser`.
         argv: the command line; None takes that of the process.
         adapt: see `load_config`.
     """
-    args = build_parser(description).parse_intermixed_args(argv)
-    return run_tool(lambda: train_or_evaluate(args, adapt))
+    args = parser.parse_intermixed_args(argv)
+    return run_tool(lambda: train_or_evaluate(args, adapt), args)

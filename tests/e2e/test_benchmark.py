@@ -17,7 +17,7 @@ SETTINGS = ["--config-file", "configs/shapes/cascade_bpt_s.py", *SIZES, "--image
 def benchmark(monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.syspath_prepend(ROOT / "tools")
-    module = importlib.import_module("benchmark")
+    module = importlib.import_module("bpt_det.cli.benchmark")
     monkeypatch.setitem(module._PEAK_SIZES, "cpu", 16)
     common = [*SETTINGS, "--device", "cpu", "--repeats", "2"]
     return lambda *arguments: module.main([*common, *map(str, arguments)])

@@ -16,7 +16,7 @@ from tests.support.paths import TOOLS
 @pytest.fixture
 def tool(monkeypatch):
     monkeypatch.syspath_prepend(TOOLS)
-    return importlib.import_module("check_dataset")
+    return importlib.import_module("bpt_det.cli.check")
 
 
 class Folder:

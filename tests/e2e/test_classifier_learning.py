@@ -39,7 +39,7 @@ def train(monkeypatch, tmp_path):
         arguments = ["--config-file", str(tmp_path / "config.yaml"), f"data=folder:{images}"]
         arguments += [f"train.max_iter={max_iter}", "train.eval_period=0"]
         arguments += ["train.checkpointer.period=1000"]
-        assert importlib.import_module("train_cls").main(arguments) == 0
+        assert importlib.import_module("bpt_det.cli.train_cls").main(arguments) == 0
         return read_final_metrics(tmp_path / "run", "val/top1")
 
     return run

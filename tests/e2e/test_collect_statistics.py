@@ -22,7 +22,7 @@ from tests.support.paths import ROOT
 @pytest.fixture
 def collect(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "tools")
-    tool = importlib.import_module("collect_statistics")
+    tool = importlib.import_module("bpt_det.cli.stats")
     yield lambda *argv: tool.main([str(argument) for argument in argv])
     for name in ("bpt_det", "detectron2", "fvcore"):
         logging.getLogger(name).handlers.clear()

@@ -32,7 +32,7 @@ def cub(tmp_path):
 def collect(monkeypatch, tmp_path, cub):
     """The tool on the miniature dataset; returns the exit status. Later options count."""
     monkeypatch.syspath_prepend(ROOT / "tools")
-    tool = importlib.import_module("collect_statistics")
+    tool = importlib.import_module("bpt_det.cli.stats")
     settings = [*VIT, f"dataloader.root={cub}", "dataloader.train.total_batch_size=4"]
     settings += ["model.backbone.prompt.prompt_length=5"]
     settings += [f"model.backbone.statistics={tmp_path / 'tiny.st'}"]

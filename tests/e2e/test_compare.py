@@ -46,7 +46,7 @@ plan = dict(
 @pytest.fixture
 def compare(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "tools")
-    main = importlib.import_module("compare").main
+    main = importlib.import_module("bpt_det.cli.compare").main
     return lambda *arguments: main([str(argument) for argument in arguments])
 
 

@@ -15,7 +15,7 @@ COLUMNS = ("top1", "top5", "mean_per_class")
 def demo_cls(monkeypatch):
     """The tool, imported from its own folder as when it is run."""
     monkeypatch.syspath_prepend(ROOT / "tools")
-    return importlib.import_module("demo_cls")
+    return importlib.import_module("bpt_det.cli.demo_cls")
 
 
 def accuracies(start):

@@ -14,7 +14,7 @@ VIT = "model.backbone.net.vit"
 def estimate(monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.syspath_prepend(ROOT / "tools")
-    module = importlib.import_module("estimate_memory")
+    module = importlib.import_module("bpt_det.cli.memory")
     return lambda *arguments: module.main([*SETTINGS, *map(str, arguments)])
 
 

@@ -28,8 +28,8 @@ def tool(monkeypatch):
 
 
 @pytest.fixture
-def mends(tool):
-    return importlib.import_module("detectron2_mends")
+def patches(tool):
+    return importlib.import_module("detectron2_patches")
 
 
 @pytest.fixture
@@ -38,11 +38,11 @@ def wheels(tool):
 
 
 @pytest.fixture
-def source(mends):
+def source(patches):
     """A miniature of the source distribution: every pattern as often as it is expected."""
     files = {"LICENSE": b"the license\n", "detectron2/data/untouched.py": b"np.int64\n"}
-    for mend in mends.MENDS:
-        files[mend.path] = files.get(mend.path, b"\n") + f"{mend.old}\n".encode() * mend.count
+    for patch in patches.PATCHES:
+        files[patch.path] = files.get(patch.path, b"\n") + f"{patch.old}\n".encode() * patch.count
     return files
 
 
@@ -56,45 +56,45 @@ def make_archive(files):
     return buffer.getvalue()
 
 
-def test_every_mend_replaces_its_pattern_and_leaves_a_notice(mends, source):
-    mended = mends.apply_mends(source)
-    for mend in mends.MENDS:
-        text = mended[mend.path].decode()
-        assert mend.old not in text
-        assert text.count(mend.new) >= mend.count
-        assert mend.reason in text.splitlines()[-1]
+def test_every_mend_replaces_its_pattern_and_leaves_a_notice(patches, source):
+    patched = patches.apply_patches(source)
+    for patch in patches.PATCHES:
+        text = patched[patch.path].decode()
+        assert patch.old not in text
+        assert text.count(patch.new) >= patch.count
+        assert patch.reason in text.splitlines()[-1]
 
 
-def test_a_file_without_mends_keeps_its_bytes(mends, source):
-    mended = mends.apply_mends(source)
-    assert mended["detectron2/data/untouched.py"] == source["detectron2/data/untouched.py"]
-    assert mended["LICENSE"] == source["LICENSE"]
+def test_a_file_without_mends_keeps_its_bytes(patches, source):
+    patched = patches.apply_patches(source)
+    assert patched["detectron2/data/untouched.py"] == source["detectron2/data/untouched.py"]
+    assert patched["LICENSE"] == source["LICENSE"]
 
 
 @pytest.mark.parametrize("found", [0, 1, 3])
-def test_a_pattern_found_another_number_of_times_is_refused_with_both_numbers(mends, found):
-    mend = mends.Mend("detectron2/a.py", "np.int)", "int)", 2, "a reason")
+def test_a_pattern_found_another_number_of_times_is_refused_with_both_numbers(patches, found):
+    patch = patches.Patch("detectron2/a.py", "np.int)", "int)", 2, "a reason")
     with pytest.raises(
-        mends.MendError,
+        patches.PatchError,
         match=rf"detectron2/a\.py has 'np\.int\)' {found} times, expected 2 times",
     ):
-        mends.apply_mends({"detectron2/a.py": b"np.int) " * found}, [mend])
+        patches.apply_patches({"detectron2/a.py": b"np.int) " * found}, [patch])
 
 
-def test_all_mends_that_do_not_fit_are_named_at_once(mends):
+def test_all_mends_that_do_not_fit_are_named_at_once(patches):
     table = [
-        mends.Mend("detectron2/a.py", "old", "new", 1, "a reason"),
-        mends.Mend("detectron2/b.py", "old", "new", 1, "a reason"),
+        patches.Patch("detectron2/a.py", "old", "new", 1, "a reason"),
+        patches.Patch("detectron2/b.py", "old", "new", 1, "a reason"),
     ]
     with pytest.raises(
-        mends.MendError, match=r"a\.py has 'old' 0 times.*; detectron2/b\.py is missing"
+        patches.PatchError, match=r"a\.py has 'old' 0 times.*; detectron2/b\.py is missing"
     ):
-        mends.apply_mends({"detectron2/a.py": b""}, table)
+        patches.apply_patches({"detectron2/a.py": b""}, table)
 
 
-def test_the_added_module_raises_when_an_operator_is_named_not_before(mends):
+def test_the_added_module_raises_when_an_operator_is_named_not_before(patches):
     namespace = {}
-    exec(mends.ADDED_FILES["detectron2/_absent_operators.py"], namespace)
+    exec(patches.ADDED_FILES["detectron2/_absent_operators.py"], namespace)
     operators = namespace["absent_operators"]
     assert not hasattr(operators, "__wrapped__")
     with pytest.raises(
@@ -131,7 +131,7 @@ def test_the_record_lists_every_file_of_the_wheel_with_its_hash_and_size(wheels,
         assert int(size) == len(contents[path])
 
 
-def test_the_wheel_holds_the_package_its_license_and_honest_metadata(wheels, mends, source):
+def test_the_wheel_holds_the_package_its_license_and_honest_metadata(wheels, patches, source):
     info = "detectron2-0.6+python.dist-info"
     with zipfile.ZipFile(io.BytesIO(wheels.build_wheel(source))) as wheel:
         assert wheel.read(f"{info}/licenses/LICENSE") == source["LICENSE"]
@@ -142,8 +142,8 @@ def test_the_wheel_holds_the_package_its_license_and_honest_metadata(wheels, men
     assert (metadata.name, str(metadata.version)) == ("detectron2", "0.6+python")
     assert metadata.license_expression == "Apache-2.0"
     assert wheels.SDIST_SHA256 in metadata.description
-    for mend in mends.MENDS:
-        assert f"- {mend.path}: {mend.reason}." in metadata.description
+    for patch in patches.PATCHES:
+        assert f"- {patch.path}: {patch.reason}." in metadata.description
     name, version, _, tags = parse_wheel_filename(wheels.WHEEL_NAME)
     assert (name, str(version)) == ("detectron2", "0.6+python")
     assert {str(tag) for tag in tags} == {"py3-none-any"}
@@ -260,10 +260,10 @@ needs_our_build = pytest.mark.skipif(
 
 
 @needs_our_build
-def test_no_mended_pattern_is_left_in_the_installed_package(mends):
+def test_no_mended_pattern_is_left_in_the_installed_package(patches):
     root = Path(importlib.import_module("detectron2").__file__).parents[1]
-    for mend in mends.MENDS:
-        assert mend.old not in (root / mend.path).read_text(), mend.path
+    for patch in patches.PATCHES:
+        assert patch.old not in (root / patch.path).read_text(), patch.path
 
 
 @needs_our_build

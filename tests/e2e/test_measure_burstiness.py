@@ -22,7 +22,7 @@ SETTINGS = [
 def measure(monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.syspath_prepend(ROOT / "tools")
-    main = importlib.import_module("measure_burstiness").main
+    main = importlib.import_module("bpt_det.cli.burstiness").main
     return lambda *arguments: main([*SETTINGS, *map(str, arguments)])
 
 

@@ -20,7 +20,7 @@ from tests.support.predictors import write_run
 @pytest.fixture
 def tool(monkeypatch):
     monkeypatch.syspath_prepend(TOOLS)
-    return importlib.import_module("predict")
+    return importlib.import_module("bpt_det.cli.predict")
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ def pretrain():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT / "tools")
         patch.chdir(ROOT)
-        main = importlib.import_module("pretrain_mae").main
+        main = importlib.import_module("bpt_det.cli.pretrain").main
         yield lambda *arguments: main([str(argument) for argument in arguments])
 
 

@@ -68,7 +68,7 @@ def data(request):
 @pytest.fixture
 def collect(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "tools")
-    yield importlib.import_module("collect_statistics").main
+    yield importlib.import_module("bpt_det.cli.stats").main
     for name in ("bpt_det", "detectron2", "fvcore"):
         logging.getLogger(name).handlers.clear()
     setup_logger.cache_clear()

@@ -22,7 +22,7 @@ def train_cls():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT / "tools")
         patch.chdir(ROOT)
-        main = importlib.import_module("train_cls").main
+        main = importlib.import_module("bpt_det.cli.train_cls").main
         yield lambda *arguments: main([str(argument) for argument in arguments])
 
 

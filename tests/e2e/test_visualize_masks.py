@@ -17,7 +17,7 @@ from tests.support.predictors import set_class_names
 @pytest.fixture
 def tool(monkeypatch):
     monkeypatch.syspath_prepend(TOOLS)
-    return importlib.import_module("visualize_masks")
+    return importlib.import_module("bpt_det.cli.visualize")
 
 
 @pytest.fixture(scope="module")

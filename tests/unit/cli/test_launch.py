@@ -1,16 +1,12 @@
 """Command lines: errors as one line, output folders, number of GPUs."""
 
-import argparse
-import logging
+from argparse import Namespace
 
 import pytest
-from omegaconf import OmegaConf
 
 from bpt_det.cli.launch import (
-    _how_to_collect,
-    _kept_log,
-    build_parser,
     build_tool_parser,
+    build_training_parser,
     run_tool,
     run_training_tool,
     train_or_evaluate,
@@ -23,45 +19,20 @@ def test_bad_input_is_one_line_and_status_2(capsys):
     def main():
         raise InputError("rank must be in [1, embed_dim=8], got 9.")
 
-    assert run_tool(main) == 2
+    assert run_tool(main, Namespace()) == 2
     assert capsys.readouterr().err == "error: rank must be in [1, embed_dim=8], got 9.\n"
-
-
-def test_bad_input_in_a_loading_process_is_one_line_too(capsys):
-    def main():
-        raise InputError(
-            "Caught InputError in DataLoader worker process 0.\nOriginal Traceback (most recent "
-            "call last):\n  File ...\nbpt_det.errors.InputError: image 'a.jpg' cannot be read."
-        )
-
-    assert run_tool(main) == 2
-    assert capsys.readouterr().err == "error: image 'a.jpg' cannot be read.\n"
 
 
 def test_an_interruption_is_one_line_and_status_130(capsys):
     def main():
         raise KeyboardInterrupt
 
-    assert run_tool(main) == 130
+    assert run_tool(main, Namespace()) == 130
     assert capsys.readouterr().err == "interrupted\n"
 
 
-def test_warnings_before_a_refusal_are_said_and_those_before_a_run_are_kept(capsys):
-    logger = logging.getLogger("bpt_det.data")
-    with pytest.raises(InputError), _kept_log():
-        logger.info("3 classes")
-        logger.warning("one image only")
-        raise InputError("no such file")
-    assert capsys.readouterr().err == "one image only\n"
-    with _kept_log() as records:
-        logger.info("3 classes")
-        logger.warning("one image only")
-    assert [record.getMessage() for record in records] == ["3 classes", "one image only"]
-    assert capsys.readouterr().err == ""
-
-
 def test_success_is_status_0():
-    assert run_tool(lambda: None) == 0
+    assert run_tool(lambda: None, Namespace()) == 0
 
 
 def test_an_error_of_ours_keeps_its_traceback():
@@ -69,7 +40,7 @@ def test_an_error_of_ours_keeps_its_traceback():
         raise KeyError("a bug")
 
     with pytest.raises(KeyError):
-        run_tool(main)
+        run_tool(main, Namespace())
 
 
 def test_a_new_output_folder_is_made(tmp_path):
@@ -104,7 +75,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
 def test_more_gpus_than_there_are_are_refused(monkeypatch, repository_root):
     monkeypatch.chdir(repository_root)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    args = build_parser("x").parse_args(
+    args = build_training_parser("train", "x").parse_args(
         ["--config-file", "configs/shapes/cascade_bpt_s.py", "--num-gpus", "2"]
     )
     with pytest.raises(
@@ -121,47 +92,39 @@ def test_several_processes_without_gpus_are_refused(monkeypatch, repository_root
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2 * ("train.device=cpu" in asked))
     config = ["--config-file", "configs/shapes/cascade_bpt_s.py"]
     with pytest.raises(InputError, match=r"needs GPUs, but the run is on the CPU; leave both out"):
-        train_or_evaluate(build_parser("x").parse_args([*config, *asked]))
+        train_or_evaluate(build_training_parser("train", "x").parse_args([*config, *asked]))
 
 
 def test_the_parser_takes_detectron2s_options():
-    args = build_parser("x").parse_args(
+    args = build_training_parser("train", "x").parse_args(
         "--config-file c.py --resume --eval-only --num-gpus 3 --num-machines 2 --machine-rank 1 "
         "--dist-url auto a.b=1 +c=2".split()
     )
-    assert isinstance(args, argparse.Namespace)
+    assert isinstance(args, Namespace)
     assert (args.config_file, args.resume, args.eval_only) == ("c.py", True, True)
     assert (args.num_gpus, args.num_machines, args.machine_rank) == (3, 2, 1)
     assert (args.dist_url, args.opts) == ("auto", ["a.b=1", "+c=2"])
 
 
 def test_the_parser_of_a_tool_keeps_the_lines_of_its_description_and_takes_settings():
-    parser = build_tool_parser("Does this.\n\n    python tools/this.py \\\n        train.seed=1")
+    parser = build_tool_parser(
+        "stats", "Does this.\n\n    bpt-det stats \\\n        train.seed=1"
+    )
     assert parser.parse_args(["train.seed=1", "+a=2"]).opts == ["train.seed=1", "+a=2"]
-    assert "    python tools/this.py \\\n        train.seed=1\n" in parser.format_help()
+    assert "    bpt-det stats \\\n        train.seed=1\n" in parser.format_help()
 
 
 def test_options_after_settings_are_options():
     argv = ["--config-file", "a.py", "a=1", "--eval-only", "b=2", "--num-gpus", "3"]
-    args = build_parser("").parse_intermixed_args(argv)
+    args = build_training_parser("train", "").parse_intermixed_args(argv)
     assert (args.opts, args.eval_only, args.num_gpus) == (["a=1", "b=2"], True, 3)
 
 
 def test_a_training_tool_takes_options_after_settings(tmp_path, capsys):
     """It gets as far as the config, rather than refuse ``--eval-only`` as a setting."""
     argv = ["--config-file", f"{tmp_path}/absent.py", "train.seed=1", "--eval-only"]
-    assert run_training_tool("", argv) == 2
+    assert run_training_tool(build_training_parser("train", ""), argv) == 2
     assert "absent.py' does not exist" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        run_training_tool("", [*argv, "--evaluate-only"])
+        run_training_tool(build_training_parser("train", ""), [*argv, "--evaluate-only"])
     assert "unrecognized arguments: --evaluate-only" in capsys.readouterr().err
-
-
-def test_missing_statistics_are_asked_for_under_the_key_of_the_config():
-    cfg = OmegaConf.create({"model": {"backbone": {"vit": {"embed_dim": 8}, "statistics": None}}})
-    args = argparse.Namespace(config_file="configs/fgvc/cub_spt_s.py", opts=[])
-    assert _how_to_collect(cfg, args) == (
-        "add model.backbone.statistics=statistics/cub_spt_s.safetensors to this command too, and "
-        "collect them: python tools/collect_statistics.py --config-file configs/fgvc/cub_spt_s.py "
-        "model.backbone.statistics=statistics/cub_spt_s.safetensors"
-    )

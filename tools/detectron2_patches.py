@@ -1,19 +1,19 @@
-"""What ``install_detectron2.py`` changes in Detectron2 0.6, as one table.
+"""Patches to Detectron2 0.6 that ``install_detectron2.py`` applies, as one table.
 
-Detectron2 0.6 is from 2021. Each mend below repairs one place that breaks with the versions in
+Detectron2 0.6 is from 2021. Each patch below repairs one place that breaks with the versions in
 requirements.txt, or that needs the compiled operators as soon as it is imported. Files are given
-as a dictionary from path to bytes, so that nothing is half mended on disk.
+as a dictionary from path to bytes, so that no file on disk is ever partly patched.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 
-class MendError(ValueError):
-    """A mend does not fit the source that it was written for."""
+class PatchError(ValueError):
+    """A patch does not apply to the source."""
 
 
-class Mend(NamedTuple):
+class Patch(NamedTuple):
     """Replace ``old`` by ``new`` in the file ``path``, where it must occur ``count`` times."""
 
     path: str
@@ -39,25 +39,25 @@ MODEL_ZOO = "detectron2/model_zoo/model_zoo.py"
 IMPORT_OPERATORS = "from detectron2 import _C\n"
 IMPORT_ABSENT_OPERATORS = "from detectron2._absent_operators import absent_operators as _C\n"
 
-MENDS = (
-    Mend(
+PATCHES = (
+    Patch(
         "detectron2/__init__.py",
         '__version__ = "0.6"\n',
         f'__version__ = "{INSTALLED_VERSION}"\n',
         1,
         VERSION,
     ),
-    Mend(SEM_SEG, "dtype=np.int)", "dtype=int)", 2, NUMPY),
-    Mend(SEM_SEG, "dtype=np.float)", "dtype=float)", 2, NUMPY),
-    Mend(SEM_SEG, ".astype(np.float)", ".astype(float)", 3, NUMPY),
-    Mend("detectron2/data/build.py", "dtype=np.int)", "dtype=int)", 1, NUMPY),
-    Mend("detectron2/data/build.py", "dtype=np.int\n", "dtype=int\n", 1, NUMPY),
-    Mend("detectron2/data/datasets/pascal_voc.py", "dtype=np.str)", "dtype=str)", 1, NUMPY),
-    Mend(
+    Patch(SEM_SEG, "dtype=np.int)", "dtype=int)", 2, NUMPY),
+    Patch(SEM_SEG, "dtype=np.float)", "dtype=float)", 2, NUMPY),
+    Patch(SEM_SEG, ".astype(np.float)", ".astype(float)", 3, NUMPY),
+    Patch("detectron2/data/build.py", "dtype=np.int)", "dtype=int)", 1, NUMPY),
+    Patch("detectron2/data/build.py", "dtype=np.int\n", "dtype=int\n", 1, NUMPY),
+    Patch("detectron2/data/datasets/pascal_voc.py", "dtype=np.str)", "dtype=str)", 1, NUMPY),
+    Patch(
         "detectron2/data/transforms/transform.py", "=Image.LINEAR,", "=Image.BILINEAR,", 1, PILLOW
     ),
-    Mend(MODEL_ZOO, "import pkg_resources\n", "", 1, SETUPTOOLS),
-    Mend(
+    Patch(MODEL_ZOO, "import pkg_resources\n", "", 1, SETUPTOOLS),
+    Patch(
         MODEL_ZOO,
         "    cfg_file = pkg_resources.resource_filename(\n"
         '        "detectron2.model_zoo", os.path.join("configs", config_path)\n'
@@ -67,7 +67,7 @@ MENDS = (
         SETUPTOOLS,
     ),
     *(
-        Mend(path, IMPORT_OPERATORS, IMPORT_ABSENT_OPERATORS, 1, OPERATORS)
+        Patch(path, IMPORT_OPERATORS, IMPORT_ABSENT_OPERATORS, 1, OPERATORS)
         for path in (
             "detectron2/layers/deform_conv.py",
             "detectron2/layers/rotated_boxes.py",
@@ -75,7 +75,7 @@ MENDS = (
             "detectron2/evaluation/fast_eval_api.py",
         )
     ),
-    Mend(
+    Patch(
         "detectron2/export/__init__.py",
         "\nfrom .api import *\n",
         "\ntry:\n    from .api import *\nexcept ModuleNotFoundError as error:\n"
@@ -84,7 +84,7 @@ MENDS = (
         1,
         CAFFE2,
     ),
-    Mend(
+    Patch(
         "detectron2/layers/nms.py",
         "    return torch.ops.detectron2.nms_rotated(boxes, scores, iou_threshold)\n",
         "    from detectron2._absent_operators import absent_operators\n\n"
@@ -92,7 +92,7 @@ MENDS = (
         1,
         OPERATORS,
     ),
-    Mend(
+    Patch(
         "detectron2/evaluation/coco_evaluation.py",
         "        self._use_fast_impl = use_fast_impl\n",
         "        if use_fast_impl:\n"
@@ -129,37 +129,40 @@ absent_operators = AbsentOperators()
 }
 
 
-def apply_mends(files: Mapping[str, bytes], mends: Sequence[Mend] = MENDS) -> dict[str, bytes]:
-    """Return ``files`` mended, each changed one ending with a notice of what was changed.
+def apply_patches(
+    files: Mapping[str, bytes], patches: Sequence[Patch] = PATCHES
+) -> dict[str, bytes]:
+    """Return the patched files; each changed file ends with a notice of what was changed.
 
     Args:
         files: path inside the source distribution to content.
-        mends: what to change; an earlier mend is seen by a later one of the same file.
+        patches: applied in order; a later patch of a file sees the earlier ones.
 
     Raises:
-        MendError: a file is missing or a pattern is not found exactly as often as expected; all
-            such places are named at once, and nothing is returned.
+        PatchError: a file is missing, or a pattern does not occur exactly as often as expected;
+            all such places are named at once.
     """
-    mended = dict(files)
+    patched = dict(files)
     reasons: dict[str, list[str]] = {}
     problems = []
-    for mend in mends:
-        if mend.path not in mended:
-            problems.append(f"{mend.path} is missing")
+    for patch in patches:
+        if patch.path not in patched:
+            problems.append(f"{patch.path} is missing")
             continue
-        old, new = mend.old.encode(), mend.new.encode()
-        found = mended[mend.path].count(old)
-        if found != mend.count:
+        old, new = patch.old.encode(), patch.new.encode()
+        count = patched[patch.path].count(old)
+        if count != patch.count:
             problems.append(
-                f"{mend.path} has {mend.old!r} {found} times, expected {mend.count} times"
+                f"{patch.path} has {patch.old!r} {count} times, expected {patch.count} times"
             )
-        mended[mend.path] = mended[mend.path].replace(old, new)
-        if mend.reason not in reasons.setdefault(mend.path, []):
-            reasons[mend.path].append(mend.reason)
+        patched[patch.path] = patched[patch.path].replace(old, new)
+        if patch.reason not in reasons.setdefault(patch.path, []):
+            reasons[patch.path].append(patch.reason)
     if problems:
-        raise MendError(
-            "these mends do not fit the source, so nothing was installed: " + "; ".join(problems)
+        raise PatchError(
+            "these patches do not apply to the source, so nothing was installed: "
+            + "; ".join(problems)
         )
-    for path, why in reasons.items():
-        mended[path] += NOTICE.format("; ".join(why)).encode()
-    return mended
+    for path, of_file in reasons.items():
+        patched[path] += NOTICE.format("; ".join(of_file)).encode()
+    return patched

@@ -1,0 +1,48 @@
+"""Entry point of the command line: ``bpt-det COMMAND ...`` runs `bpt_det.cli.COMMAND`."""
+
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+
+from bpt_det import __version__
+
+from .commands import COMMANDS, EXIT_INPUT_ERROR, PROGRAM
+
+
+def format_help() -> str:
+    """Return the list of commands, grouped, with one line each."""
+    width = max(map(len, COMMANDS))
+    lines = [f"usage: {PROGRAM} COMMAND [ARGUMENTS]", "", "Prompt-tuned detection on Detectron2."]
+    group = None
+    for command in COMMANDS.values():
+        if command.group != group:
+            group = command.group
+            lines += ["", f"{group}:"]
+        lines.append(f"  {command.name:{width}}  {command.summary}")
+    lines += ["", f"Arguments of a command: {PROGRAM} COMMAND --help"]
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command that the first argument names, and return its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] in (["-h"], ["--help"]):
+        print(format_help())
+        return 0
+    if words[:1] == ["--version"]:
+        print(f"{PROGRAM} {__version__}")
+        return 0
+    if not words:
+        print(format_help(), file=sys.stderr)
+        return EXIT_INPUT_ERROR
+    name = words[0].replace("-", "_")
+    if name not in COMMANDS:
+        nearest = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.0)[0]
+        print(
+            f"error: {PROGRAM} has no command '{words[0]}'; did you mean '{nearest}'? "
+            f"{PROGRAM} --help lists all.",
+            file=sys.stderr,
+        )
+        return EXIT_INPUT_ERROR
+    return importlib.import_module(COMMANDS[name].module).main(words[1:])

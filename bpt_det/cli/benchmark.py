@@ -1,0 +1,254 @@
+"""Measure what a config of detection costs in time and memory, beside other ways to train its ViT.
+
+All variants have random weights and are measured in turns in one process: a bare ViT with as many
+tokens, BPT-S, BPT-D, full fine-tuning, and ViTDet (windows, relative positions). Measures are
+
+    forward        the ViT alone, without gradients
+    backbone_step  the ViT alone, forward and backward of its mean squared output
+    train_step     an iteration of the trainer with the whole detector, on images of noise
+    inference      the whole detector on one image, in float32 as evaluation runs
+    data           reading and cropping of training images, if they are there
+    evaluation     pasting and encoding of masks and COCO's metrics, of simulated predictions in up
+                   to 40 test images, if they are there; beside Detectron2's with pycocotools
+    scoring        COCO's metrics alone, with these images repeated (--scored-images)
+
+Prints tables; --output keeps all numbers as JSON:
+
+    bpt-det benchmark --config-file configs/coco/cascade_bpt_s.py --image-size 512 \\
+        --measure forward backbone_step --output benchmark.json
+    bpt-det benchmark --config-file configs/coco/cascade_bpt_d_vit_h.py --image-size 1024 \\
+        --measure train_step --variants bpt_d
+    bpt-det benchmark --config-file configs/coco/cascade_bpt_s.py \\
+        --measure evaluation scoring --repeats 3
+"""
+
+import argparse
+import json
+import logging
+import shlex
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+
+from bpt_det.benchmark import (
+    DATA,
+    EVALUATION,
+    MEASURES,
+    SCORING,
+    VARIANTS,
+    Comparison,
+    Measurement,
+    Models,
+    SimulatedResults,
+    build_data_loading,
+    build_evaluation,
+    build_scoring,
+    build_workloads,
+    format_measurements,
+    format_ratios,
+    measure_all,
+)
+from bpt_det.benchmark.flops import COUNTER, matmul_peak
+from bpt_det.benchmark.machine import attention_kernels, describe_machine
+from bpt_det.benchmark.tables import ratios
+from bpt_det.benchmark.variants import (
+    DETECTRON2_VITDET,
+    WHY_NO_DETECTRON2_VITDET,
+    find_vit,
+    has_detectron2_vitdet,
+)
+from bpt_det.engine import load_config
+from bpt_det.engine.precision import Precision, resolve_precision
+from bpt_det.utils.atomic import atomic_write
+from bpt_det.utils.errors import InputError
+
+from .commands import invocation
+from .launch import build_tool_parser, check_range, run_tool, show_log
+
+_PEAK_SIZES = {"cpu": 2048, "cuda": 8192}
+_WARMUPS = {"cpu": 1, "cuda": 3}
+_DEVICES = ("auto", "cpu", "cuda")
+_PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+_OF_VIT = ("bare", "bpt_s", "bpt_s_checkpointed", "bpt_d", "full", "vitdet_b", DETECTRON2_VITDET)
+_OF_DETECTOR = ("bpt_s", "bpt_d", "full", "vitdet_b", DETECTRON2_VITDET)
+_NUM_EVALUATED = 40  # images
+_MEMORY = {
+    "cuda": "what torch allocated on the GPU",
+    "cpu": "increase of the process's resident set, sampled",
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = build_tool_parser("benchmark", __doc__)
+    parser.add_argument("--config-file", required=True, help="LazyConfig of a detector")
+    parser.add_argument("--image-size", type=int, help="side in pixels (dataloader.image_size)")
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1], help="default: 1")
+    known = ", ".join(MEASURES)
+    parser.add_argument("--measure", nargs="+", default=list(MEASURES), help=f"of {known}")
+    known = ", ".join(VARIANTS)
+    parser.add_argument(
+        "--variants", nargs="+", help=f"of {known}; default: those that are to be compared"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cuda or cpu")
+    parser.add_argument("--precision", default="auto", help="auto, float32, bfloat16 or float16")
+    parser.add_argument("--repeats", type=int, default=5, help="timed calls of each (default: 5)")
+    parser.add_argument(
+        "--scored-images", type=int, default=500, help="of the measure scoring (default: 500)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of weights and images")
+    parser.add_argument("--output", type=Path, help="JSON file for all numbers")
+    return parser
+
+
+def benchmark(args: argparse.Namespace, command: str) -> None:
+    """Do what a parsed command line of `build_parser` asks for; the JSON file has the command."""
+    _refuse_bad_arguments(args)
+    cfg = load_config(args.config_file, args.opts)
+    vit = find_vit(cfg)
+    if args.image_size is not None:
+        cfg.dataloader.image_size = args.image_size
+    _refuse_bad_size(cfg.dataloader.image_size, vit.patch_size)
+    device = args.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    precision = resolve_precision(args.precision, device)
+    peak = matmul_peak(device, precision.dtype, size=_PEAK_SIZES[device], repeats=20)
+    report = {
+        "machine": describe_machine(device),
+        "command": command,
+        "image_size": cfg.dataloader.image_size,
+        "precision": _name(precision),
+        "flops_counted_with": COUNTER,
+        "memory": _MEMORY[device],
+        "matmul_peak": peak,
+        "attention": attention_kernels(precision, vit.num_heads, vit.embed_dim // vit.num_heads),
+    }
+    print(_describe(report), end="\n\n", flush=True)
+    results: list[Measurement] = []
+    for measured in _measure_each(cfg, args, precision):
+        results += measured
+        print(format_measurements(measured, peak, _name(precision)), end="\n\n", flush=True)
+        if args.output:
+            _write(args.output, report, results)
+    print(format_ratios(results))
+
+
+def _measure_each(
+    cfg: DictConfig, args: argparse.Namespace, precision: Precision
+) -> Iterator[list[Measurement]]:
+    """Yield the measurements of each measure and batch size; say what is skipped."""
+    device = precision.device
+    models = Models(cfg, device, args.seed)
+    missing = [] if has_detectron2_vitdet() else [DETECTRON2_VITDET]
+    if missing and DETECTRON2_VITDET in (args.variants or _OF_VIT):
+        print(f"skipped: {DETECTRON2_VITDET}: {WHY_NO_DETECTRON2_VITDET}\n", flush=True)
+    for measure in args.measure:
+        if measure == DATA:
+            try:
+                workloads = [build_data_loading(cfg, args.seed)]
+            except InputError as error:
+                print(f"skipped: data: {error}\n", flush=True)
+                continue
+            yield measure_all(workloads, "cpu", args.repeats)
+            continue
+        if measure in (EVALUATION, SCORING):
+            try:
+                comparison = _build_comparison(cfg, args, measure)
+            except InputError as error:
+                print(f"skipped: {measure}: {error}\n", flush=True)
+                continue
+            # Theirs is slow; the run whose memory is measured is warm-up enough.
+            yield measure_all(comparison.workloads, "cpu", args.repeats, warmups=0)
+            print(f"{measure}: {comparison.describe()}\n", flush=True)
+            continue
+        variants = [name for name in _variants_of(args, measure) if name not in missing]
+        for batch_size in [1] if measure == "inference" else args.batch_sizes:
+            workloads = build_workloads(models, measure, variants, batch_size, precision, args.seed)
+            if not workloads:
+                print(f"skipped: {measure}: not measured of {', '.join(variants) or 'these'}\n")
+            else:
+                yield measure_all(workloads, device, args.repeats, warmups=_WARMUPS[device])
+            del workloads  # and with them images and optimizers
+
+
+def _build_comparison(cfg: DictConfig, args: argparse.Namespace, measure: str) -> Comparison:
+    simulated = SimulatedResults(cfg, _NUM_EVALUATED, args.seed)
+    if measure == EVALUATION:
+        return build_evaluation(simulated)
+    return build_scoring(simulated, args.scored_images)
+
+
+def _variants_of(args: argparse.Namespace, measure: str) -> list[str]:
+    is_of_vit = measure in ("forward", "backbone_step")
+    names = list(args.variants or (_OF_VIT if is_of_vit else _OF_DETECTOR))
+    if measure == "forward" and not args.variants:
+        names.remove("bpt_s_checkpointed")  # the same without gradients
+    return names
+
+
+def _refuse_bad_arguments(args: argparse.Namespace) -> None:
+    for option, given, known in (
+        ("--measure", args.measure, MEASURES),
+        ("--variants", args.variants or (), VARIANTS),
+        ("--device", [args.device], _DEVICES),
+        ("--precision", [args.precision], _PRECISIONS),
+    ):
+        for name in given:
+            if name not in known:
+                raise InputError(f"{option} {name} is unknown; choose from {', '.join(known)}.")
+    for option in ("--repeats", "--batch-sizes", "--scored-images"):
+        check_range(args, option)
+    if args.seed < 0:
+        raise InputError(f"--seed must be at least 0, got {args.seed}.")
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: no GPU is visible; use --device cpu.")
+
+
+def _refuse_bad_size(size: int, patch_size: int) -> None:
+    if size < 1 or size % patch_size:
+        raise InputError(
+            f"--image-size must be a multiple of the patch size {patch_size}, got {size}."
+        )
+
+
+def _describe(report: dict) -> str:
+    machine, attention = report["machine"], report["attention"]
+    versions = ", ".join(f"{name} {machine[name]}" for name in ("torch", "detectron2", "timm"))
+    return (
+        f"{report['command']}\n\n"
+        f"{machine['device']}, {machine['cores']} cores, {machine['threads']} threads; {versions}\n"
+        f"Peak of a matrix product in {report['precision']}: "
+        f"{report['matmul_peak'] / 1e12:.2f} TFLOP/s; FLOPs counted with {COUNTER}\n"
+        f"Peak memory beside weights and optimizer: {report['memory']}\n"
+        f"Attention: {attention['chosen']} of {', '.join(attention['available'])}"
+    )
+
+
+def _name(precision: Precision) -> str:
+    return str(precision.dtype).removeprefix("torch.")
+
+
+def _write(path: Path, report: dict, results: Sequence[Measurement]) -> None:
+    content = {
+        **report,
+        "measurements": [result.as_dict() for result in results],
+        "ratios": ratios(results),
+    }
+    with atomic_write(path) as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line, measure, and return the exit status."""
+    show_log(logging.WARNING)
+    args = build_parser().parse_intermixed_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    command = f"{invocation('benchmark')} {shlex.join(words)}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of kernels that are tried, and of Detectron2
+        return run_tool(lambda: benchmark(args, command), args)

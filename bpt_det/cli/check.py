@@ -1,0 +1,196 @@
+"""Find everything that is wrong with a COCO-format or a classification dataset at once.
+
+Looks at ids, boxes, masks and categories, and decodes every image as training does. Examples:
+
+    bpt-det check /data/mine/train.json /data/mine/images
+    bpt-det check coco_2017_val --skip-images --json report.json
+
+Of a classification dataset, all splits: lists and labels, and every image, decoded and compared
+with all others:
+
+    bpt-det check folder:/data/mine
+    bpt-det check cub --root /data
+
+Errors stop a run, or make it learn or measure something wrong; warnings are about objects that
+training leaves out or clips, or what may be meant; notes need nothing done. The exit status is 0
+without errors, 1 with errors (with --strict also with warnings), and 2 if nothing can be checked,
+for instance because the file is not JSON.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+import bpt_det.detection.datasets  # noqa: F401  registers the datasets
+from bpt_det.classification.layouts.catalog import FOLDER_PREFIX, SPECS
+from bpt_det.classification.layouts.reading import read_dataset
+from bpt_det.data.coco import read_annotation_file, split_source
+from bpt_det.data.validation import Findings, Limits, check_dataset, format_report, report_as_dict
+from bpt_det.data.validation.folder_checks import (
+    ClassificationCheck,
+    check_classification,
+    classification_as_dict,
+    format_classification,
+)
+from bpt_det.utils.errors import InputError
+
+from .launch import build_tool_parser, check_range, run_tool
+
+EXIT_FOUND = 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = build_tool_parser("check", __doc__, takes_settings=False)
+    parser.add_argument(
+        "annotations",
+        help="annotation file; or FILE:FOLDER as in data.train=; or a registered name, such as "
+        "coco_2017_val; or a classification dataset as in data=, such as cub or folder:PATH",
+    )
+    parser.add_argument("images", nargs="?", help="folder of the images")
+    parser.add_argument(
+        "--root",
+        help="folder that holds the classification dataset (default: $DETECTRON2_DATASETS, or "
+        "else datasets)",
+    )
+    parser.add_argument("--skip-images", action="store_true", help="leave the image files out")
+    parser.add_argument(
+        "--min-mask-area",
+        type=float,
+        default=Limits.min_mask_area,
+        help="masks of fewer pixels are tiny (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--min-box-iou",
+        type=float,
+        default=Limits.min_box_iou,
+        help="a mask whose bounding box has less IoU with its box disagrees, in [0, 1] (default: "
+        "%(default)g)",
+    )
+    parser.add_argument(
+        "--examples",
+        type=int,
+        help="shown of a kind (default: 3, but all errors of a classification dataset)",
+    )
+    parser.add_argument("--num-workers", type=int, help="decoding threads (default: one per core)")
+    parser.add_argument("--strict", action="store_true", help="warnings count as errors")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="file to write a report into")
+    return parser
+
+
+def check(args: argparse.Namespace) -> int:
+    """Do what a parsed command line of `build_parser` asks for, and return the exit status."""
+    check_range(args, "--min-mask-area", least=0)
+    check_range(args, "--min-box-iou", least=0, most=1)
+    check_range(args, "--examples", least=0)
+    check_range(args, "--num-workers")
+    if args.json is not None:
+        _check_is_new(args.json)
+    if _is_classification(args.annotations):
+        return _check_classification(args)
+    if args.root is not None:
+        raise InputError(
+            f"--root is of classification datasets, and '{args.annotations}' is none; there are "
+            f"{', '.join(SPECS)} and folder:PATH."
+        )
+    json_file, image_root = find_source(args.annotations, args.images)
+    if args.skip_images:
+        image_root = None
+    elif image_root is None:
+        raise InputError(
+            f"no image folder given for '{json_file}'; give it as second argument, or leave the "
+            "images out with --skip-images."
+        )
+    elif not os.path.isdir(image_root):
+        what = "is no folder" if os.path.exists(image_root) else "does not exist"
+        raise InputError(f"image folder '{image_root}' {what}; correct the path.")
+    content = read_annotation_file(json_file)
+    limits = Limits(args.min_mask_area, args.min_box_iou)
+    findings = check_dataset(content, image_root, limits, args.num_workers)
+    num_examples = 3 if args.examples is None else args.examples
+    print(f"{json_file}: {format_report(findings, num_examples)}")
+    source = {"annotations": json_file, "images": image_root}
+    return _finish(args, findings, {**source, **report_as_dict(findings)})
+
+
+def _is_classification(name: str) -> bool:
+    """Say whether the first argument names a classification dataset and not an existing file."""
+    if name.startswith(FOLDER_PREFIX):
+        return not os.path.isfile(FOLDER_PREFIX.rstrip(":"))
+    return name in SPECS and not os.path.isfile(name)
+
+
+def _check_classification(args: argparse.Namespace) -> int:
+    name = args.annotations
+    if args.images is not None:
+        raise InputError(
+            f"'{args.images}' is one argument too many; the folder that holds {name} is given "
+            "with --root."
+        )
+    if args.root is not None and name.startswith(FOLDER_PREFIX):
+        raise InputError(f"--root {args.root} and '{name}' both name a folder; leave --root out.")
+    dataset = read_dataset(name, args.root)
+    found = check_classification(
+        dataset, skip_images=args.skip_images, num_workers=args.num_workers
+    )
+    print(format_classification(found, args.examples))
+    source = {"data": name, "root": dataset.tree.file_name("")}
+    return _finish(args, found, {**source, **classification_as_dict(found)})
+
+
+def _finish(args: argparse.Namespace, found: Findings | ClassificationCheck, report: dict) -> int:
+    """Write the report that was asked for, and return the exit status."""
+    num_bad = found.total("error") + (found.total("warning") if args.strict else 0)
+    status = EXIT_FOUND if num_bad else 0
+    if args.json is not None:
+        _write(args.json, {**report, "exit_status": status})
+    return status
+
+
+def find_source(annotations: str, images: str | None) -> tuple[str, str | None]:
+    """Return annotation file and image folder, None if it is not said.
+
+    Raises:
+        InputError: what was given is neither a file, FILE:FOLDER, nor a registered name.
+    """
+    if images is not None or os.path.isfile(annotations):
+        return annotations, images
+    if annotations in DatasetCatalog.list():
+        metadata = MetadataCatalog.get(annotations)
+        if metadata.get("json_file") is None:
+            raise InputError(
+                f"dataset '{annotations}' has no COCO-format annotation file; choose another."
+            )
+        return metadata.json_file, metadata.image_root
+    if ":" in annotations:
+        return split_source(annotations, "")
+    raise InputError(
+        f"'{annotations}' is neither an annotation file that exists, nor FILE:FOLDER, nor a "
+        "registered dataset such as coco_2017_val; correct it."
+    )
+
+
+def _check_is_new(path: Path) -> None:
+    if path.exists():
+        raise InputError(f"--json '{path}' exists already; choose another file.")
+    if not path.parent.is_dir():
+        raise InputError(f"--json '{path}': folder '{path.parent}' does not exist; make it first.")
+
+
+def _write(path: Path, report: dict) -> None:
+    try:
+        with path.open("x") as file:  # never over another file
+            json.dump(report, file, indent=1)
+            file.write("\n")
+    except OSError as error:
+        raise InputError(f"cannot write '{path}': {error.strerror or error}.") from error
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line, check the dataset, and return the exit status."""
+    args = build_parser().parse_args(argv)
+    return run_tool(lambda: check(args), args)

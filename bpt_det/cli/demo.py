@@ -1,0 +1,41 @@
+"""Run the main job at small size: render a dataset, train, evaluate, draw masks.
+
+Example: bpt-det demo
+"""
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from bpt_det.engine.config import as_override
+from bpt_det.engine.metrics import format_ap_table, read_final_metrics
+
+from .demo_steps import build_demo_parser, run_demo, run_module
+
+logger = logging.getLogger(__name__)
+
+CONFIG = "configs/shapes/cascade_bpt_s.py"
+SCORE_THRESHOLD = "0.2"  # after so short a training, scores are low
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    return build_demo_parser("demo", __doc__, "demo")
+
+
+def demo(output: Path, overrides: Sequence[str]) -> None:
+    """Render, train, evaluate and draw; then print the metrics and where the pictures are."""
+    datasets, pictures = output / "datasets", output / "pictures"
+    run_module(["bpt_det.shapes", "--output", str(datasets / "shapes")], datasets)
+    settings = [as_override("train.output_dir", output), *overrides]
+    run_module(["bpt_det.cli", "train", "--config-file", CONFIG, *settings], datasets)
+    draw = ["bpt_det.cli", "visualize", "--config-file", CONFIG, "--output", str(pictures)]
+    run_module([*draw, "--score-threshold", SCORE_THRESHOLD, *settings], datasets)
+    logger.info("\n%s", format_ap_table(read_final_metrics(output)))
+    logger.info("\ncontact sheet: %s", pictures / "contact_sheet.png")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line, run the demo, and return the exit status."""
+    return run_demo(build_parser(), argv, demo)

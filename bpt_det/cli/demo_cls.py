@@ -1,0 +1,76 @@
+"""Run classification at small size: render crops, train and test with and without prompts.
+
+Example: bpt-det demo_cls
+"""
+
+import argparse
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tabulate import tabulate
+
+from bpt_det.engine.config import as_override
+from bpt_det.engine.metrics import read_final_metrics
+
+from .demo_steps import build_demo_parser, run_demo, run_module
+
+logger = logging.getLogger(__name__)
+
+CONFIGS = "configs/shapes_crops"
+METHODS = {  # by config: its label, and what its run is sped up by
+    "bpt_s": ("bilinear prompts", []),
+    # Without prompts all blocks depend on the image alone, and here every image has one view.
+    "linear": ("linear head alone", ["dataloader.cache_prefix=True"]),
+}
+TASKS = {"val": "last val", "test": "best, test"}  # of which weights, on which images
+COLUMNS = {"top1": "top-1", "top5": "top-5", "mean_per_class": "mean per class"}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    return build_demo_parser("demo_cls", __doc__, "demo-cls")
+
+
+def format_accuracy_table(runs: Mapping[str, Mapping[str, float]]) -> str:
+    """Return the accuracies of several runs as a table, in percent.
+
+    Args:
+        runs: the metrics of each by its label, such as ``val/top1``; what is missing is nan.
+    """
+    keys = [f"{task}/{column}" for task in TASKS for column in COLUMNS]
+    rows = [
+        [label, *(metrics.get(key, float("nan")) for key in keys)]
+        for label, metrics in runs.items()
+    ]
+    headers = ["", *(f"{task}\n{title}" for task in TASKS.values() for title in COLUMNS.values())]
+    return tabulate(rows, headers=headers, floatfmt=".1f")
+
+
+def read_accuracies(run_folder: Path) -> dict[str, float]:
+    """Return the last validation's and the final test's metrics of a run."""
+    return {
+        **read_final_metrics(run_folder, "val/top1"),
+        **read_final_metrics(run_folder, "test/top1"),
+    }
+
+
+def demo(output: Path, overrides: Sequence[str]) -> None:
+    """Render, train each method and test it; then print accuracies and where the pictures are."""
+    datasets = output / "datasets"
+    crops = ["bpt_det.shapes", "--crops", "--output", str(datasets / "shapes_crops")]
+    run_module(crops, datasets)
+    for name, (_, speedup) in METHODS.items():
+        settings = [as_override("train.output_dir", output / name), *speedup, *overrides]
+        config = f"{CONFIGS}/{name}.py"
+        run_module(["bpt_det.cli", "train_cls", "--config-file", config, *settings], datasets)
+    runs = {label: read_accuracies(output / name) for name, (label, _) in METHODS.items()}
+    logger.info("\n%s", format_accuracy_table(runs))
+    pictures = output / next(iter(METHODS))
+    logger.info("\ncurves: %s", pictures / "curves.png")
+    logger.info("most confused classes: %s", pictures / "test/most_confused.png")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line, run the demo, and return the exit status."""
+    return run_demo(build_parser(), argv, demo)

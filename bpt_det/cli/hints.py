@@ -1,0 +1,123 @@
+"""Next steps after an error: the config key to change and the command to run.
+
+Code below the command line raises `InputError` with the ``parameter`` at fault and a ``hint``;
+here they become a key of the user's config and a command in the way in which this one was called.
+"""
+
+import shlex
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from bpt_det.engine.config import as_override, load_config
+from bpt_det.utils.errors import InputError
+
+from .commands import invocation
+
+STATISTICS_KEY = "train.prompt_statistics"
+_MAX_KEYS = 3  # that an error names
+
+
+@dataclass(frozen=True)
+class Context:
+    """What is known where an error is explained.
+
+    Args:
+        keys: of the config, whose last part is the parameter at fault.
+        cfg: the config as loaded from the command line; None: the command takes none.
+        args: the parsed command line.
+    """
+
+    keys: list[str]
+    cfg: DictConfig | None
+    args: Namespace
+
+    @property
+    def key(self) -> str:
+        return self.keys[0] if len(self.keys) == 1 else "KEY"
+
+
+def _collect_statistics(context: Context) -> str:
+    """Return the command that collects the token statistics of this config."""
+    command = shlex.split(invocation("stats"))
+    if context.cfg is None:
+        return f"Collect them: {shlex.join(command)} --config-file FILE"
+    config_file, overrides = context.args.config_file, context.args.opts
+    command += ["--config-file", config_file, *overrides]
+    path = OmegaConf.select(context.cfg, STATISTICS_KEY)
+    before = "Collect"
+    if path is None:
+        name = f"statistics/{Path(config_file).stem}.safetensors"
+        command.append(as_override(STATISTICS_KEY, name))
+        before = f"Add {shlex.quote(command[-1])} to this command too, and collect"
+    elif Path(path).exists():  # that file is never written over
+        before = f"Delete that file or name another with {STATISTICS_KEY}=FILE, and collect"
+    return f"{before} them: {shlex.join(command)}"
+
+
+# By the `hint` of an error: the sentence that says what to do next.
+HINTS: dict[str, Callable[[Context], str]] = {
+    "collect_statistics": _collect_statistics,
+    "check_dataset": lambda _: f"{invocation('check')} lists all faults of a dataset.",
+    "resume": lambda _: "Continue with --resume.",
+    "weights": lambda context: f"Download the weights and pass {context.key}=PATH.",
+    "train_classifier": lambda _: f"{invocation('train_cls')} trains and evaluates classifiers.",
+    "train_detector": lambda _: f"{invocation('train')} trains and evaluates detectors.",
+    "pretrain": lambda _: f"{invocation('pretrain')} pre-trains masked autoencoders.",
+    "environment": lambda _: "In a checkout make setup installs everything.",
+}
+_NAMES_KEY = {"weights"}  # hints that name the config key themselves
+
+
+def explain(error: InputError, args: Namespace) -> str:
+    """Return an error's text with the config key and the command that its cause is cured by.
+
+    Args:
+        error: what was raised.
+        args: the parsed command line; its ``config_file`` and ``opts``, if it has them, are loaded
+            once more to find the key.
+    """
+    if error.parameter is None and error.hint is None:
+        return str(error)
+    cfg = _load_again(args)
+    keys = [] if cfg is None or error.parameter is None else find_keys(cfg, error.parameter)
+    text = str(error)
+    sentences = [text if text.endswith(".") else f"{text}."]
+    if keys and error.hint not in _NAMES_KEY:
+        sentences.append(f"Config key: {' or '.join(keys[:_MAX_KEYS])}.")
+    if error.hint is not None:
+        sentences.append(HINTS[error.hint](Context(keys, cfg, args)))
+    return " ".join(sentences)
+
+
+def find_keys(cfg: DictConfig, parameter: str) -> list[str]:
+    """Return the dotted keys whose last part is a parameter's name.
+
+    Keys that only refer to another one, such as ``${..embed_dim}``, count where there is no other.
+    """
+    found = list(_walk(cfg, parameter))
+    return [key for key, is_reference in found if not is_reference] or [key for key, _ in found]
+
+
+def _walk(
+    node: DictConfig | ListConfig, parameter: str, prefix: str = ""
+) -> Iterator[tuple[str, bool]]:
+    for name in node if isinstance(node, DictConfig) else range(len(node)):
+        child = node._get_node(name)
+        is_reference = child._is_interpolation()
+        if name == parameter:
+            yield f"{prefix}{name}", is_reference
+        if OmegaConf.is_config(child) and not is_reference and not child._is_none():
+            yield from _walk(child, parameter, f"{prefix}{name}.")
+
+
+def _load_again(args: Namespace) -> DictConfig | None:
+    if not getattr(args, "config_file", ""):
+        return None
+    try:
+        return load_config(args.config_file, getattr(args, "opts", ()))
+    except InputError:  # it is what the error is about
+        return None

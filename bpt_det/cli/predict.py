@@ -1,0 +1,246 @@
+"""Find objects in images, folders or videos: annotated pictures, and a COCO-format JSON.
+
+--output gets predictions.json and one picture per image; for a video (.mp4 .avi .mov .mkv) an
+annotated .mp4 of the same size and speed. Pictures of images under 512 pixels are magnified, those
+of images over 2048 shrunk. Folders give their images, not their videos.
+
+predictions.json is complete in itself: images (id, file_name as given, width, height, of a video
+frame_number counted from 0), categories (id, name) and annotations (bbox XYWH in pixels, score, RLE
+segmentation, area). category_id is the model's class index + 1 whatever a dataset's ids are, so
+compare with other files by category name and file_name.
+
+A file that cannot be read is named, the others go on, and the exit status is 1. To measure AP from
+the file, let low scores in with --score-threshold 0.05 --no-pictures. Settings of the config are
+changed as key=value:
+
+    bpt-det predict --config-file configs/shapes/cascade_bpt_s.py \\
+        --checkpoint output/shapes/cascade_bpt_s/model_final.pth \\
+        --input datasets/shapes/val --output output/predictions
+    bpt-det predict --config-file run/config.yaml --checkpoint run/model_best.pth \\
+        --input photos clip.mp4 --every 5 --output output/found train.device=cpu
+"""
+
+import argparse
+import logging
+import os
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from bpt_det import Predictor
+from bpt_det.data.images import folder_records, read_rgb
+from bpt_det.inference.predictions_file import CocoFile
+from bpt_det.utils.errors import InputError
+from bpt_det.visualization.files import picture_names, prepare_output, save_picture
+from bpt_det.visualization.video import VIDEO_SUFFIXES, VideoReader, VideoWriter
+
+from .launch import build_tool_parser, check_range, run_tool, show_log
+
+JSON_NAME = "predictions.json"
+_SETTING = re.compile(r"\+?[\w.]+=")
+
+logger = logging.getLogger(__name__)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = build_tool_parser("predict", __doc__)
+    add = parser.add_argument
+    add("--config-file", required=True, help="LazyConfig of the detector, or a run's config.yaml")
+    add("--checkpoint", required=True, help="file that tools/train_net.py has written")
+    add("--input", required=True, nargs="+", metavar="PATH", help="images, folders, videos")
+    add("--output", required=True, help="folder for the results")
+    add("--recursive", action="store_true", help="search the subfolders of folders too")
+    add("--every", type=int, default=1, metavar="N", help="take each N-th frame of a video")
+    add("--batch-size", type=int, default=4, help="images that run together (default: 4)")
+    add("--no-pictures", action="store_true", help=f"write {JSON_NAME} only")
+    add("--format", choices=("png", "jpg"), default="png", help="of pictures (default: png)")
+    add(
+        "--score-threshold",
+        type=float,
+        default=0.5,
+        help="predictions of a higher score are kept, in [0, 1] (default: 0.5)",
+    )
+    return parser
+
+
+@dataclass
+class Frame:
+    """An image on its way: where it is from, and what the JSON says about it."""
+
+    source: str
+    record: dict
+    pixels: np.ndarray  # RGB (H, W, 3), uint8
+    fps: float | None = None  # of a video
+    prepared: dict = field(default_factory=dict)
+
+
+class Pictures:
+    """Writes annotated pictures and videos under the names they were given.
+
+    Frames of a video come one after the other, so one video is open at a time.
+    """
+
+    def __init__(self, folder: Path, names: dict[str, str]) -> None:
+        self.folder = folder
+        self.names = names
+        self._video: VideoWriter | None = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "Pictures":
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._stack.__exit__(*error)
+
+    def write(self, frame: Frame, picture: np.ndarray) -> None:
+        """Add the picture of a frame."""
+        path = self.folder / self.names[frame.source]
+        if self._video is not None and self._video.path != path:
+            self._stack.close()
+            self._video = None
+        if frame.fps is None:
+            save_picture(picture, path)
+            return
+        if self._video is None:
+            video = VideoWriter(path, frame.fps, picture.shape[:2])
+            self._video = self._stack.enter_context(video)
+        self._video.write(picture)
+
+
+def predict_all(args: argparse.Namespace) -> int:
+    """Do what a parsed command line of `build_parser` asks for; returns the exit status."""
+    check_range(args, "--every")
+    check_range(args, "--batch-size")
+    check_range(args, "--score-threshold", least=0, most=1)
+    # argparse takes settings that follow the paths of --input for further paths.
+    settings = [path for path in args.input if _SETTING.match(path) and not os.path.exists(path)]
+    inputs = [path for path in args.input if path not in settings]
+    sources = find_sources(inputs, args.recursive)
+    suffixes = [".mp4" if is_video(source) else f".{args.format}" for source in sources]
+    names = dict(zip(sources, picture_names(sources, suffixes), strict=True))
+    folder = Path(args.output)
+    prepare_output(folder, [JSON_NAME, *([] if args.no_pictures else names.values())])
+    predictor = Predictor(
+        args.config_file,
+        args.checkpoint,
+        overrides=[*settings, *args.opts],
+        score_threshold=args.score_threshold,
+    )
+    failures: dict[str, InputError] = {}
+    start = time.perf_counter()
+    with (
+        logging_redirect_tqdm(),
+        CocoFile(folder / JSON_NAME, predictor.class_names) as results,
+        Pictures(folder, names) as pictures,
+    ):
+        frames = _read_all(sources, args.every, predictor, failures)
+        for batch in _batches(frames, args.batch_size):
+            found = predictor.predict([frame.prepared for frame in batch])
+            for frame, instances in zip(batch, found, strict=True):
+                results.add(frame.record, instances)
+                if not args.no_pictures:
+                    is_video_frame = frame.fps is not None
+                    picture = predictor.draw(frame.pixels, instances, keep_size=is_video_frame)
+                    pictures.write(frame, picture)
+        _refuse_if_nothing_was_read(results.num_images, failures)
+    seconds = time.perf_counter() - start
+    logger.info(
+        "%d objects in %d images (score above %g), %.1f images/s, see %s",
+        *(results.num_annotations, results.num_images, args.score_threshold),
+        *(results.num_images / seconds, folder),
+    )
+    if failures:
+        message = "%d of %d inputs could not be read: %s"
+        logger.warning(message, len(failures), len(sources), ", ".join(failures))
+    return 1 if failures else 0
+
+
+def find_sources(inputs: Sequence[str], recursive: bool) -> list[str]:
+    """Return the images and videos behind the paths of ``--input``, each once.
+
+    Raises:
+        InputError: a path does not exist, or a folder holds no image.
+    """
+    found: dict[str, str] = {}
+    for path in inputs:
+        if os.path.isdir(path):
+            records = folder_records(path, recursive=recursive, option="--input")
+            files = [record["file_name"] for record in records]
+        elif os.path.exists(path):
+            files = [path]
+        else:
+            raise InputError(f"--input '{path}' does not exist; give images, folders or videos.")
+        for file in files:
+            found.setdefault(os.path.realpath(file), file)
+    return list(found.values())
+
+
+def is_video(source: str) -> bool:
+    """Whether a file is read as a video, by its name."""
+    return Path(source).suffix.lower() in VIDEO_SUFFIXES
+
+
+def _read_all(
+    sources: Sequence[str], every: int, predictor: Predictor, failures: dict[str, InputError]
+) -> Iterator[Frame]:
+    """Yield every image and frame, prepared; a source that fails is named and left out."""
+    with tqdm(desc="predicting", unit=" images", disable=None, total=0) as progress:
+        progress.total = len(sources)
+        for source in sources:
+            progress.total -= 1
+            try:
+                for frame in _read(source, every, progress):
+                    frame.prepared = predictor.prepare(frame.pixels)
+                    yield frame
+                    progress.update()
+            except InputError as error:
+                failures[source] = error
+                if len(sources) > 1:  # else it is the error that ends the run
+                    logger.warning(error if source in str(error) else f"{source}: {error}")
+
+
+def _read(source: str, every: int, progress: tqdm) -> Iterator[Frame]:
+    """Yield the image or the frames of a file, and tell the progress bar how many they are."""
+    if not is_video(source):
+        progress.total += 1
+        yield Frame(source, {"file_name": source}, read_rgb(source))
+        return
+    reader = VideoReader(source, every)
+    progress.total += reader.num_frames
+    for number, pixels in reader:
+        record = {"file_name": source, "frame_number": number}
+        yield Frame(source, record, pixels, fps=reader.fps)
+
+
+def _batches(frames: Iterator[Frame], batch_size: int) -> Iterator[list[Frame]]:
+    batch = []
+    for frame in frames:
+        batch.append(frame)
+        if len(batch) == batch_size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _refuse_if_nothing_was_read(num_images: int, failures: dict[str, InputError]) -> None:
+    if num_images == 0:
+        first = next(iter(failures.values()))
+        if len(failures) == 1:
+            raise first
+        raise InputError(f"none of the {len(failures)} inputs could be read; the first: {first}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line, predict, and return the exit status."""
+    show_log()
+    args = build_parser().parse_intermixed_args(argv)
+    return run_tool(lambda: predict_all(args), args)

@@ -1,0 +1,194 @@
+"""Collect the token statistics that a config's prompts are initialized from.
+
+Whitened prompts, and bilinear ones with basis_init=whitening, need the second moment of each
+prompted block; SPT's prompts need patch tokens. Images pass once through the frozen ViT of the
+config, each resized and cut to the square the ViT was pre-trained on. The file is tied to that ViT.
+
+Example: bpt-det stats --config-file configs/coco/cascade_fwhiten_s.py
+
+which is short for
+
+    bpt-det stats --config-file configs/coco/cascade_fwhiten_s.py \\
+        --images coco_2017_train --num-images 100 --output statistics/vit_b_whiten_s.safetensors
+
+and for a classifier
+
+    bpt-det stats --config-file configs/fgvc/cub_fwhiten_s.py
+"""
+
+import argparse
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from detectron2.config import instantiate
+from omegaconf import DictConfig
+from torch import Tensor
+from tqdm import tqdm
+
+from bpt_det.classification import use_classification_data
+from bpt_det.data.images import folder_records, read_rgb, read_stored, spread_evenly
+from bpt_det.detection import load_dataset, use_detection_data
+from bpt_det.engine import load_config
+from bpt_det.engine.config import find_vit_owner
+from bpt_det.engine.precision import resolve_device
+from bpt_det.utils.atomic import make_writable
+from bpt_det.utils.errors import InputError
+from bpt_det.vit import PromptedViT, TokenStatistics, collect_statistics
+from bpt_det.vit.preprocessing import center_square
+from bpt_det.vit.statistics import save_statistics
+
+from .launch import build_tool_parser, check_range, run_tool, show_log
+
+logger = logging.getLogger(__name__)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = build_tool_parser("stats", __doc__)
+    parser.add_argument(
+        "--config-file", required=True, help="LazyConfig of a detector or classifier"
+    )
+    parser.add_argument(
+        "--images",
+        help="folder of images, searched with its subfolders, or, for a detector, the name of a "
+        "dataset (default: the training data of the config)",
+    )
+    parser.add_argument(
+        "--num-images", type=int, default=100, help="how many, evenly spread (default: 100)"
+    )
+    parser.add_argument("--output", help="file to write (default: the one the config names)")
+    parser.add_argument(
+        "--image-size", type=int, help="side of the square input in pixels (default: pretrain_size)"
+    )
+    parser.add_argument(
+        "--token-images",
+        type=int,
+        default=20,
+        help="images whose tokens are kept for SPT's prompts (default: 20)",
+    )
+    parser.add_argument("--batch-size", type=int, default=10, help="images at once (default: 10)")
+    return parser
+
+
+def collect(args: argparse.Namespace) -> None:
+    """Do what a parsed command line of `build_parser` asks for."""
+    for option in ("--num-images", "--token-images", "--batch-size"):
+        check_range(args, option)
+    cfg = load_config(args.config_file, args.opts, _use_data)
+    output = _output_path(args.output or cfg.train.get("prompt_statistics"))
+    model = _prompted_vit(cfg)
+    files = _image_files(_records(args.images, cfg), args.num_images)
+    dataset = cfg.dataloader.train.dataset
+    preprocessing = {
+        "images": args.images or (dataset.names if _is_detector(cfg) else dataset.name),
+        "image_size": args.image_size or model.vit.patch_embed.img_size[0],
+        "pixel_mean": list(cfg.model.pixel_mean),
+        "pixel_std": list(cfg.model.pixel_std),
+        "input_format": cfg.model.input_format,
+    }
+    model.grid_size(preprocessing["image_size"], preprocessing["image_size"])
+    device = resolve_device(cfg.train.device)
+    read = read_rgb if _is_detector(cfg) else read_stored  # as the training reads them
+    statistics = collect_statistics(
+        model.vit.to(device),
+        _batches(files, read, args.batch_size, preprocessing, device),
+        model.needed_statistics,
+        num_token_images=args.token_images,
+        preprocessing=preprocessing,
+    )
+    save_statistics(statistics, output)
+    _report_spectra(model, statistics)
+    blocks = ", ".join(map(str, statistics.blocks))
+    logger.info("%d images, blocks %s, see %s", statistics.num_images, blocks, output)
+
+
+def _is_detector(cfg: DictConfig) -> bool:
+    return "roi_heads" in cfg.model
+
+
+def _use_data(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """Fit a config to its data, as the tool that trains it does."""
+    use = use_detection_data if _is_detector(cfg) else use_classification_data
+    use(cfg, overrides)
+
+
+def _report_spectra(model: PromptedViT, statistics: TokenStatistics) -> None:
+    """Log what whitening will find in each block."""
+    for index, what in model.needed_statistics.items():
+        if what == "second_moment":
+            logger.info("Block %d:", index)
+            model.prompts[str(index)].whitening.spectrum(statistics.blocks[index])
+
+
+def _output_path(output: str | None) -> Path:
+    if output is None:
+        raise InputError("the config names no statistics file; give one with --output FILE.")
+    if Path(output).exists():
+        raise InputError(f"--output '{output}' exists; choose another name, or delete it first.")
+    make_writable(Path(output).parent, "--output")
+    return Path(output)
+
+
+def _prompted_vit(cfg: DictConfig) -> PromptedViT:
+    """Build the frozen ViT of a config and its prompts, whose initial values are not needed."""
+    key, owner = find_vit_owner(cfg)
+    if owner.get("prompt") is not None:
+        model = PromptedViT(instantiate(owner.vit), instantiate(owner.prompt), owner.placement)
+        if model.needed_statistics:
+            return model
+    raise InputError(
+        "the prompts of this config need no statistics; choose one whose prompts do, or set "
+        f"{key}.prompt.basis_init=whitening or .init=kmeans."
+    )
+
+
+def _records(images: str | None, cfg: DictConfig) -> Sequence[dict]:
+    """Return a record of every image of a folder, of a dataset, or of the config's dataset."""
+    if images is None:
+        return instantiate(cfg.dataloader.train.dataset)
+    if Path(images).is_dir():
+        return folder_records(images, recursive=True, option="--images")
+    if not _is_detector(cfg):
+        raise InputError(
+            f"--images '{images}' is not a folder; give one, or leave --images out to take the "
+            "training data of the config."
+        )
+    if "/" in images:
+        raise InputError(f"--images '{images}' does not exist; give a folder or a dataset.")
+    return load_dataset(images, filter_empty=False)
+
+
+def _image_files(records: Sequence[dict], count: int) -> list[str]:
+    """Return the files of so many records, evenly spread."""
+    if len(records) < count:
+        logger.warning("there are %d images only, not %d", len(records), count)
+    return [record["file_name"] for record in spread_evenly(records, count)]
+
+
+def _batches(
+    files: Sequence[str],
+    read: Callable[[str], np.ndarray],
+    batch_size: int,
+    preprocessing: dict,
+    device: str,
+) -> Iterator[Tensor]:
+    """Yield normalized images (B, 3, H, W), with a progress bar over the images."""
+    size, mean, std = (preprocessing[key] for key in ("image_size", "pixel_mean", "pixel_std"))
+    is_bgr = preprocessing["input_format"] == "BGR"
+    with tqdm(total=len(files), desc="collecting", unit="image", disable=None) as progress:
+        for start in range(0, len(files), batch_size):
+            images = [read(file) for file in files[start : start + batch_size]]
+            ordered = [image[:, :, ::-1].copy() if is_bgr else image for image in images]
+            batch = [center_square(image, size, mean, std) for image in ordered]
+            yield torch.stack(batch).to(device)
+            progress.update(len(batch))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line, collect the statistics, and return the exit status."""
+    show_log()
+    args = build_parser().parse_intermixed_args(argv)
+    return run_tool(lambda: collect(args), args)

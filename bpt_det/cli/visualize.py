@@ -1,0 +1,135 @@
+"""Draw what a trained detector finds: ground truth beside prediction, as pictures.
+
+Draws images of the config's validation data (dataloader.test), or of any folder with --input, which
+has no ground truth. One PNG per image and all of them on contact_sheet.png go to --output.
+
+The images are spread evenly over the data: sorted by image_id (files: by name) they are cut into
+--num-images stretches of the same length, and the middle image of each is drawn. So the same call
+draws the same images, for every model.
+
+The checkpoint is --checkpoint, else train.init_checkpoint, else the last one of train.output_dir;
+predictions have the class names that it holds.
+Settings of the config are changed as key=value:
+
+    bpt-det visualize --config-file configs/shapes/cascade_bpt_s.py \\
+        --output output/pictures train.output_dir=output/shapes/cascade_bpt_s
+    bpt-det visualize --config-file configs/coco/cascade_bpt_s.py \\
+        --checkpoint model_final.pth --input my_photos --output output/my_photos
+"""
+
+import argparse
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import bpt_det.utils.opencv  # noqa: F401  before detectron2 imports cv2: explains a missing libGL
+
+# isort: split
+import numpy as np
+from detectron2.config import instantiate
+from detectron2.data import Metadata, MetadataCatalog
+from torch import nn
+from tqdm import tqdm
+
+from bpt_det.data.images import folder_records, read_rgb, spread_evenly
+from bpt_det.detection.detection_data import use_detection_data
+from bpt_det.engine.checkpoint import read_class_names
+from bpt_det.engine.config import load_config
+from bpt_det.engine.run import last_checkpoint, load_trained_model
+from bpt_det.inference.batching import predict, predicted_objects
+from bpt_det.inference.class_names import class_names
+from bpt_det.visualization.annotations import ground_truth_objects
+from bpt_det.visualization.draw import MAX_PANEL_SIDE, draw_objects
+from bpt_det.visualization.files import picture_names, prepare_output, save_picture
+from bpt_det.visualization.sheet import contact_sheet, contact_sheet_tile, shrink, side_by_side
+
+from .launch import build_tool_parser, check_range, run_tool, show_log
+
+SHEET_NAME = "contact_sheet.png"
+
+logger = logging.getLogger(__name__)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = build_tool_parser("visualize", __doc__)
+    parser.add_argument("--config-file", required=True, help="LazyConfig of the detector")
+    parser.add_argument("--output", required=True, help="folder for the pictures")
+    parser.add_argument("--input", help="folder of images to draw instead of the validation data")
+    parser.add_argument("--num-images", type=int, default=16, help="how many (default: 16)")
+    parser.add_argument(
+        "--score-threshold",
+        type=float,
+        default=0.5,
+        help="predictions of at least this score are drawn, in [0, 1] (default: 0.5); those under "
+        "the box predictors' test_score_thresh never leave the model",
+    )
+    parser.add_argument("--checkpoint", default="", help="file that tools/train_net.py has written")
+    return parser
+
+
+def visualize(args: argparse.Namespace) -> None:
+    """Do what a parsed command line of `build_parser` asks for."""
+    check_range(args, "--num-images")
+    check_range(args, "--score-threshold", least=0, most=1)
+    cfg = load_config(args.config_file, args.opts, use_detection_data)
+    if args.input:
+        records = folder_records(args.input, option="--input")
+    else:
+        records = instantiate(cfg.dataloader.test.dataset)
+    chosen = spread_evenly(records, args.num_images)
+    metadata = MetadataCatalog.get(cfg.dataloader.test.dataset.names)
+    files = [record["file_name"] for record in chosen]
+    names = picture_names(files, [".png"] * len(files), reserved=[Path(SHEET_NAME).stem])
+    output = Path(args.output)
+    prepare_output(output, [SHEET_NAME, *names])
+    settings = cfg.train
+    checkpoint = args.checkpoint or settings.init_checkpoint or last_checkpoint(settings.output_dir)
+    model = load_trained_model(cfg, checkpoint)
+    names_found = class_names(cfg, read_class_names(checkpoint))
+    mapper = instantiate(cfg.dataloader.test.mapper)
+    tiles = []
+    for record, name in zip(tqdm(chosen, desc="drawing", disable=None), names, strict=True):
+        panels = _titled_panels(record, model, mapper, metadata, args.score_threshold, names_found)
+        picture = side_by_side(*zip(*panels, strict=True))
+        save_picture(picture, output / name)
+        tiles.append(contact_sheet_tile(picture, len(chosen)))
+    save_picture(contact_sheet(tiles, [Path(f).name for f in files]), output / SHEET_NAME)
+    logger.info("%d of %d images drawn, see %s", len(chosen), len(records), output / SHEET_NAME)
+
+
+def _titled_panels(
+    record: dict,
+    model: nn.Module,
+    mapper: Callable[[dict], dict],
+    metadata: Metadata,
+    score_threshold: float,
+    names_found: Sequence[str],
+) -> Iterator[tuple[np.ndarray, str]]:
+    """Yield panel and title of each view of one image, left to right.
+
+    Names of annotated classes are those of ``metadata``, of predicted ones ``names_found``.
+    """
+    image = shrink(read_rgb(record["file_name"]), MAX_PANEL_SIDE)
+    size = image.shape[:2]
+    colors = metadata.get("thing_colors")
+    found = predicted_objects(predict(model, mapper, record, *size), score_threshold)
+    if "annotations" in record:
+        truth = ground_truth_objects(record, *size)
+        panel = draw_objects(image, truth, metadata.get("thing_classes"), colors)
+        yield panel, f"ground truth: {_count(truth)}"
+    else:
+        yield draw_objects(image, []), "image"
+    title = f"prediction: {_count(found)} (score ≥ {score_threshold:g})"
+    yield draw_objects(image, found, names_found, colors), title
+
+
+def _count(objects: Sequence) -> str:
+    return f"{len(objects)} object{'' if len(objects) == 1 else 's'}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line, draw the pictures, and return the exit status."""
+    show_log()
+    args = build_parser().parse_intermixed_args(argv)
+    return run_tool(lambda: visualize(args), args)
