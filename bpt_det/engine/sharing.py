@@ -9,7 +9,7 @@ from torch import nn
 from bpt_det.utils.errors import InputError
 from bpt_det.vit import PromptedViT
 
-from .config import find_vit_owners
+from .config_tree import find_vit_owners
 
 
 def frozen_vit_of(model: nn.Module) -> nn.Module:

@@ -5,7 +5,8 @@ from detectron2.config import LazyConfig
 from omegaconf import OmegaConf
 
 from bpt_det.engine import load_config
-from bpt_det.engine.config import as_override, find_vit_owner
+from bpt_det.engine.config import as_override
+from bpt_det.engine.config_tree import find_vit_owner
 from bpt_det.utils.errors import InputError
 
 SHAPES = "configs/shapes/cascade_bpt_s.py"
@@ -79,14 +80,12 @@ def test_a_list_without_brackets_is_refused_in_one_line():
 
 
 def test_a_missing_config_file_is_named():
-    with pytest.raises(InputError, match=r"config file 'configs/coco/no.py' does not exist; see"):
-        load_config("configs/coco/no.py")
+    with pytest.raises(InputError, match=r"config file 'coco/no.py' does not exist; .*fgvc/cub"):
+        load_config("coco/no.py")
 
 
 def test_no_config_file_at_all_names_one_to_start_with():
-    with pytest.raises(
-        InputError, match=r"pass --config-file FILE, for instance one of .* configs/\."
-    ):
+    with pytest.raises(InputError, match=r"no config given; .*coco/cascade.*fgvc/cub"):
         load_config("")
 
 
@@ -117,32 +116,32 @@ def test_a_config_of_another_kind_of_file_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("train.max_iter=0", "train.max_iter must be a whole number from 1 on, got 0."),
-        ("train.max_iter=abc", "train.max_iter must be a whole number from 1 on, got 'abc'."),
+        ("train.max_iter=0", "train.max_iter must be an integer >= 1, got 0."),
+        ("train.max_iter=abc", "train.max_iter must be an integer >= 1, got 'abc'."),
         (
             "train.eval_period=null",
-            "train.eval_period must be a whole number from 0 on, got None.",
+            "train.eval_period must be an integer >= 0, got None.",
         ),
         (
             "train.checkpointer.period=0",
-            "train.checkpointer.period must be a whole number from 1 on, got 0.",
+            "train.checkpointer.period must be an integer >= 1, got 0.",
         ),
         (
             "train.early_stopping=3",
             "train.early_stopping=3 sets nothing; write train.early_stopping.patience=3.",
         ),
-        ("train.seed=-1", "train.seed must be a whole number from 0 on, got -1."),
+        ("train.seed=-1", "train.seed must be an integer >= 0, got -1."),
         (
             "train.accumulate_steps=0",
-            "train.accumulate_steps must be a whole number from 1 on, got 0.",
+            "train.accumulate_steps must be an integer >= 1, got 0.",
         ),
         (
             "train.reference_batch_size=1.5",
-            "train.reference_batch_size must be a whole number from 1 on, or null (off), got 1.5.",
+            "train.reference_batch_size must be an integer >= 1, or null (off), got 1.5.",
         ),
         (
             "train.early_stopping.patience=0",
-            "train.early_stopping.patience must be a whole number from 1 on, or null (off), got 0.",
+            "train.early_stopping.patience must be an integer >= 1, or null (off), got 0.",
         ),
         ("train.clip_grad_norm=0", "train.clip_grad_norm must be above 0, or null (off), got 0."),
         (
@@ -225,7 +224,7 @@ def test_a_model_with_no_vit_or_with_several_is_refused(model, found):
 @pytest.mark.parametrize("value", ["-1", "nan", ".nan", "inf", "fast", "true"])
 @pytest.mark.parametrize("key", ["optimizer.lr", "optimizer.weight_decay"])
 def test_a_rate_or_decay_that_is_no_number_from_0_on_is_refused(key, value):
-    with pytest.raises(InputError, match=rf"^{key} must be a number from 0 on, got "):
+    with pytest.raises(InputError, match=rf"^{key} must be a number >= 0, got "):
         load_config(SHAPES, [f"{key}={value}"])
 
 
@@ -233,7 +232,7 @@ def test_a_rate_or_decay_that_is_no_number_from_0_on_is_refused(key, value):
 @pytest.mark.parametrize("loader", ["train", "test"])
 def test_a_number_of_workers_that_is_none_is_refused(loader, value):
     key = f"dataloader.{loader}.num_workers"
-    with pytest.raises(InputError, match=rf"^{key} must be a whole number from 0 on, got "):
+    with pytest.raises(InputError, match=rf"^{key} must be an integer >= 0, got "):
         load_config(SHAPES, [f"{key}={value}"])
 
 
@@ -245,5 +244,5 @@ def test_a_malformed_yaml_config_is_one_line(tmp_path):
 
 
 def test_a_folder_in_place_of_a_config_is_no_file():
-    with pytest.raises(InputError, match="config file 'configs' is no file; see the folder"):
+    with pytest.raises(InputError, match="config file 'configs' is no file; .*coco/cascade"):
         load_config("configs")

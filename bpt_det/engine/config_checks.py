@@ -1,0 +1,129 @@
+"""Config checks: required keys, and settings out of range that would fail late or not at all."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from bpt_det.utils.errors import InputError
+
+from .best_metric import BestMetric
+from .config_tree import has_key
+
+# What the training loop reads; `model` and the data loaders are built from whatever they hold.
+REQUIRED_KEYS = (
+    *("model", "dataloader.train", "dataloader.test", "dataloader.evaluator"),
+    *("optimizer.params", "lr_multiplier"),
+    *("train.output_dir", "train.init_checkpoint", "train.max_iter", "train.eval_period"),
+    *("train.log_period", "train.best_metric", "train.checkpointer", "train.device"),
+    *("train.precision", "train.seed", "train.ddp"),
+)
+
+# The smallest value of integers in `train`.
+_LEAST = {
+    **{"max_iter": 1, "seed": 0, "log_period": 1, "accumulate_steps": 1},
+    **{"eval_period": 0, "checkpointer.period": 1},
+}
+
+
+def check_keys(cfg: DictConfig, path: str) -> None:
+    """Check that a config has what every run reads.
+
+    Raises:
+        InputError: some keys are missing; all are named.
+    """
+    missing = [key for key in REQUIRED_KEYS if not has_key(cfg, key)]
+    if missing:
+        raise InputError(
+            f"config file '{path}' lacks {', '.join(missing)}; configs/common/ has what a config "
+            "needs, to import."
+        )
+
+
+def check_config(cfg: DictConfig) -> None:
+    """Check the numbers of a config with all its overrides, and match the final test's evaluator.
+
+    Raises:
+        InputError: a setting is out of range.
+    """
+    check_train_settings(cfg.train)
+    _check_optimizer_and_loaders(cfg)
+    _match_final_evaluator(cfg)
+
+
+def check_train_settings(settings: DictConfig) -> None:
+    """Check the numbers in `train`; keys that older configs lack are fine.
+
+    Raises:
+        InputError: a setting is out of range.
+    """
+    for key, least in _LEAST.items():
+        value = OmegaConf.select(settings, key, default=least)
+        if not _is_integer(value, least):
+            raise InputError(f"train.{key} must be an integer >= {least}, got {value!r}.")
+    for key, name in (("early_stopping", "patience"), ("ema", "decay")):
+        value = settings.get(key)
+        if value is not None and not isinstance(value, Mapping):
+            raise InputError(f"train.{key}={value} sets nothing; write train.{key}.{name}={value}.")
+    for key in ("reference_batch_size", "early_stopping.patience"):
+        value = OmegaConf.select(settings, key)
+        if value is not None and not _is_integer(value, 1):
+            raise InputError(f"train.{key} must be an integer >= 1, or null (off), got {value!r}.")
+    norm = settings.get("clip_grad_norm")
+    if norm is not None and not (isinstance(norm, int | float) and norm > 0):
+        raise InputError(f"train.clip_grad_norm must be above 0, or null (off), got {norm!r}.")
+    decay = OmegaConf.select(settings, "ema.decay")
+    if decay is not None and not (isinstance(decay, int | float) and 0 < decay < 1):
+        raise InputError(
+            f"train.ema.decay must be above 0 and below 1, or null (off), got {decay!r}."
+        )
+    _check_curves(settings.get("curves"))
+    hooks = settings.get("hooks")
+    if hooks is not None and not isinstance(hooks, ListConfig | list):
+        raise InputError(f"train.hooks must be a list of hooks, or null (none), got {hooks!r}.")
+    BestMetric(settings.best_metric, settings.get("best_metric_mode", "max"))
+    if OmegaConf.select(settings, "early_stopping.patience") and settings.eval_period < 1:
+        raise InputError(
+            "train.early_stopping.patience counts evaluations, but train.eval_period="
+            f"{settings.eval_period} means none before the end; set a period."
+        )
+
+
+def _check_curves(curves: Any) -> None:
+    is_list = isinstance(curves, Sequence) and not isinstance(curves, str)
+    if curves is not None and not (is_list and all(isinstance(name, str) for name in curves)):
+        raise InputError(
+            f"train.curves must be a list of metrics such as [bbox/AP], or null (off), got "
+            f"{curves!r}."
+        )
+
+
+def _check_optimizer_and_loaders(cfg: DictConfig) -> None:
+    """Check what the optimizer and the loaders would refuse with a traceback, or not at all."""
+    for key in ("optimizer.lr", "optimizer.weight_decay"):
+        value = OmegaConf.select(cfg, key, default=0)
+        if isinstance(value, str | bool) or not 0 <= value < math.inf:
+            raise InputError(f"{key} must be a number >= 0, got {value!r}.")
+    for loader in ("train", "test", "final_test"):
+        key = f"dataloader.{loader}.num_workers"
+        value = OmegaConf.select(cfg, key, default=0)
+        if not _is_integer(value, 0):
+            raise InputError(f"{key} must be an integer >= 0, got {value!r}.")
+
+
+def _is_integer(value: Any, least: int) -> bool:
+    return isinstance(value, int) and value >= least
+
+
+def _match_final_evaluator(cfg: DictConfig) -> None:
+    """Drop the evaluator of a test that is turned off; refuse a test without an evaluator."""
+    parts = ("final_test", "final_evaluator")
+    final_test, final_evaluator = (OmegaConf.select(cfg, f"dataloader.{part}") for part in parts)
+    if final_test is None and final_evaluator is not None:
+        cfg.dataloader.final_evaluator = None  # it refers to the data of the test
+    if final_test is not None and final_evaluator is None:
+        raise InputError(
+            "dataloader.final_test needs an evaluator of its data, dataloader.final_evaluator; or "
+            "set dataloader.final_test=null for no test at the end of a run."
+        )

@@ -1,0 +1,14 @@
+"""Base: a linear head on a ViT-B, CUB-200-2011.
+
+Run:    python tools/train_cls.py --config-file configs/fgvc/cub.py method=NAME \
+            [pretraining=moco|supervised]
+Data:   CUB-200-2011, laid out as in datasets/README.md; weights, see README.md
+Result: README.md, Classification; ours: not measured yet
+"""
+
+from ..common.classification import data, dataloader, lr_multiplier, model, optimizer, train
+from ..common.recipes_fgvc import recipes as _recipes
+
+data.name = "cub"
+model.num_classes = 200
+choices = _recipes.cub

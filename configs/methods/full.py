@@ -1,0 +1,7 @@
+"""Full fine-tuning: the whole ViT is trained, without prompts."""
+
+method = dict(
+    label="full fine-tuning",
+    settings={"frozen": False, "vit.drop_path_rate": 0.1},
+    statistics=None,
+)

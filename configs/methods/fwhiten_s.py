@@ -1,0 +1,7 @@
+"""fWhiten-S: shallow prompts times a fixed whitening matrix."""
+
+from ..common.prompts import whitened as _prompt
+
+method = dict(
+    label="fWhiten-S", settings=dict(prompt=_prompt, placement="shallow"), statistics="whiten_s"
+)

@@ -1,0 +1,5 @@
+"""VPT-S: shallow free prompts."""
+
+from ..common.prompts import free as _prompt
+
+method = dict(label="VPT-S", settings=dict(prompt=_prompt, placement="shallow"), statistics=None)
