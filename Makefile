@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --no-input --disable-pip-version-check
 # Written last: a set-up that was interrupted has no stamp and is completed by the next make.
 STAMP := $(VENV)/.setup-complete
-SETUP_FILES := requirements.txt requirements-dev.txt setup.py tools/check_environment.py \
+SETUP_FILES := requirements.txt requirements-dev.txt pyproject.toml setup.py tools/check_environment.py \
 	tools/install_detectron2.py tools/detectron2_patches.py tools/detectron2_wheel.py
 # A machine that was set up with the headless build keeps it.
 OPENCV ?= $(if $(wildcard $(VENV)/lib/python3*/site-packages/opencv_python_headless-*),opencv-python-headless,opencv-python)

@@ -1,0 +1,66 @@
+"""The wheel works without the checkout: commands, configs by their short names, and the API."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.paths import ROOT
+
+SOURCES = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "bpt_det", "configs")
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """Folder that the wheel is installed into; it is built of a copy, so no build folder is left."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in SOURCES:
+        source, target = ROOT / name, folder / "source" / name
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            target.parent.mkdir(exist_ok=True)
+            shutil.copy(source, target)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    build = ["wheel", "--no-deps", "--no-index", "--no-build-isolation", "-w", folder / "dist"]
+    subprocess.run([*pip, *build, folder / "source"], check=True, capture_output=True)
+    (wheel,) = (folder / "dist").glob("bpt_det-*.whl")
+    target = ["install", "--no-deps", "--no-index", "--target", folder / "installed", wheel]
+    subprocess.run([*pip, *target], check=True, capture_output=True)
+    return folder / "installed"
+
+
+def run(installed, tmp_path, *command):
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    return subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+def test_the_console_script_lists_the_commands(installed, tmp_path):
+    result = run(installed, tmp_path, installed / "bin/bpt-det", "--help")
+    assert result.returncode == 0, result.stderr
+    assert "train_cls" in result.stdout and "usage: bpt-det" in result.stdout
+
+
+def test_a_config_is_found_by_its_short_name_and_the_predictor_imports(installed, tmp_path):
+    code = (
+        "import bpt_det; from bpt_det import Predictor; from bpt_det.engine import load_config; "
+        "print(bpt_det.__file__, load_config('coco/cascade_bpt_s').dataloader.image_size)"
+    )
+    result = run(installed, tmp_path, sys.executable, "-c", code)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == [str(installed / "bpt_det/__init__.py"), "1024"]
+
+
+def test_a_command_takes_a_short_name(installed, tmp_path):
+    script = installed / "bin/bpt-det"
+    result = run(installed, tmp_path, script, "memory", "--config-file", "coco/cascade_bpt_s")
+    assert result.returncode == 0, result.stderr
+    assert "largest batch" in result.stdout
+
+
+def test_the_package_is_typed(installed):
+    assert (installed / "bpt_det/py.typed").is_file()
