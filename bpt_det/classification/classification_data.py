@@ -1,16 +1,19 @@
-"""Fitting a classification config to its data: number of classes, iterations, final evaluation."""
+"""Custom data of classification: number of classes, iterations and final evaluation of a config."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from omegaconf import DictConfig, OmegaConf
 
-from bpt_det.classification.layouts.catalog import FOLDER_PREFIX
-from bpt_det.classification.layouts.reading import ReadDataset, read_dataset
 from bpt_det.data.custom_data import absolute_path, chosen_keys, set_num_classes
+from bpt_det.data.labeled_dataset import LabeledDataset
 from bpt_det.data.splits import TRAINVAL
 from bpt_det.engine.epochs import set_iterations
 from bpt_det.utils.errors import InputError
+
+from .layouts.catalog import FOLDER_PREFIX
+from .layouts.datasets import ClassificationData, load_split, read_dataset
 
 _NUM_CLASSES = "model.num_classes"
 _FINAL_TASK = {"test": "test", "val": "val_final"}  # by split; `val` is that of each epoch
@@ -18,7 +21,9 @@ _FINAL_TASK = {"test": "test", "val": "val_final"}  # by split; `val` is that of
 logger = logging.getLogger(__name__)
 
 
-def use_classification_data(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
+def use_classification_data(
+    cfg: DictConfig, overrides: Sequence[str] = ()
+) -> dict[str, Callable[[], ClassificationData]]:
     """Fit a classification config to the dataset that ``data`` names; in place.
 
     Sets the number of classes; turns `train.epochs` and `train.eval_epochs` into iterations, but
@@ -30,6 +35,11 @@ def use_classification_data(cfg: DictConfig, overrides: Sequence[str] = ()) -> N
         overrides: ``key=value`` that have been applied to it; they tell what a user chose from
             what the config came with.
 
+    Returns:
+        By loader of the config, ``train``, ``test`` and ``final_test``: a function that returns
+        its split of the dataset, which has been read once for all of them. Loaders of another
+        dataset are left out.
+
     Raises:
         InputError: the dataset cannot be read, or a setting is out of range or contradicts it.
     """
@@ -38,8 +48,10 @@ def use_classification_data(cfg: DictConfig, overrides: Sequence[str] = ()) -> N
     name = OmegaConf.select(cfg, "data.name")
     if not isinstance(name, str) or OmegaConf.select(cfg, _NUM_CLASSES) is None:
         raise InputError(
-            f"data={cfg.get('data')} names no classification dataset; use a config of "
-            "configs/fgvc/ or configs/imagenet/, and tools/train_net.py for a detection config."
+            f"data={cfg.get('data')} names no classification dataset, or the config has no "
+            f"{_NUM_CLASSES}; use a classification config.",
+            parameter="data",
+            hint="train_detector",
         )
     chosen = chosen_keys(overrides)
     _make_paths_absolute(cfg)
@@ -50,6 +62,24 @@ def use_classification_data(cfg: DictConfig, overrides: Sequence[str] = ()) -> N
     set_iterations(cfg, dataset.name, num_images, chosen)
     _choose_final_split(cfg, dataset)
     _warn_of_seen_images(cfg)
+    return {
+        key: partial(load_split, dataset, split, fraction) for key, split, fraction in _splits(cfg)
+    }
+
+
+def _splits(cfg: DictConfig) -> list[tuple[str, str, float]]:
+    """Return loader, split and fraction of each loader that reads the dataset of the training."""
+    source = cfg.dataloader.train.dataset
+    nodes = {
+        key: cfg.dataloader[key].dataset
+        for key in ("train", "test", "final_test")
+        if cfg.dataloader.get(key)
+    }
+    return [
+        (key, node.split, node.get("fraction", 100))
+        for key, node in nodes.items()
+        if all(node.get(part) == source.get(part) for part in ("_target_", "name", "root"))
+    ]
 
 
 def _make_paths_absolute(cfg: DictConfig) -> None:
@@ -61,7 +91,7 @@ def _make_paths_absolute(cfg: DictConfig) -> None:
         cfg.dataloader.root = absolute_path(str(cfg.dataloader.root))
 
 
-def _choose_final_split(cfg: DictConfig, dataset: ReadDataset) -> None:
+def _choose_final_split(cfg: DictConfig, dataset: LabeledDataset) -> None:
     """Evaluate the best weights on ``test`` at the end, or on ``val`` where there is no ``test``.
 
     The two tasks have different names in metrics and folders, so that none is taken for the other.
@@ -77,10 +107,8 @@ def _choose_final_split(cfg: DictConfig, dataset: ReadDataset) -> None:
     folder = OmegaConf.to_container(evaluator, resolve=False).get("output_dir")
     if isinstance(folder, str) and folder.endswith(f"/{_FINAL_TASK[old]}"):
         evaluator.output_dir = folder.removesuffix(_FINAL_TASK[old]) + _FINAL_TASK[new]
-    logger.info(
-        "The final evaluation reads the %s images of %s: %s/top1 are of the best weights",
-        *(new, dataset.name, evaluator.task),
-    )
+    text = "The final evaluation reads the %s images of %s: %s/top1 are of the best weights"
+    logger.info(text, new, dataset.name, evaluator.task)
 
 
 def _warn_of_seen_images(cfg: DictConfig) -> None:

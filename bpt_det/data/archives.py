@@ -43,16 +43,9 @@ class FileTree:
         self._base = self.root.as_posix().rstrip("/")
         self.prefix = prefix
         self.advice = advice
-        self._read: set[str] = set()
-
-    def sources(self) -> list[str]:
-        """Return the files and folders that decide what it holds and what was read from it."""
-        if not self.root.is_dir():
-            return [self._base]
-        return [self._base, *(self.file_name(path) for path in (*self.folders, *self._read))]
 
     def file_name(self, path: str) -> str:
-        """Return the name under which ``read_bytes`` and ``read_stored`` find a file."""
+        """Return the name under which `read_bytes` and `read_rgb` find a file."""
         return f"{self._base}/{self.prefix}{path}".rstrip("/")
 
     @cached_property
@@ -74,7 +67,7 @@ class FileTree:
             inside = [n.removeprefix(self.prefix) for n in names if n.startswith(self.prefix)]
             files = {name for name in inside if name and not name.endswith("/")}
             folders = _folders_above(files | {name for name in inside if name.endswith("/")})
-        return tuple(frozenset(n for n in names if not _is_hidden(n)) for names in (files, folders))
+        return _visible(files), _visible(folders)
 
     def holds(self, path: str) -> bool:
         """Say whether there is such a file, without listing a folder."""
@@ -90,7 +83,6 @@ class FileTree:
         """
         if not self.holds(path):
             raise InputError(f"'{self.file_name(path)}' is missing; {self.advice}")
-        self._read.add(path)
         return read_bytes(self.file_name(path))
 
     def require(self, paths: list[str], listed_in: str) -> None:
@@ -162,24 +154,28 @@ def locate(root: str | Path, folder: str, anchors: tuple[str, ...], advice: str)
         if place.is_file():
             whole = FileTree(place, advice=advice)
             paths = whole.files | whole.folders
-            found = [
+            prefixes = [
                 path[: len(path) - len(anchor)]
                 for anchor in anchors
                 for path in paths
                 if path == anchor or path.endswith(f"/{anchor}")
             ]
-            if found:
-                return FileTree(place, min(found, key=lambda p: (p.count("/"), p)), advice)
+            if prefixes:
+                return FileTree(place, min(prefixes, key=lambda p: (p.count("/"), p)), advice)
     problem = "does not exist" if not root.exists() else f"holds none of {', '.join(anchors)}"
     raise InputError(
         f"'{root}' {problem} (nor does '{folder}' or '{folder}.zip' in it); if it lies elsewhere, "
-        f"name the folder with DETECTRON2_DATASETS or dataloader.root (--root); {advice}"
+        f"name the folder as root or in the variable DETECTRON2_DATASETS; {advice}",
+        parameter="root",
     )
 
 
 def _list_folder(root: str) -> tuple[set[str], set[str]]:
-    files, folders = set(), set()
-    for folder, inner_folders, inner_files in os.walk(root, onerror=_refuse, followlinks=True):
+    files: set[str] = set()
+    folders: set[str] = set()
+    for folder, inner_folders, inner_files in os.walk(
+        root, onerror=_raise_unreadable, followlinks=True
+    ):
         top = Path(folder).relative_to(root).as_posix()
         top = "" if top == "." else f"{top}/"
         files.update(top + name for name in inner_files)
@@ -187,7 +183,7 @@ def _list_folder(root: str) -> tuple[set[str], set[str]]:
     return files, folders
 
 
-def _refuse(error: OSError) -> None:
+def _raise_unreadable(error: OSError) -> None:
     raise InputError(
         f"folder '{error.filename}' cannot be read ({error.strerror}); make it readable"
     ) from error
@@ -204,5 +200,6 @@ def _folders_above(paths: set[str]) -> set[str]:
     return folders
 
 
-def _is_hidden(path: str) -> bool:
-    return path.startswith((".", "__MACOSX")) or "/." in path
+def _visible(paths: set[str]) -> frozenset[str]:
+    """Leave out hidden files and what macOS adds to archives."""
+    return frozenset(p for p in paths if not p.startswith((".", "__MACOSX")) and "/." not in p)

@@ -1,4 +1,4 @@
-"""The datasets known by name, their sources and their expected counts."""
+"""Dataset catalog: the datasets known by name, their sources and their expected counts."""
 
 import difflib
 from collections.abc import Callable, Mapping
@@ -134,7 +134,10 @@ def find_spec(name: str) -> DatasetSpec:
         InputError: there is no dataset of that name.
     """
     if name == FOLDER_PREFIX:
-        raise InputError(f"data={name} names no folder; give one, as in {FOLDER_PREFIX}/data/birds")
+        raise InputError(
+            f"'{name}' names no folder; give one, as in {FOLDER_PREFIX}/data/birds",
+            parameter="name",
+        )
     if name.startswith(FOLDER_PREFIX):
         return DatasetSpec(
             title="a dataset of your own",
@@ -146,11 +149,15 @@ def find_spec(name: str) -> DatasetSpec:
             counts={},
         )
     if name not in SPECS and "/" in name:
-        raise InputError(f"unknown dataset '{name}'; a folder of images is {FOLDER_PREFIX}{name}")
+        raise InputError(
+            f"unknown dataset '{name}'; a folder of images is {FOLDER_PREFIX}{name}",
+            parameter="name",
+        )
     if name not in SPECS:
         near = difflib.get_close_matches(name.lower(), SPECS, n=2, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
         raise InputError(
-            f"unknown dataset '{name}'; {hint}there are {', '.join(SPECS)} and folder:PATH"
+            f"unknown dataset '{name}'; {hint}there are {', '.join(SPECS)} and folder:PATH",
+            parameter="name",
         )
     return SPECS[name]

@@ -1,13 +1,18 @@
-"""A classification dataset by name: records of one split, and class names."""
+"""Classification datasets by name: reading the lists of an official layout."""
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bpt_det.data.splits import TRAINVAL
+from bpt_det.data.archives import FileTree, locate
+from bpt_det.data.labeled_dataset import LabeledDataset, check_selection
+from bpt_det.data.splits import TRAINVAL, Layout, draw_validation, take_fraction
+from bpt_det.utils.errors import InputError, shorten
 
-from .reading import ReadDataset, read_dataset, refuse_bad_selection
+from .catalog import FOLDER_PREFIX, DatasetSpec, find_spec
+from .split_files import SPLIT_FILES, has_split_files, read_split_files
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +22,7 @@ class ClassificationData(Sequence):
     """One split of a dataset: a sequence of its records.
 
     Args:
-        records: ``file_name`` (for ``read_stored``), ``label`` (index into ``class_names``) and
+        records: ``file_name`` (for `read_stored`), ``label`` (index into ``class_names``) and
             ``image_id`` (path within the dataset), sorted by the last.
         class_names: one per class; those of the whole dataset, whatever the split.
     """
@@ -53,19 +58,33 @@ def load_classification(
         InputError: the name is unknown, a file or an image is missing or malformed, a label is out
             of range, a class has no training image, or there is no such split.
     """
-    refuse_bad_selection(split, fraction)
-    dataset = read_dataset(name, root)
+    check_selection(split, fraction)
+    return load_split(read_dataset(name, root), split, fraction)
+
+
+def load_split(dataset: LabeledDataset, split: str, fraction: float = 100.0) -> ClassificationData:
+    """Return the records of one split of a dataset, see `load_classification`; logs the counts.
+
+    Raises:
+        InputError: there is no such split, an image is missing, or a value is out of range.
+    """
+    check_selection(split, fraction)
     images = dataset.select(split)
-    _report_counts(dataset, split, len(images))
+    text = "%s %s: %d images, %d classes"
+    logger.info(text, dataset.name, split, len(images), len(dataset.class_ids))
+    expected = dataset.expected_count(split)
+    if expected not in (None, len(images)):
+        text = "%s %s has %d images; Table 6 of the paper's supplementary has %d"
+        logger.warning(text, dataset.name, split, len(images), expected)
     if fraction < 100 and split in ("train", TRAINVAL):
-        images = dataset.select(split, fraction)
-        logger.info("%s %s: %g %% of each class, %d images", name, split, fraction, len(images))
-    class_ids = sorted(dataset.layout.class_names)
-    indexes = {class_id: index for index, class_id in enumerate(class_ids)}
+        images = take_fraction(images, fraction)
+        text = "%s %s: %g %% of each class, %d images"
+        logger.info(text, dataset.name, split, fraction, len(images))
+    labels = {class_id: label for label, class_id in enumerate(dataset.class_ids)}
     records = [
         {
             "file_name": dataset.tree.file_name(image.path),
-            "label": indexes[image.class_id],
+            "label": labels[image.class_id],
             "image_id": image.path,
         }
         for image in images
@@ -73,22 +92,75 @@ def load_classification(
     return ClassificationData(records, dataset.class_names)
 
 
-def _report_counts(dataset: ReadDataset, split: str, num_images: int) -> None:
-    """Log the counts of a split once, and where they differ from what is expected."""
-    if split in dataset.reported:
-        return
-    is_first = not dataset.reported
-    dataset.reported.add(split)
-    name, spec, num_classes = dataset.name, dataset.spec, len(dataset.class_names)
-    logger.info("%s %s: %d images, %d classes", name, split, num_images, num_classes)
-    expected = dataset.expected_count(split)
-    if expected is not None and num_images != expected:
-        logger.warning(
-            "%s %s has %d images; Table 6 of the paper's supplementary has %d",
-            *(name, split, num_images, expected),
+def read_dataset(name: str, root: str | Path | None = None) -> LabeledDataset:
+    """Read the lists of a dataset and list its files; of ImageNet that may take minutes.
+
+    Args:
+        name: as in `load_classification`.
+        root: as in `load_classification`.
+
+    Raises:
+        InputError: the name is unknown, a list is missing or malformed, a label is out of range,
+            or a class has no training image.
+    """
+    spec = find_spec(name)
+    tree = _find_tree(name, spec, root)
+    try:
+        layout = _read_layout(tree, spec)
+    except InputError as error:
+        raise _with_next_step(error, spec.advice) from error
+    num_classes = len(layout.class_names)
+    if spec.num_classes not in (None, num_classes):
+        text = "%s has %d classes; Table 6 of the paper's supplementary has %d"
+        logger.warning(text, name, num_classes, spec.num_classes)
+    return LabeledDataset(name, tree, layout, spec.advice, spec.counts, spec.num_classes)
+
+
+def _with_next_step(error: InputError, advice: str) -> InputError:
+    """Return an error of the lists with what to do about it, where its text does not say that."""
+    text = str(error)
+    return error if "; " in text else InputError(f"{text}; correct that, or see {advice}")
+
+
+def _find_tree(name: str, spec: DatasetSpec, root: str | Path | None) -> FileTree:
+    if not name.startswith(FOLDER_PREFIX):
+        root = Path(root or os.environ.get("DETECTRON2_DATASETS") or "datasets").expanduser()
+        return locate(root, spec.folder, (*spec.anchors, *SPLIT_FILES), spec.advice)
+    folder = Path(name.removeprefix(FOLDER_PREFIX)).expanduser()
+    if not folder.exists():
+        raise InputError(f"{name}: '{folder}' does not exist; {spec.advice}", parameter="name")
+    prefix = ""
+    if folder.is_file():  # an archive often holds one folder that holds everything
+        while len(tops := _top_entries(FileTree(folder, prefix))) == 1 and tops[0] != "train":
+            prefix += f"{tops[0]}/"
+    return FileTree(folder, prefix, spec.advice)
+
+
+def _top_entries(tree: FileTree) -> list[str]:
+    return sorted({path.split("/")[0] for path in tree.files if "/" in path or path in SPLIT_FILES})
+
+
+def _read_layout(tree: FileTree, spec: DatasetSpec) -> Layout:
+    layout = _read_lists(tree, spec)
+    if "val" not in layout.splits and spec.draws_validation:
+        layout.images = draw_validation(layout.images, spec.validation_share)
+        layout.splits = (*layout.splits, "val")
+    trained = {image.class_id for image in layout.images if image.split == "train"}
+    empty = [name for class_id, name in layout.class_names.items() if class_id not in trained]
+    if empty:
+        raise InputError(
+            f"{len(empty)} classes of '{layout.source}' have no training image: {shorten(empty)}"
         )
-    if is_first and spec.num_classes not in (None, num_classes):
-        logger.warning(
-            "%s has %d classes; Table 6 of the paper's supplementary has %d",
-            *(name, num_classes, spec.num_classes),
-        )
+    if len(layout.class_names) < 2:
+        raise InputError(f"'{layout.source}' has one class; a classifier needs two or more")
+    return layout
+
+
+def _read_lists(tree: FileTree, spec: DatasetSpec) -> Layout:
+    if not has_split_files(tree):
+        return spec.read(tree)
+    official = None
+    needed = [anchor for anchor in spec.anchors if "." in anchor]
+    if needed and all(tree.holds(file) for file in needed):
+        official = spec.read(tree)
+    return read_split_files(tree, official, spec.highest_label)

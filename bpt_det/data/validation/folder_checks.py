@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
-from bpt_det.classification.layouts.reading import ReadDataset
 from bpt_det.data.archives import read_bytes
 from bpt_det.data.images import decode_rgb
+from bpt_det.data.labeled_dataset import LabeledDataset
 from bpt_det.data.splits import LabeledImage
 from bpt_det.utils.errors import InputError
 
@@ -37,7 +37,7 @@ class ClassificationCheck:
         findings: lines by key of `KINDS`, in its order; only the kinds that were found.
     """
 
-    dataset: ReadDataset
+    dataset: LabeledDataset
     findings: dict[str, list[str]] = field(default_factory=dict)
 
     def total(self, severity: str) -> int:
@@ -46,12 +46,12 @@ class ClassificationCheck:
 
 
 def check_classification(
-    dataset: ReadDataset, *, skip_images: bool = False, num_workers: int | None = None
+    dataset: LabeledDataset, *, skip_images: bool = False, num_workers: int | None = None
 ) -> ClassificationCheck:
     """Look at all splits; labels and lists have been checked when they were read.
 
     Args:
-        dataset: of `read_dataset`.
+        dataset: what to look at.
         skip_images: leave the content of the image files out.
         num_workers: threads that decode; None takes one a core.
     """
@@ -68,7 +68,7 @@ def check_classification(
 
 
 def _look_into(
-    dataset: ReadDataset, images: list[LabeledImage], num_workers: int
+    dataset: LabeledDataset, images: list[LabeledImage], num_workers: int
 ) -> dict[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
     first: dict[bytes, LabeledImage] = {}
@@ -98,7 +98,7 @@ def _read(file_name: str) -> bytes | str:
     return hashlib.sha256(data).digest()
 
 
-def _classes_without_images(dataset: ReadDataset) -> Iterable[str]:
+def _classes_without_images(dataset: LabeledDataset) -> Iterable[str]:
     for split in dataset.splits:
         counts = _class_sizes(dataset, split)
         for class_id, name in sorted(dataset.layout.class_names.items()):
@@ -106,17 +106,17 @@ def _classes_without_images(dataset: ReadDataset) -> Iterable[str]:
                 yield f"{name} ({split})"
 
 
-def _other_counts(dataset: ReadDataset) -> Iterable[str]:
+def _other_counts(dataset: LabeledDataset) -> Iterable[str]:
     for split in dataset.splits:
         size, expected = _class_sizes(dataset, split).total(), dataset.expected_count(split)
         if expected not in (None, size):
             yield f"{split} has {size:,} images, expected {expected:,}"
-    size, expected = len(dataset.class_names), dataset.spec.num_classes
+    size, expected = len(dataset.class_names), dataset.expected_classes
     if expected not in (None, size):
         yield f"{size:,} classes, expected {expected:,}"
 
 
-def _class_sizes(dataset: ReadDataset, split: str) -> Counter:
+def _class_sizes(dataset: LabeledDataset, split: str) -> Counter:
     return Counter(image.class_id for image in dataset.layout.images if image.split == split)
 
 

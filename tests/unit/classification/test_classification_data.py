@@ -1,4 +1,4 @@
-"""What a classification config becomes by the dataset that it names."""
+"""Custom data of classification: what a config becomes by the dataset that it names."""
 
 import logging
 
@@ -7,11 +7,11 @@ from detectron2.config import LazyConfig
 from omegaconf import OmegaConf
 
 from bpt_det.classification.classification_data import use_classification_data
-from bpt_det.classification.layouts import load_classification
+from bpt_det.classification.layouts import datasets, load_classification
 from bpt_det.engine import apply_overrides, load_config
 from bpt_det.utils.errors import InputError
 from tests.support import class_trees
-from tests.support.class_trees import TRAIN_SIZES
+from tests.support.class_trees import TEST_SIZES, TRAIN_SIZES
 
 NUM_TRAIN = sum(TRAIN_SIZES) - 3  # of which a tenth is held out
 
@@ -248,7 +248,9 @@ def test_numbers_that_would_mean_nothing_are_warned_of(cub, caplog, override, ex
     warnings = [
         r.getMessage()
         for r in caplog.records
-        if r.levelname == "WARNING" and "more than the 3 training images" not in r.getMessage()
+        if r.levelname == "WARNING"
+        and "Table 6" not in r.getMessage()
+        and "more than the 3" not in r.getMessage()
     ]
     assert len(warnings) == (expected is not None)
     assert not expected or expected in warnings[0]
@@ -275,12 +277,29 @@ def test_data_that_are_none_are_refused(data, expected):
         fit(new_config("cub"), f"data={data}")
 
 
-def test_a_detection_config_is_sent_to_the_tool_for_it(repository_root, monkeypatch):
+def test_a_detection_config_is_refused_with_the_kind_of_command_for_it(
+    repository_root, monkeypatch
+):
     monkeypatch.chdir(repository_root)
-    with pytest.raises(
-        InputError, match=r"names no classification .*tools/train_net\.py for a det"
-    ):
+    with pytest.raises(InputError, match="names no classification dataset") as info:
         load_config("configs/shapes/cascade_bpt_s.py", adapt=use_classification_data)
+    assert info.value.hint == "train_detector"
+
+
+def test_all_loaders_share_one_reading_of_the_dataset(cub, monkeypatch):
+    cfg = new_config("cub", cub)
+    cfg.dataloader.fraction = 50
+    splits = use_classification_data(cfg)
+    monkeypatch.setattr(datasets, "read_dataset", lambda *_: pytest.fail("read again"))
+    expected = {"train": NUM_TRAIN // 2, "test": 3, "final_test": sum(TEST_SIZES)}
+    assert {key: len(load()) for key, load in splits.items()} == expected
+    assert splits["test"]().class_names == splits["train"]().class_names
+
+
+def test_a_loader_of_another_dataset_is_left_to_its_config(cub, own):
+    cfg = new_config("cub", cub)
+    cfg.dataloader.test.dataset.name = f"folder:{own}"
+    assert set(use_classification_data(cfg)) == {"train", "final_test"}
 
 
 def test_training_on_the_test_images_is_refused(cub):

@@ -159,7 +159,7 @@ def test_a_folder_without_class_folders_is_refused(tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
-    refuses(r"data=folder:.*none: '.*none' does not exist", f"folder:{tmp_path}/none", "")
+    refuses(r"folder:.*none: '.*none' does not exist", f"folder:{tmp_path}/none", "")
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_a_path_in_place_of_a_name_is_told_the_prefix(tmp_path):
 
 
 def test_a_prefix_without_a_path_is_refused():
-    with pytest.raises(InputError, match="data=folder: names no folder; give one, as in folder:/"):
+    with pytest.raises(InputError, match="'folder:' names no folder; give one, as in folder:/"):
         load_classification("folder:")
 
 

@@ -168,8 +168,8 @@ def test_counts_other_than_table_6_are_reported_with_both_numbers(tmp_path, capl
     load_classification("cub", tmp_path, "train")
     warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert warnings == [
-        "cub train has 27 images; Table 6 of the paper's supplementary has 5394",
         "cub has 3 classes; Table 6 of the paper's supplementary has 200",
+        "cub train has 27 images; Table 6 of the paper's supplementary has 5394",
     ]
 
 

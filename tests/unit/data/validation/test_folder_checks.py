@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from bpt_det.classification.layouts.reading import read_dataset
+from bpt_det.classification.layouts.datasets import read_dataset
 from bpt_det.data.validation.folder_checks import (
     check_classification,
     classification_as_dict,

@@ -1,35 +1,15 @@
-"""A dataset is a sequence of records; its lists are read once while its files stay as they are."""
+"""Datasets by name: where they are looked for, and the records of their splits."""
 
 import copy
 import os
-import time
 
 import pytest
 
-from bpt_det.classification.layouts import load_classification, reading
+from bpt_det.classification.layouts import load_classification
+from bpt_det.classification.layouts.datasets import load_split, read_dataset
 from bpt_det.utils.errors import InputError
 from tests.support import class_trees
 from tests.support.class_trees import TEST_SIZES, TRAIN_SIZES, VAL_SIZES
-
-
-@pytest.fixture
-def num_listings(monkeypatch):
-    """A list that gets an entry for every dataset whose lists are really read."""
-    listings = []
-    read_layout = reading._read_layout
-    monkeypatch.setattr(
-        reading, "_read_layout", lambda *args: listings.append(args) or read_layout(*args)
-    )
-    monkeypatch.setattr(reading, "_kept", None)
-    return listings
-
-
-def age(root, seconds=100.0):
-    """Let all files and folders have been changed some time ago."""
-    then = time.time() - seconds
-    for path in (root, *root.rglob("*")):
-        os.utime(path, (then, then))
-    return root
 
 
 def test_a_split_is_a_sequence_of_its_records(tmp_path):
@@ -39,66 +19,32 @@ def test_a_split_is_a_sequence_of_its_records(tmp_path):
     assert data[1] is data.records[1] and data[-1]["label"] == 2
 
 
-def test_all_splits_of_a_data_set_take_one_reading(tmp_path, num_listings):
-    age(class_trees.write_class_folders(tmp_path))
-    for split in ("train", "val", "trainval", "train"):
-        load_classification("imagenet", tmp_path, split)
-    assert len(num_listings) == 1
-
-
-def test_an_archive_is_listed_once_too(tmp_path, num_listings):
-    folder = class_trees.write_cub(tmp_path / "tree")
-    class_trees.zip_tree(folder, tmp_path / "CUB_200_2011.zip")
-    age(tmp_path)
-    for split in ("train", "val", "test"):
-        load_classification("cub", tmp_path, split)
-    assert len(num_listings) == 1
-
-
 @pytest.mark.parametrize("change", ["image", "list", "split files"])
-def test_a_change_in_the_files_is_seen(change, tmp_path, num_listings):
-    age(class_trees.write_cub(tmp_path))
+def test_a_change_in_the_files_is_seen_by_the_next_reading(change, tmp_path):
+    class_trees.write_cub(tmp_path)
     before = load_classification("cub", tmp_path, "test")
     if change == "image":
         os.remove(before[0]["file_name"])
         with pytest.raises(InputError, match=r"1 of the 10 images .* are missing"):
             load_classification("cub", tmp_path, "test")
-        return
-    if change == "list":
+    elif change == "list":
         path = tmp_path / "train_test_split.txt"
         path.write_text(path.read_text().replace("1 1\n", "1 0\n", 1))
         assert len(load_classification("cub", tmp_path, "test")) == len(before) + 1
-        return
-    (tmp_path / "val.json").write_text("{}")
-    with pytest.raises(InputError, match=r"train.json' is missing"):
-        load_classification("cub", tmp_path, "test")
+    else:
+        (tmp_path / "val.json").write_text("{}")
+        with pytest.raises(InputError, match=r"train.json' is missing"):
+            load_classification("cub", tmp_path, "test")
 
 
-def test_files_that_have_just_been_written_are_read_again(tmp_path, num_listings):
-    """Two changes within one tick of the clock have the same time stamp."""
-    class_trees.write_cub(tmp_path)
-    for _ in range(2):
-        load_classification("cub", tmp_path, "train")
-    assert len(num_listings) == 2
-
-
-def test_what_a_caller_changes_is_not_what_the_next_one_gets(tmp_path, num_listings):
-    age(class_trees.write_cub(tmp_path))
-    data = load_classification("cub", tmp_path, "train")
+def test_what_a_caller_changes_is_not_what_the_next_split_gets(tmp_path):
+    dataset = read_dataset("cub", class_trees.write_cub(tmp_path))
+    data = load_split(dataset, "train")
     expected = copy.deepcopy(data)
     data[0]["label"] = 99
     data.records.pop()
     data.class_names.clear()
-    assert load_classification("cub", tmp_path, "train") == expected
-    assert len(num_listings) == 1
-
-
-def test_counts_are_reported_once_for_each_split(tmp_path, caplog, num_listings):
-    age(class_trees.write_cub(tmp_path))
-    for split in ("train", "val", "train", "val"):
-        load_classification("cub", tmp_path, split)
-    messages = [r.getMessage() for r in caplog.records if "images; Table 6" in r.getMessage()]
-    assert [message.split()[1] for message in messages] == ["train", "val"]
+    assert load_split(dataset, "train") == expected
 
 
 def test_without_a_root_the_folder_of_all_data_sets_counts(tmp_path, monkeypatch):
@@ -113,7 +59,7 @@ def test_without_a_root_the_folder_of_all_data_sets_counts(tmp_path, monkeypatch
 
 def test_a_relative_root_is_that_of_the_current_folder(tmp_path, monkeypatch):
     for folder, writer in (("a", class_trees.write_cub), ("b", class_trees.write_cub)):
-        age(writer(tmp_path / folder / "data"))
+        writer(tmp_path / folder / "data")
         monkeypatch.chdir(tmp_path / folder)
         first = load_classification("cub", "data", "train")[0]["file_name"]
         assert os.path.samefile(first, tmp_path / folder / first)
