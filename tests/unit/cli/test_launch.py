@@ -107,9 +107,7 @@ def test_the_parser_takes_detectron2s_options():
 
 
 def test_the_parser_of_a_tool_keeps_the_lines_of_its_description_and_takes_settings():
-    parser = build_tool_parser(
-        "stats", "Does this.\n\n    bpt-det stats \\\n        train.seed=1"
-    )
+    parser = build_tool_parser("stats", "Does this.\n\n    bpt-det stats \\\n        train.seed=1")
     assert parser.parse_args(["train.seed=1", "+a=2"]).opts == ["train.seed=1", "+a=2"]
     assert "    bpt-det stats \\\n        train.seed=1\n" in parser.format_help()
 
