@@ -8,7 +8,7 @@ from statistics import median, quantiles
 import torch
 from torch import nn
 
-from bpt_det.engine import NonFiniteLossError
+from bpt_det.engine import DivergenceError
 
 from .flops import count_flops
 from .peak_memory import gradient_bytes, optimizer_bytes, peak_bytes, weight_bytes
@@ -154,7 +154,7 @@ def _guarded(action: Callable[[], None], workload: Workload, result: Measurement
         action()
     except torch.cuda.OutOfMemoryError:
         result.failure = "out of memory"
-    except (NonFiniteLossError, FloatingPointError) as error:
+    except (DivergenceError, FloatingPointError) as error:
         result.failure = "loss not finite"
         logger.warning("%s, %s: %s", workload.measure, workload.label, error)
     if result.failure:

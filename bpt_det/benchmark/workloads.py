@@ -12,7 +12,7 @@ from torch import nn
 
 from bpt_det.engine import Trainer
 from bpt_det.engine.loaders import seed_cpu_generators
-from bpt_det.engine.optimizer import build_optimizer
+from bpt_det.engine.optim import build_optimizer
 from bpt_det.engine.precision import Precision
 
 from .measure import Workload

@@ -10,21 +10,25 @@ from logging.handlers import BufferingHandler
 from pathlib import Path
 
 import torch
-from detectron2.engine import default_argument_parser, default_setup, launch
+from detectron2.engine import default_argument_parser, launch
 from detectron2.utils import comm
+from detectron2.utils.collect_env import collect_env_info
+from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
 from omegaconf import DictConfig
 from torch.multiprocessing import ProcessExitedException
 
 from bpt_det.engine.config import Adapt, load_config
-from bpt_det.engine.output_dir import prepare_output_dir
-from bpt_det.engine.run import CONFIG_NAME, evaluate_checkpoint, last_checkpoint, train
+from bpt_det.engine.protocols import Datasets
+from bpt_det.engine.result import exit_status_of
+from bpt_det.engine.run import evaluate_checkpoint, last_checkpoint, train
+from bpt_det.utils.atomic import make_writable
 from bpt_det.utils.errors import InputError
 
-from .commands import EXIT_INPUT_ERROR, invocation
+from .commands import invocation
 from .hints import explain
 
-EXIT_INTERRUPTED = 130  # as shells count the signal of Ctrl-C
+logger = logging.getLogger(__name__)
 
 
 def build_tool_parser(
@@ -77,12 +81,12 @@ def run_tool(body: Callable[[], int | None], args: argparse.Namespace) -> int:
         return body() or 0
     except InputError as error:
         print(f"error: {explain(error, args)}", file=sys.stderr)
+        return exit_status_of(error)
     except ProcessExitedException as error:  # a process of ours that has printed its line
         return error.exit_code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    return EXIT_INPUT_ERROR
+        return exit_status_of(error)
 
 
 def check_range(
@@ -108,8 +112,15 @@ def show_log(level: int = logging.INFO) -> None:
 
 def train_or_evaluate(args: argparse.Namespace, adapt: Adapt | None = None) -> None:
     """Do what a parsed command line of `build_training_parser` asks for, in as many processes."""
+    datasets: Datasets = {}
+
+    def adapt_and_keep(cfg: DictConfig, overrides: Sequence[str]) -> None:
+        nonlocal datasets
+        if adapt is not None:
+            datasets = adapt(cfg, overrides) or {}
+
     with _buffered_log() as records:
-        cfg = load_config(args.config_file, args.opts, adapt)
+        cfg = load_config(args.config_file, args.opts, adapt_and_keep)
     _check_num_processes(args, cfg.train.device)
     launch(
         _run_in_process,
@@ -117,7 +128,7 @@ def train_or_evaluate(args: argparse.Namespace, adapt: Adapt | None = None) -> N
         num_machines=args.num_machines,
         machine_rank=args.machine_rank,
         dist_url=args.dist_url,
-        args=(cfg, args, records),
+        args=(cfg, args, datasets, records),
     )
 
 
@@ -144,12 +155,15 @@ def _buffered_log() -> Iterator[list[logging.LogRecord]]:
 
 
 def _run_in_process(
-    cfg: DictConfig, args: argparse.Namespace, records: list[logging.LogRecord]
+    cfg: DictConfig,
+    args: argparse.Namespace,
+    datasets: Datasets,
+    records: list[logging.LogRecord],
 ) -> None:
     if comm.get_world_size() == 1:
-        _run(cfg, args, records)
+        _run(cfg, args, datasets, records)
     else:  # an exception would reach the parent as a traceback
-        status = run_tool(lambda: _run(cfg, args, records), args)
+        status = run_tool(lambda: _run(cfg, args, datasets, records), args)
         if status:
             sys.exit(status)
 
@@ -168,7 +182,12 @@ def _check_num_processes(args: argparse.Namespace, device: str) -> None:
         )
 
 
-def _run(cfg: DictConfig, args: argparse.Namespace, records: list[logging.LogRecord]) -> None:
+def _run(
+    cfg: DictConfig,
+    args: argparse.Namespace,
+    datasets: Datasets,
+    records: list[logging.LogRecord],
+) -> None:
     checkpoint = cfg.train.init_checkpoint
     if args.eval_only:
         if args.resume:
@@ -182,19 +201,42 @@ def _run(cfg: DictConfig, args: argparse.Namespace, records: list[logging.LogRec
     if comm.is_main_process():
         prepare_output_dir(cfg.train.output_dir, may_hold_run=args.resume or args.eval_only)
     comm.synchronize()
-    config_file = Path(cfg.train.output_dir) / CONFIG_NAME
-    is_kept = args.resume and comm.is_main_process() and config_file.is_file()
-    earlier_config = config_file.read_bytes() if is_kept else None
-    default_setup(cfg, args)
-    if earlier_config is not None:  # `train` writes the new one when it has accepted it
-        config_file.write_bytes(earlier_config)
-    setup_logger(cfg.train.output_dir, distributed_rank=comm.get_rank(), name="bpt_det")
+    _set_up(cfg, args)
     for record in records:
         logging.getLogger(record.name).handle(record)
     if args.eval_only:
-        evaluate_checkpoint(cfg, checkpoint)
+        evaluate_checkpoint(cfg, checkpoint, output_dir=cfg.train.output_dir, datasets=datasets)
         return
-    train(cfg, resume=args.resume)
+    torch.backends.cudnn.benchmark = bool(cfg.train.get("cudnn_benchmark"))
+    train(cfg, resume=args.resume, datasets=datasets)
+
+
+def prepare_output_dir(output_dir: str, *, may_hold_run: bool) -> None:
+    """Make the output folder of a run, and refuse to write over an earlier one.
+
+    Raises:
+        InputError: it cannot be written, or holds a run and ``may_hold_run`` is False.
+    """
+    make_writable(output_dir, "train.output_dir")
+    folder = Path(output_dir)
+    metrics = [path for path in folder.glob("metrics.json") if path.stat().st_size]
+    traces = [*folder.glob("*.pth"), *metrics, *folder.glob("last_checkpoint")]
+    if traces and not may_hold_run:
+        raise InputError(
+            f"'{output_dir}' already holds a run ({traces[0].name}); continue it with --resume, or "
+            "choose another train.output_dir."
+        )
+
+
+def _set_up(cfg: DictConfig, args: argparse.Namespace) -> None:
+    """Open the log files, say in them what runs where, and seed every generator."""
+    rank = comm.get_rank()
+    for name in ("fvcore", "detectron2", "bpt_det"):
+        setup_logger(cfg.train.output_dir, distributed_rank=rank, name=name)
+    logger.info("Process %d of %d", rank, comm.get_world_size())
+    logger.info("Environment info:\n%s", collect_env_info())
+    logger.info("Command line arguments: %s", args)
+    seed_all_rng(cfg.train.seed + rank)
 
 
 def _is_no_input_error(record: logging.LogRecord) -> bool:

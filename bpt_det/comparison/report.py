@@ -9,8 +9,9 @@ from statistics import fmean, stdev
 from matplotlib.figure import Figure
 from tabulate import tabulate
 
+from bpt_det.engine.metrics import read_records
 from bpt_det.utils.atomic import atomic_write
-from bpt_det.visualization.curves import read_curves
+from bpt_det.visualization.curves import collect_curves
 
 from .experiment import Method, Plan
 from .runs import Outcome, choose
@@ -102,7 +103,11 @@ def draw_method_curves(
         if method.name not in plan.curves:
             continue
         curves = [
-            dict(read_curves(output / o.run.folder / "metrics.json", [plan.select])[plan.select])
+            dict(
+                collect_curves(read_records(output / o.run.folder / "metrics.json"), [plan.select])[
+                    plan.select
+                ]
+            )
             for o in _of(outcomes, method, is_final=True)
             if o.result.selected is not None
         ]

@@ -17,7 +17,7 @@ from statistics import median
 
 import torch
 
-from bpt_det.engine.hooks import FINAL_NAME
+from bpt_det.engine.hooks.best import FINAL_NAME
 from bpt_det.engine.metrics import read_records
 from bpt_det.utils.atomic import atomic_write
 from bpt_det.utils.errors import InputError, one_line

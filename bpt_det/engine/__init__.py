@@ -1,31 +1,33 @@
-"""One training loop for every task: what Detectron2's engine lacks, and nothing else."""
+"""Training engine for every task: what Detectron2's engine lacks, and nothing else."""
 
 import bpt_det.utils.opencv  # noqa: F401  detectron2 imports cv2 too, without explaining a missing libGL
 
 from .checkpoint import FrozenAwareCheckpointer, read_class_names
 from .config import apply_overrides, load_config
 from .evaluation import evaluate
-from .loaders import TrainLoader
-from .param_groups import build_param_groups
+from .loaders import TestLoader, TrainLoader, build_loader
+from .optim import build_cosine_schedule, build_multistep_schedule, build_param_groups
+from .result import DivergenceError, RunResult, read_result
 from .run import evaluate_checkpoint, load_trained_model, train
-from .schedule import build_cosine_schedule, build_multistep_schedule
-from .test_loader import build_test_loader
-from .trainer import NonFiniteLossError, Trainer
+from .trainer import Trainer
 
 __all__ = [
+    "DivergenceError",
     "FrozenAwareCheckpointer",
-    "NonFiniteLossError",
+    "RunResult",
+    "TestLoader",
     "TrainLoader",
     "Trainer",
     "apply_overrides",
     "build_cosine_schedule",
+    "build_loader",
     "build_multistep_schedule",
     "build_param_groups",
-    "build_test_loader",
     "evaluate",
     "evaluate_checkpoint",
     "load_config",
     "load_trained_model",
     "read_class_names",
+    "read_result",
     "train",
 ]

@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from bpt_det.utils.atomic import atomic_write
 from bpt_det.utils.errors import InputError, shorten
-from bpt_det.vit import PromptedViT, fingerprint
+from bpt_det.vit import fingerprint
 from bpt_det.vit.weights.files import compare_states, read_weights
 
 from .ema import EMA
+from .protocols import HasCheckpointSettings, PromptedNetwork, prompted_networks
+from .result import DivergenceError
 
 logger = logging.getLogger(__name__)
 
@@ -65,14 +67,14 @@ class FrozenAwareCheckpointer(Checkpointer):
             extra: further plain data to store.
 
         Raises:
-            InputError: a weight is NaN or infinite; the earlier file is kept.
+            DivergenceError: a weight is NaN or infinite; the earlier file is kept.
         """
         if not self.save_dir or not self.save_to_disk:
             return
         trained = trained_state(self.model)
         broken = [key for key, value in trained.items() if not torch.isfinite(value).all()]
         if broken:
-            raise InputError(
+            raise DivergenceError(
                 f"{shorten(broken)} became NaN or infinite; checkpoint '{name}' was not written "
                 "and the last good one was kept: go on from it with --resume and a lower "
                 "optimizer.lr."
@@ -155,14 +157,13 @@ def _cached_fingerprint(vit: nn.Module) -> str:
 
 
 def _frozen_networks(model: nn.Module) -> dict[str, nn.Module]:
-    return {name: module.vit for name, module in _prompted_vits(model) if module.frozen}
+    return {name: network.vit for name, network in _prompted_vits(model) if network.frozen}
 
 
-def _prompted_vits(model: nn.Module) -> Iterator[tuple[str, PromptedViT]]:
-    """Yield each prompted ViT in a model, with the name of its ``vit``."""
-    for name, module in model.named_modules():
-        if isinstance(module, PromptedViT):
-            yield f"{name}.vit" if name else "vit", module
+def _prompted_vits(model: nn.Module) -> Iterator[tuple[str, PromptedNetwork]]:
+    """Yield each prompted network in a model, with the name of its ``vit``."""
+    for name, network in prompted_networks(model):
+        yield f"{name}.vit" if name else "vit", network
 
 
 def _read_checkpoint(path: str) -> dict[str, Any]:
@@ -208,7 +209,7 @@ def _refuse_other_frozen_networks(checkpoint: dict[str, Any], model: nn.Module, 
 
 def _settings_of(model: nn.Module) -> dict[str, Any]:
     """Return what decides about a model's results and shows in none of its weights, by key."""
-    return dict(getattr(model, "checkpoint_settings", {}))
+    return dict(model.checkpoint_settings) if isinstance(model, HasCheckpointSettings) else {}
 
 
 def _refuse_other_settings(stored: dict | None, here: dict[str, Any], path: str) -> None:

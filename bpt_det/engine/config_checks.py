@@ -8,8 +8,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from bpt_det.utils.errors import InputError
 
-from .best_metric import BestMetric
 from .config_tree import has_key
+from .hooks.best import BestMetric
 
 # What the training loop reads; `model` and the data loaders are built from whatever they hold.
 REQUIRED_KEYS = (

@@ -1,7 +1,7 @@
 """An exponential moving average (EMA) of what is trained, kept beside it and evaluated too."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from detectron2.engine import HookBase
@@ -102,20 +102,6 @@ def build_ema(settings: DictConfig, model: nn.Module) -> Ema | None:
     """Return the averages that `train` asks for with ``ema.decay``, or None."""
     decay = OmegaConf.select(settings, "ema.decay")
     return None if decay is None else Ema(model, decay)
-
-
-def evaluate_with_averages(evaluate: Callable[[str], dict], ema: Ema | None) -> dict:
-    """Evaluate a model and, where there are averages, evaluate it again with these in it.
-
-    Args:
-        evaluate: takes the suffix of the task names and returns metrics by task.
-        ema: averages of the model that ``evaluate`` runs.
-    """
-    results = dict(evaluate(""))
-    if ema is not None:
-        with ema.in_model():
-            results.update(evaluate(EMA_SUFFIX))
-    return results
 
 
 def _running_statistics(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -1,4 +1,4 @@
-"""One evaluation of a model: on which data, by which evaluator, under which names."""
+"""Evaluation of a model, and of the averages of its weights, on the data of a config."""
 
 import copy
 from collections.abc import Iterable
@@ -8,6 +8,9 @@ from detectron2.evaluation import inference_on_dataset, print_csv_format
 from detectron2.utils import comm
 from omegaconf import DictConfig
 from torch import nn
+
+from .ema import EMA_SUFFIX, Ema
+from .protocols import UsesLoader, WrapsModel
 
 EVALUATOR = "evaluator"  # of `dataloader.test`
 FINAL_EVALUATOR = "final_evaluator"  # of `dataloader.final_test`
@@ -37,11 +40,33 @@ def evaluate(
     if suffix and settings.get("output_dir"):
         settings = copy.deepcopy(settings)
         settings.output_dir += suffix
-    judge = instantiate(settings)
-    if hasattr(judge, "wrap_model"):  # one that takes the predictions in another form
-        model = judge.wrap_model(model)
-    results = inference_on_dataset(model, test_loader, judge) or {}
+    metrics_of = instantiate(settings)
+    if isinstance(metrics_of, UsesLoader):
+        metrics_of.use_loader(test_loader)
+    if isinstance(metrics_of, WrapsModel):
+        model = metrics_of.wrap_model(model)
+    results = inference_on_dataset(model, test_loader, metrics_of) or {}
     results = {f"{task}{suffix}": metrics for task, metrics in results.items()}
     if comm.is_main_process():
         print_csv_format(results)
+    return results
+
+
+def evaluate_with_averages(
+    cfg: DictConfig,
+    model: nn.Module,
+    test_loader: Iterable | None,
+    evaluator: str,
+    ema: Ema | None,
+) -> dict:
+    """Evaluate a model and, where there are averages of its weights, again with these in it.
+
+    Args:
+        cfg, model, test_loader, evaluator: of `evaluate`.
+        ema: averages of the model's weights; their tasks have names that end in ``_ema``.
+    """
+    results = dict(evaluate(cfg, model, test_loader, evaluator))
+    if ema is not None:
+        with ema.in_model():
+            results.update(evaluate(cfg, model, test_loader, evaluator, EMA_SUFFIX))
     return results

@@ -1,24 +1,45 @@
-"""A training loader that can start anywhere in its stream, bit for bit.
+"""Loaders: endless training batches that can start anywhere, and test batches.
 
-Detectron2's loader always begins its stream anew, and draws augmentations from generators that
-depend on the worker. Here the i-th sample of a process and its augmentation are functions of
+Detectron2's training loader always begins its stream anew, and draws augmentations from generators
+that depend on the worker. Here the i-th sample of a process and its augmentation are functions of
 (seed, rank, i) alone, whatever the number of workers.
 """
 
 import itertools
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from detectron2.data import DatasetFromList
+from detectron2.config import instantiate
+from detectron2.data import DatasetFromList, MapDataset
 from detectron2.data.build import trivial_batch_collator
-from detectron2.data.samplers import TrainingSampler
+from detectron2.data.samplers import InferenceSampler, TrainingSampler
 from detectron2.utils import comm
+from detectron2.utils.registry import locate
+from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 
 from bpt_det.utils.errors import InputError
+
+from .protocols import HasFeatureCache, NamesClasses
+
+
+def build_loader(node: Mapping[str, Any], dataset: Sequence[dict] | None = None) -> Any:
+    """Return the loader that a config node describes.
+
+    Args:
+        node: has a ``_target_`` and its arguments.
+        dataset: takes the place of what the node's ``dataset`` would build; None: builds that.
+    """
+    if dataset is None:
+        return instantiate(node)
+    arguments = {key: value for key, value in node.items() if key not in ("_target_", "dataset")}
+    target = node["_target_"]
+    target = locate(target) if isinstance(target, str) else target
+    return instantiate({**arguments, "_target_": partial(target, dataset=dataset)})
 
 
 class TrainLoader:
@@ -57,8 +78,7 @@ class TrainLoader:
                 f"got {total_batch_size}."
             )
         self.mapper = mapper
-        names = getattr(dataset, "class_names", None)
-        self.class_names = None if names is None else list(names)
+        self.class_names = class_names_of(dataset)
         self.samples = _SeededSamples(dataset, mapper, seed, comm.get_rank())
         self.dataset = self.samples.records  # not as given, so that the larger list is freed
         self.total_batch_size = total_batch_size
@@ -68,16 +88,21 @@ class TrainLoader:
         self.start_batch = 0
 
     def __iter__(self) -> Iterator[list]:
-        """Yield lists of mapped samples; nothing is loaded before the first is asked for."""
+        """Yield lists of mapped samples; nothing is loaded before the first is asked for.
+
+        Raises:
+            InputError: the mapper has raised it, in this process or in a loading one.
+        """
         order = TrainingSampler(len(self.samples), shuffle=True, seed=self.seed)
         skipped = self.start_batch * self.batch_size
         positions = itertools.islice(enumerate(order), skipped, None)
-        yield from DataLoader(
+        batches = DataLoader(
             self.samples,
             batch_sampler=BatchSampler(positions, self.batch_size, drop_last=True),
             num_workers=self.num_workers,
             collate_fn=trivial_batch_collator,
         )
+        yield from raise_input_errors(batches)
 
 
 class _SeededSamples(Dataset):
@@ -87,7 +112,7 @@ class _SeededSamples(Dataset):
         self, dataset: Sequence[dict], mapper: Callable[[dict], Any], seed: int, rank: int
     ) -> None:
         self.records = DatasetFromList(list(dataset), copy=False)
-        self.mapper = mapper
+        self.mapper = InputErrorsAsValues(mapper)
         self.seed = seed
         self.rank = rank
 
@@ -98,6 +123,136 @@ class _SeededSamples(Dataset):
         position, index = key
         seed_cpu_generators(derive_seed(self.seed, self.rank, position))
         return self.mapper(self.records[index])
+
+
+class TestLoader:
+    """Batches of every mapped sample once, shared among the processes, in the dataset's order.
+
+    Args:
+        dataset: records, one dict a sample.
+        mapper: turns a record into what the model takes.
+        batch_size: samples of a batch of one process; the last batch may be smaller.
+        num_workers: loading processes; 0 loads in this one.
+        in_memory: map the samples once and keep them for the evaluations that follow.
+
+    Attributes:
+        mapper, batch_size: as given.
+        dataset: the records, packed.
+        class_names: what the dataset calls its classes, if it has such an attribute, or None.
+
+    Raises:
+        InputError: there is no record, or ``batch_size`` is below 1.
+    """
+
+    __test__ = False  # pytest takes the name for a test's
+
+    def __init__(
+        self,
+        dataset: Sequence[dict],
+        mapper: Callable[[dict], Any],
+        batch_size: int = 1,
+        num_workers: int = 0,
+        *,
+        in_memory: bool = False,
+    ) -> None:
+        if not len(dataset):
+            raise InputError(
+                "the dataset to evaluate on holds no sample; name another split or set."
+            )
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise InputError(
+                f"batch_size of an evaluation must be an integer >= 1, got {batch_size!r}."
+            )
+        self.class_names = class_names_of(dataset)
+        self.dataset = DatasetFromList(list(dataset), copy=False)
+        self.mapper = mapper
+        self.batch_size = batch_size
+        self._batches = DataLoader(
+            MapDataset(self.dataset, InputErrorsAsValues(mapper)),
+            batch_size=batch_size,
+            sampler=InferenceSampler(len(dataset)),
+            num_workers=num_workers,
+            collate_fn=trivial_batch_collator,
+        )
+        self._in_memory = in_memory
+        self._kept: list[list] | None = None
+
+    def __len__(self) -> int:
+        """Return the number of batches of this process."""
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[list]:
+        """Yield lists of mapped samples; kept in memory, they are the same objects every time.
+
+        Raises:
+            InputError: the mapper has raised it, in this process or in a loading one.
+        """
+        if self._kept is not None:
+            yield from self._kept
+            return
+        kept = []
+        for batch in raise_input_errors(self._batches):
+            if self._in_memory:
+                kept.append(batch)
+            yield batch
+        if self._in_memory:  # not before all have been asked for
+            self._kept = kept
+
+
+class InputErrorsAsValues:
+    """A mapper that returns an `InputError` in place of a sample, instead of raising it.
+
+    Raised in a loading process, it would reach the main one as text. `raise_input_errors` raises it
+    there, with all it carries.
+    """
+
+    def __init__(self, mapper: Callable[[dict], Any]) -> None:
+        self.mapper = mapper
+
+    def __call__(self, record: dict) -> Any:
+        try:
+            return self.mapper(record)
+        except InputError as error:
+            return error
+
+
+def raise_input_errors(batches: Iterable[list]) -> Iterator[list]:
+    """Yield batches of samples; an `InputError` among the samples is raised."""
+    for batch in batches:
+        for sample in batch:
+            if isinstance(sample, InputError):
+                raise sample
+        yield batch
+
+
+def fill_feature_caches(loaders: Sequence[Any], model: nn.Module) -> None:
+    """Fill the feature caches of loaders, where their mappers have one; in every process.
+
+    To be called before iterating, as loading processes get copies of the mapper.
+
+    Args:
+        loaders: their attributes ``mapper`` and ``dataset`` are used.
+        model: what the samples are for, with the weights it starts from.
+
+    Raises:
+        InputError: what cannot be cached; nothing has been computed then.
+    """
+    with_cache = [
+        loader
+        for loader in loaders
+        if isinstance(getattr(loader, "mapper", None), HasFeatureCache)
+        and loader.mapper.cache is not None
+    ]
+    for loader in with_cache:
+        loader.mapper.cache.plan(model, loader.dataset, loader.mapper)
+    for loader in with_cache:
+        loader.mapper.cache.fill(model, loader.dataset, loader.mapper)
+
+
+def class_names_of(source: Any) -> list[str] | None:
+    """Return what a dataset or loader calls its classes, or None if it does not say it."""
+    names = source.class_names if isinstance(source, NamesClasses) else None
+    return None if names is None else list(names)
 
 
 def seed_cpu_generators(seed: int) -> None:

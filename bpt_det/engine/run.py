@@ -2,34 +2,40 @@
 
 import logging
 import sys
-from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from detectron2.config import LazyConfig, instantiate
 from detectron2.data import MetadataCatalog
+from detectron2.engine import default_writers, hooks
 from detectron2.engine.defaults import create_ddp_model
 from detectron2.utils import comm
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from bpt_det.utils.errors import InputError
-from bpt_det.vit import PromptedViT
 from bpt_det.vit.statistics import load_statistics
 
 from .checkpoint import FrozenAwareCheckpointer
-from .ema import EMA, Ema, build_ema, evaluate_with_averages
-from .evaluation import EVALUATOR, FINAL_EVALUATOR, evaluate
-from .final_test import FinalTest, build_final_loader
-from .hooks import BEST_NAME
-from .loaders import TrainLoader
-from .optimizer import build_optimizer, scale_learning_rate
+from .ema import EMA, Ema, EmaUpdate, build_ema
+from .evaluation import EVALUATOR, FINAL_EVALUATOR, evaluate_with_averages
+from .hooks import (
+    BestCheckpoint,
+    BestMetric,
+    DrawCurves,
+    FinalTest,
+    MetricsWriter,
+    ResultRecorder,
+    build_early_stopping,
+)
+from .hooks.best import BEST_NAME
+from .loaders import build_loader, class_names_of, fill_feature_caches
+from .optim import build_optimizer, scale_learning_rate
 from .precision import resolve_device, resolve_precision
+from .protocols import Datasets, prompted_networks
 from .sharing import build_around, frozen_vit_of
-from .test_loader import prepare_loaders
 from .trainer import Trainer
-from .training_hooks import build_hooks
 
 logger = logging.getLogger(__name__)
 
@@ -37,62 +43,128 @@ LAST_CHECKPOINT = "last_checkpoint"  # file that names it
 CONFIG_NAME = "config.yaml"
 
 
-def train(cfg: DictConfig, *, resume: bool = False) -> dict:
+def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = None) -> dict:
     """Train the model of a config; return the metrics of the last evaluation and the final test.
 
     Reads `model`, `dataloader`, `optimizer`, `lr_multiplier` and of `train` what
     configs/common/train.py has. Where there are `dataloader.final_test` and `.final_evaluator`, the
-    best weights are tested on these data once, at the end.
+    best weights are tested on these data once, at the end. Whichever way the run ends, result.json
+    in ``train.output_dir`` says it.
 
     Args:
         cfg: a config with these keys.
         resume: continue from the last checkpoint of ``train.output_dir``, if there is one.
+        datasets: data that have been read already, in place of what the loaders would build.
 
     Raises:
         InputError: something in the config or the data cannot be used.
+        DivergenceError: a loss, a gradient or a weight became NaN or infinite.
     """
-    device = resolve_device(cfg.train.device)
-    is_resumed = resume and (Path(cfg.train.output_dir) / LAST_CHECKPOINT).is_file()
+    settings = cfg.train
+    folder = Path(settings.output_dir)
+    is_main = comm.is_main_process()
+    is_resumed = resume and (folder / LAST_CHECKPOINT).is_file()
     if resume and not is_resumed:
-        logger.warning("'%s' holds no checkpoint: starting anew", cfg.train.output_dir)
-    model = _build_model(cfg, device, is_loaded=is_resumed or bool(cfg.train.init_checkpoint))
-    ema = build_ema(cfg.train, model)
-    optimizer = build_optimizer(cfg, model)
-    data_loader = instantiate(cfg.dataloader.train)
-    test_loader = instantiate(cfg.dataloader.test)  # now, so that bad data stop the run at once
-    final_loader = build_final_loader(cfg)
-    distributed = _distribute(model, device, cfg.train.ddp)
-    trainer = _build_trainer(cfg, distributed, data_loader, optimizer, device)
-    checkpointer = FrozenAwareCheckpointer(
-        *(model, cfg.train.output_dir),
-        class_names=_class_names(cfg, data_loader, "train"),
-        is_resumed=is_resumed,
-        **{"trainer": trainer, **_checkpointed(ema)},
-    )
-    results: dict = {}
+        logger.warning("'%s' holds no checkpoint: starting anew", folder)
+    metric = BestMetric(settings.best_metric, settings.get("best_metric_mode", "max"))
 
-    def evaluate_and_keep() -> dict:
-        if sys.exc_info()[0] is None:  # Detectron2 evaluates even where the last iteration failed
-            results.clear()
-            results.update(_evaluate_both(cfg, distributed, test_loader, EVALUATOR, ema))
-        return results
+    with ResultRecorder(cfg, folder, is_resumed=is_resumed, metric=metric) as recorder:
+        device = resolve_device(settings.device)
+        model = instantiate(cfg.model).to(device)
+        if not is_resumed and not settings.init_checkpoint:  # checkpoints hold the prompts' values
+            _initialize_prompts(model, settings)
+        logger.info("Model:\n%s", model)
+        recorder.count_parameters(model)
+        ema = build_ema(settings, model)
+        optimizer = build_optimizer(cfg, model)
+        train_loader = _build_loader(cfg, "train", datasets)
+        test_loader = _build_loader(cfg, "test", datasets)  # bad data stop the run at once
+        final_loader = _build_loader(cfg, "final_test", datasets)
+        accumulate_steps = settings.get("accumulate_steps", 1)
+        batch_size = train_loader.total_batch_size * accumulate_steps
+        scale_learning_rate(optimizer, batch_size, settings.get("reference_batch_size"))
+        distributed = _distribute(model, device, settings.ddp)
+        trainer = Trainer(
+            distributed,
+            train_loader,
+            optimizer,
+            resolve_precision(settings.precision, device),
+            settings.seed,
+            accumulate_steps=accumulate_steps,
+            clip_grad_norm=settings.get("clip_grad_norm"),
+        )
+        checkpointer = FrozenAwareCheckpointer(
+            model,
+            str(folder),
+            class_names=_class_names(cfg, train_loader, "train"),
+            is_resumed=is_resumed,
+            trainer=trainer,
+            **_averages(ema),
+        )
+        results: dict = {}
 
-    test = partial(_evaluate_both, cfg, distributed, final_loader, FINAL_EVALUATOR, ema)
-    final_test = None if final_loader is None else FinalTest(test, checkpointer, results)
-    trainer.register_hooks(build_hooks(cfg, checkpointer, evaluate_and_keep, ema, final_test))
-    checkpointer.resume_or_load(cfg.train.init_checkpoint, resume=resume)
-    start_iteration = trainer.iter + 1 if is_resumed else 0
-    has_final_test = final_test is not None
-    _refuse_nothing_to_train(cfg.train, start_iteration, has_final_test=has_final_test)
-    prepare_loaders([test_loader, data_loader], model)  # the smaller one first
-    if resume and comm.is_main_process():  # not before all is accepted
-        LazyConfig.save(cfg, str(Path(cfg.train.output_dir) / CONFIG_NAME))
-    data_loader.start_batch = start_iteration * trainer.accumulate_steps
-    trainer.train(start_iteration, cfg.train.max_iter)
+        def evaluate_now() -> dict:
+            if (
+                sys.exc_info()[0] is None
+            ):  # Detectron2 evaluates even where the last iteration failed
+                results.clear()
+                results.update(
+                    evaluate_with_averages(cfg, distributed, test_loader, EVALUATOR, ema)
+                )
+                recorder.add_evaluation(results)
+            return results
+
+        def test_finally() -> dict:
+            final = evaluate_with_averages(cfg, distributed, final_loader, FINAL_EVALUATOR, ema)
+            results.update(final)
+            recorder.add_final_test(final)
+            return final
+
+        final_test = None if final_loader is None else FinalTest(test_finally, checkpointer)
+        stop = build_early_stopping(settings, checkpointer, metric)
+        save = (
+            hooks.PeriodicCheckpointer(checkpointer, **settings.checkpointer) if is_main else None
+        )
+        writers = default_writers(str(folder), settings.max_iter) if is_main else []
+        write = MetricsWriter(writers, period=settings.log_period, eval_period=settings.eval_period)
+        has_curves = settings.get("curves") is not None
+        trainer.register_hooks(
+            [
+                hooks.IterationTimer(),
+                hooks.LRScheduler(scheduler=instantiate(cfg.lr_multiplier)),
+                EmaUpdate(ema) if ema else None,
+                *(instantiate(hook) for hook in settings.get("hooks") or ()),
+                None if stop else save,  # before the evaluation, whose failure loses no iteration
+                hooks.EvalHook(settings.eval_period, evaluate_now),
+                BestCheckpoint(checkpointer, metric) if is_main else None,
+                stop,
+                save if stop else None,  # after the evaluation, whose count is part of its file
+                final_test,
+                write if is_main else None,
+                DrawCurves(folder, settings.curves) if is_main and has_curves else None,
+                recorder,
+            ]
+        )
+        checkpointer.resume_or_load(settings.init_checkpoint, resume=resume)
+        start_iteration = trainer.iter + 1 if is_resumed else 0
+        _check_start(settings, start_iteration, has_final_test=final_test is not None)
+        fill_feature_caches([test_loader, train_loader], model)  # the smaller one first
+        if is_main:  # not before all is accepted
+            LazyConfig.save(cfg, str(folder / CONFIG_NAME))
+        train_loader.start_batch = start_iteration * accumulate_steps
+        trainer.train(start_iteration, settings.max_iter)
+        if final_test is not None and final_test.error is not None:
+            raise final_test.error  # what was trained and validated has been written before
     return results
 
 
-def evaluate_checkpoint(cfg: DictConfig, checkpoint: str) -> dict:
+def evaluate_checkpoint(
+    cfg: DictConfig,
+    checkpoint: str,
+    *,
+    output_dir: str | None = None,
+    datasets: Datasets | None = None,
+) -> dict:
     """Evaluate a trained model, and its averaged weights too where `train.ema.decay` is set.
 
     On `dataloader.final_test` if the config has it, else on `dataloader.test`.
@@ -100,20 +172,28 @@ def evaluate_checkpoint(cfg: DictConfig, checkpoint: str) -> dict:
     Args:
         cfg: config with `model`, `dataloader` and `train`.
         checkpoint: file to load.
+        output_dir: folder for result.json and config.yaml; None writes neither.
+        datasets: data that have been read already, in place of what the loader would build.
 
     Raises:
         InputError: there is no such file, or it does not fit the model.
     """
-    device = resolve_device(cfg.train.device)
-    model = instantiate(cfg.model).to(device).eval()
-    ema = build_ema(cfg.train, model)
-    loader, evaluator = build_final_loader(cfg), FINAL_EVALUATOR
-    if loader is None:
-        loader, evaluator = instantiate(cfg.dataloader.test), EVALUATOR
-    names = _class_names(cfg, loader, "test")
-    FrozenAwareCheckpointer(model, class_names=names, **_checkpointed(ema)).load(checkpoint)
-    model = _distribute(model, device, cfg.train.ddp)
-    return _evaluate_both(cfg, model, loader, evaluator, ema)
+    with ResultRecorder(cfg, output_dir) as recorder:
+        device = resolve_device(cfg.train.device)
+        model = instantiate(cfg.model).to(device).eval()
+        recorder.count_parameters(model)
+        ema = build_ema(cfg.train, model)
+        loader, evaluator = _build_loader(cfg, "final_test", datasets), FINAL_EVALUATOR
+        if loader is None:
+            loader, evaluator = _build_loader(cfg, "test", datasets), EVALUATOR
+        names = _class_names(cfg, loader, "test")
+        FrozenAwareCheckpointer(model, class_names=names, **_averages(ema)).load(checkpoint)
+        if output_dir and comm.is_main_process():
+            LazyConfig.save(cfg, str(Path(output_dir) / CONFIG_NAME))
+        model = _distribute(model, device, cfg.train.ddp)
+        results = evaluate_with_averages(cfg, model, loader, evaluator, ema)
+        recorder.add_final_test(results)
+    return results
 
 
 def load_trained_model(
@@ -160,73 +240,41 @@ def last_checkpoint(output_dir: str) -> str:
     return str(tag.with_name(tag.read_text().strip()))
 
 
-def _build_trainer(
-    cfg: DictConfig,
-    model: nn.Module,
-    data_loader: TrainLoader,
-    optimizer: torch.optim.Optimizer,
-    device: str,
-) -> Trainer:
-    """Put the parts of a training together; keys that older configs lack have defaults."""
-    accumulate_steps = cfg.train.get("accumulate_steps", 1)
-    reference_batch_size = cfg.train.get("reference_batch_size")
-    if reference_batch_size is not None:
-        batch_size = data_loader.total_batch_size * accumulate_steps
-        scale_learning_rate(optimizer, batch_size, reference_batch_size)
-    return Trainer(
-        model,
-        data_loader,
-        optimizer,
-        resolve_precision(cfg.train.precision, device),
-        cfg.train.seed,
-        accumulate_steps=accumulate_steps,
-        clip_grad_norm=cfg.train.get("clip_grad_norm"),
-    )
+def _build_loader(cfg: DictConfig, name: str, datasets: Datasets | None) -> Any:
+    """Return the loader `dataloader.<name>`, or None where the config has none."""
+    node = OmegaConf.select(cfg, f"dataloader.{name}")
+    if node is None:
+        return None
+    read = (datasets or {}).get(name)
+    return build_loader(node, None if read is None else read())
 
 
-def _checkpointed(ema: Ema | None) -> dict[str, Ema]:
+def _averages(ema: Ema | None) -> dict[str, Ema]:
+    """Return what a checkpoint holds beside the model."""
     return {} if ema is None else {EMA: ema}
-
-
-def _evaluate_both(
-    cfg: DictConfig, model: nn.Module, loader: Iterable | None, evaluator: str, ema: Ema | None
-) -> dict:
-    """Evaluate weights, and their averages where there are some, on a loader (None: the test)."""
-    return evaluate_with_averages(partial(evaluate, cfg, model, loader, evaluator), ema)
-
-
-def _build_model(cfg: DictConfig, device: str, *, is_loaded: bool) -> nn.Module:
-    """Build the model to train; a checkpoint loaded into it holds the values of its prompts."""
-    model = instantiate(cfg.model).to(device)
-    if not is_loaded:
-        _initialize_prompts(model, cfg.train)
-    _log_trained_parameters(model)
-    return model
 
 
 def _initialize_prompts(model: nn.Module, settings: DictConfig) -> None:
     """Read the token statistics that `train.prompt_statistics` names, if any prompts need them."""
-    hosts = [module for module in model.modules() if isinstance(module, PromptedViT)]
+    networks = [network for _, network in prompted_networks(model)]
     path = settings.get("prompt_statistics")
-    needs_some = any(host.needed_statistics for host in hosts)
+    needs_some = any(network.needed_statistics for network in networks)
     statistics = load_statistics(path) if needs_some and path is not None else None
-    for host in hosts:
-        host.initialize_prompts(settings.seed, statistics)
+    for network in networks:
+        network.initialize_prompts(settings.seed, statistics)
 
 
-def _class_names(cfg: DictConfig, loader: Iterable, split: str) -> list[str] | None:
+def _class_names(cfg: DictConfig, loader: Any, split: str) -> list[str] | None:
     """Return what a loader's data call their classes, or the dataset registered for them."""
-    names = getattr(loader, "class_names", None)
+    names = class_names_of(loader)
     if names is not None:
         return names
     name = OmegaConf.select(cfg, f"dataloader.{split}.dataset.names")
     return MetadataCatalog.get(name).get("thing_classes") if isinstance(name, str) else None
 
 
-def _refuse_nothing_to_train(
-    settings: DictConfig, start_iteration: int, *, has_final_test: bool
-) -> None:
-    """Refuse to go on with a run that has ended."""
+def _check_start(settings: DictConfig, start_iteration: int, *, has_final_test: bool) -> None:
+    """Refuse to go on with a run that has ended, or that processes see differently."""
     folder = settings.output_dir
     if len(set(comm.all_gather(start_iteration))) > 1:
         raise InputError(
@@ -246,10 +294,3 @@ def _distribute(model: nn.Module, device: str, ddp: DictConfig) -> nn.Module:
     """Wrap the model where several processes train it; on the CPU it has no device ids."""
     devices = {} if device == "cuda" else {"device_ids": None}
     return create_ddp_model(model, **ddp, **devices)
-
-
-def _log_trained_parameters(model: nn.Module) -> None:
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    total = sum(p.numel() for p in model.parameters())
-    logger.info("Model:\n%s", model)
-    logger.info("Parameters: %s trained, %s frozen", f"{trained:,}", f"{total - trained:,}")

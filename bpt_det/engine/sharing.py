@@ -7,9 +7,9 @@ from omegaconf import DictConfig
 from torch import nn
 
 from bpt_det.utils.errors import InputError
-from bpt_det.vit import PromptedViT
 
 from .config_tree import find_vit_owners
+from .protocols import prompted_networks
 
 
 def frozen_vit_of(model: nn.Module) -> nn.Module:
@@ -18,7 +18,7 @@ def frozen_vit_of(model: nn.Module) -> nn.Module:
     Raises:
         InputError: there is none, or more than one, or it is trained.
     """
-    prompted = [module for module in model.modules() if isinstance(module, PromptedViT)]
+    prompted = [network for _, network in prompted_networks(model)]
     if len(prompted) != 1:
         raise InputError(f"a ViT can be shared by a model that has one; this has {len(prompted)}.")
     if not prompted[0].frozen:

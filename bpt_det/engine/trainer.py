@@ -17,6 +17,7 @@ from bpt_det.utils.errors import InputError
 
 from .loaders import TrainLoader, derive_seed
 from .precision import Precision
+from .result import DivergenceError
 
 logger = logging.getLogger(__name__)
 
@@ -24,10 +25,6 @@ _NEXT_STEP = (
     "Lower optimizer.lr; with --resume the run goes on from its last good checkpoint, if there is "
     "one."
 )
-
-
-class NonFiniteLossError(InputError):
-    """A loss or gradient became NaN or infinite; that iteration changed no weights."""
 
 
 class Trainer(SimpleTrainer):
@@ -122,11 +119,11 @@ class Trainer(SimpleTrainer):
             with self.precision.autocast():
                 losses = self.model(batch)
         except FloatingPointError as error:  # Detectron2's RPN looks at its proposals itself
-            raise NonFiniteLossError(
+            raise DivergenceError(
                 f"the RPN's proposals became NaN or infinite at iteration {self.iter} ({error}); "
                 f"training stopped. {_NEXT_STEP}"
             ) from error
-        refuse_non_finite(losses, self.iter)
+        check_finite(losses, self.iter)
         self.grad_scaler.scale(sum(losses.values()) / self.accumulate_steps).backward()
         return {name: loss.detach().float() for name, loss in losses.items()}
 
@@ -144,7 +141,7 @@ class Trainer(SimpleTrainer):
         if torch.isfinite(norm):
             self.storage.put_scalar("grad_norm", norm.item())
         elif not self.grad_scaler.is_enabled():  # else it skips the step and lowers its scale
-            raise NonFiniteLossError(
+            raise DivergenceError(
                 f"the gradient's norm is {norm.item()} at iteration {self.iter}; training "
                 f"stopped. {_NEXT_STEP}"
             )
@@ -170,16 +167,16 @@ class Trainer(SimpleTrainer):
             self.grad_scaler.load_state_dict(state_dict["grad_scaler"])
 
 
-def refuse_non_finite(losses: Mapping[str, Tensor], iteration: int) -> None:
+def check_finite(losses: Mapping[str, Tensor], iteration: int) -> None:
     """Check scalar losses by name.
 
     Raises:
-        NonFiniteLossError: a loss is NaN or infinite; names it, its value and the iteration.
+        DivergenceError: a loss is NaN or infinite; names it, its value and the iteration.
     """
     values = torch.stack([loss.detach().float() for loss in losses.values()])
     if torch.isfinite(values).all():
         return
     bad = [f"{k}={v}" for k, v in zip(losses, values.tolist(), strict=True) if v - v != 0]
-    raise NonFiniteLossError(
+    raise DivergenceError(
         f"{', '.join(bad)} at iteration {iteration}; training stopped. {_NEXT_STEP}"
     )

@@ -8,7 +8,7 @@ from torch.optim import AdamW
 
 from bpt_det.classification import ClassificationMapper
 from bpt_det.classification.in_memory_loader import build_train_loader
-from bpt_det.engine import build_cosine_schedule, build_param_groups, build_test_loader
+from bpt_det.engine import build_cosine_schedule, build_param_groups, TestLoader
 from bpt_det.pretraining import MaskedAutoencoder, ReconstructionEvaluator, SaveEncoder, load_images
 from bpt_det.vit import ARCHITECTURES, build_vit
 
@@ -50,7 +50,7 @@ dataloader = dict(
         in_memory="${dataloader.in_memory}",
         device="${train.device}",
     ),
-    test=L(build_test_loader)(
+    test=L(TestLoader)(
         dataset=L(load_images)(train="${data.train}", val="${data.val}", split="val"),
         mapper=L(ClassificationMapper)(
             image_size="${dataloader.image_size}",

@@ -12,8 +12,8 @@ from detectron2.engine import HookBase
 
 import bpt_det.detection.datasets  # noqa: F401  registers the datasets
 from bpt_det.engine import FrozenAwareCheckpointer, Trainer, load_config, load_trained_model, train
-from bpt_det.engine.best_metric import BestMetric
 from bpt_det.engine.hooks import EarlyStopping
+from bpt_det.engine.hooks.best import BestMetric
 from bpt_det.engine.precision import Precision
 from bpt_det.utils.errors import InputError
 from tests.support.detectors import shrink, use_shapes
@@ -43,7 +43,7 @@ def scored(monkeypatch, cfg, tmp_path):
             used.append(values[len(used)])
             return {"bbox": {"AP": used[-1], "AP50": 90.0 + len(used)}}
 
-        monkeypatch.setattr("bpt_det.engine.run.evaluate", evaluate)
+        monkeypatch.setattr("bpt_det.engine.evaluation.evaluate", evaluate)
         cfg.train.output_dir = str(tmp_path / folder)
         (tmp_path / folder).mkdir(exist_ok=True)
         cfg.train.update(settings)

@@ -38,7 +38,7 @@ def test_20_iterations_equal_10_and_10_more_averages_included(
 ):
     """Of a detector, with augmentation on."""
     monkeypatch.chdir(repository_root)
-    monkeypatch.setattr("bpt_det.engine.run.evaluate", lambda *_: {})
+    monkeypatch.setattr("bpt_det.engine.evaluation.evaluate", lambda *_: {})
     cfg = use_shapes(shrink(load_config("configs/shapes/cascade_bpt_s.py")), shapes_root)
     cfg.train.update(max_iter=20, eval_period=0, ema={"decay": 0.9}, curves=None)
     cfg.train.checkpointer.period = 10

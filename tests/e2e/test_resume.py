@@ -81,6 +81,6 @@ def test_a_failure_at_the_last_iteration_is_not_followed_by_an_evaluation(cfg, m
 
     cfg.train.max_iter = 1
     monkeypatch.setattr("bpt_det.engine.run.Trainer.run_step", fail)
-    monkeypatch.setattr("bpt_det.engine.run.evaluate", lambda *_: pytest.fail("evaluated"))
+    monkeypatch.setattr("bpt_det.engine.evaluation.evaluate", lambda *_: pytest.fail("evaluated"))
     with pytest.raises(InputError, match="the last image cannot be read"):
         train(cfg)

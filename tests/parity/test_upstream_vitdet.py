@@ -16,7 +16,7 @@ from torch import nn
 
 from bpt_det.detection import LayerNorm2d, ViTDetBackbone
 from bpt_det.engine import FrozenAwareCheckpointer, load_config
-from bpt_det.engine.optimizer import build_optimizer
+from bpt_det.engine.optim import build_optimizer
 from bpt_det.vit import build_vit
 from tests.support.detectors import shrink
 from tests.support.paths import ROOT

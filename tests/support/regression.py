@@ -9,7 +9,7 @@ from detectron2.utils import comm
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from bpt_det.engine import TrainLoader, build_test_loader, load_config
+from bpt_det.engine import TestLoader, TrainLoader, load_config
 
 
 def draw_records(count, seed):
@@ -66,7 +66,7 @@ class ErrorEvaluator(DatasetEvaluator):
 
 def loader_of(seed):
     dataset = L(draw_records)(count=7, seed=seed)
-    return L(build_test_loader)(dataset=dataset, mapper=L(AddNoise)(augment=False), batch_size=3)
+    return L(TestLoader)(dataset=dataset, mapper=L(AddNoise)(augment=False), batch_size=3)
 
 
 def regression_config(folder, *, final_test=False) -> DictConfig:

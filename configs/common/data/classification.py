@@ -10,7 +10,7 @@ from bpt_det.classification import ClassificationEvaluator, ClassificationMapper
 from bpt_det.classification.layouts import load_classification
 from bpt_det.classification.in_memory_loader import build_train_loader
 from bpt_det.classification.feature_cache import PrefixCache
-from bpt_det.engine import build_test_loader
+from bpt_det.engine import TestLoader
 
 # cub, nabirds, flowers, dogs, cars, imagenet, shapes_crops, or folder:PATH; data=NAME on the
 # command line is short for data.name=NAME.
@@ -52,7 +52,7 @@ dataloader = dict(
         in_memory="${dataloader.in_memory}",
         device="${train.device}",
     ),
-    test=L(build_test_loader)(
+    test=L(TestLoader)(
         dataset=L(load_classification)(name="${data.name}", root="${dataloader.root}", split="val"),
         mapper=L(ClassificationMapper)(
             image_size="${dataloader.image_size}",
@@ -65,7 +65,7 @@ dataloader = dict(
         in_memory="${dataloader.in_memory}",
     ),
     evaluator=L(ClassificationEvaluator)(dataset="${..test.dataset}", task="val"),
-    final_test=L(build_test_loader)(
+    final_test=L(TestLoader)(
         dataset=L(load_classification)(
             name="${data.name}", root="${dataloader.root}", split="test"
         ),

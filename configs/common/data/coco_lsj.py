@@ -2,10 +2,9 @@
 
 import detectron2.data.transforms as T
 from detectron2.config import LazyCall as L
-from detectron2.data import build_detection_test_loader
 
 from bpt_det.detection import CocoEvaluator, ImageNamingMapper, LargeScaleJitter, load_dataset
-from bpt_det.engine import TrainLoader
+from bpt_det.engine import TestLoader, TrainLoader
 
 # A COCO-format dataset of your own, as FILE:FOLDER; tools fit the rest of a config to it.
 data = dict(train=None, val=None)
@@ -31,7 +30,7 @@ dataloader = dict(
         num_workers=4,
         seed="${train.seed}",
     ),
-    test=L(build_detection_test_loader)(
+    test=L(TestLoader)(
         dataset=L(load_dataset)(
             names="coco_2017_val",
             num_classes="${model.roi_heads.num_classes}",

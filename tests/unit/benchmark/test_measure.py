@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bpt_det.benchmark import Measurement, Workload, measure_all
-from bpt_det.engine import NonFiniteLossError
+from bpt_det.engine import DivergenceError
 
 
 def measurement(**changes) -> Measurement:
@@ -48,7 +48,7 @@ def test_workloads_take_turns():
     ("error", "text"),
     [
         (torch.cuda.OutOfMemoryError("too much"), "out of memory"),
-        (NonFiniteLossError("loss=nan"), "loss not finite"),
+        (DivergenceError("loss=nan"), "loss not finite"),
     ],
 )
 def test_a_workload_that_fails_leaves_the_others_in(error, text):

@@ -11,7 +11,7 @@ from PIL import Image
 from bpt_det.classification import ClassificationMapper, in_memory_loader
 from bpt_det.classification.feature_cache import PrefixCache
 from bpt_det.classification.in_memory_loader import InMemoryLoader, build_train_loader
-from bpt_det.engine import TrainLoader, build_test_loader
+from bpt_det.engine import TestLoader, TrainLoader
 from bpt_det.utils.errors import InputError
 
 CENTRAL = ClassificationMapper(16, 20, augment=False)
@@ -87,12 +87,12 @@ def test_evaluation_samples_are_mapped_once(records: list[dict]) -> None:
         mapped.append(record["label"])
         return record
 
-    loader = build_test_loader(records, mapper, batch_size=3, in_memory=True)
+    loader = TestLoader(records, mapper, batch_size=3, in_memory=True)
     next(iter(loader))  # an evaluation that ends early keeps nothing
     mapped.clear()
     assert [list(loader), list(loader)] == [list(loader)] * 2
     assert mapped == list(range(7))
-    again = build_test_loader(records, mapper, batch_size=3)
+    again = TestLoader(records, mapper, batch_size=3)
     assert [list(again), list(again)] == [list(loader)] * 2
     assert mapped == list(range(7)) * 3
 

@@ -7,11 +7,11 @@ import pytest
 from bpt_det.cli.launch import (
     build_tool_parser,
     build_training_parser,
+    prepare_output_dir,
     run_tool,
     run_training_tool,
     train_or_evaluate,
 )
-from bpt_det.engine.output_dir import prepare_output_dir
 from bpt_det.utils.errors import InputError
 
 

@@ -15,8 +15,8 @@ from PIL import Image
 from bpt_det.comparison import load_plan, perform, runs, write_report
 from bpt_det.comparison import subprocesses as children
 from bpt_det.comparison.runs import command_of, read_result
-from bpt_det.engine import NonFiniteLossError
-from bpt_det.engine.trainer import refuse_non_finite
+from bpt_det.engine import DivergenceError
+from bpt_det.engine.trainer import check_finite
 from bpt_det.utils.errors import InputError
 from tests.support.plans import PLAN
 
@@ -167,8 +167,8 @@ def test_results_of_other_settings_are_not_taken_for_those_of_the_plan(
 
 
 def test_a_diverged_run_is_not_chosen_and_is_reported(plan, output, calls, monkeypatch, tmp_path):
-    with pytest.raises(NonFiniteLossError) as caught:
-        refuse_non_finite({"loss_ce": torch.tensor(float("nan"))}, iteration=3)
+    with pytest.raises(DivergenceError) as caught:
+        check_finite({"loss_ce": torch.tensor(float("nan"))}, iteration=3)
     whole = runs._call
 
     def diverging(command, jobs):

@@ -59,7 +59,7 @@ def test_a_training_takes_the_names_of_its_data(
     shapes_root, tmp_path, repository_root, monkeypatch
 ):
     monkeypatch.chdir(repository_root)
-    monkeypatch.setattr("bpt_det.engine.run.evaluate", lambda *_: {})
+    monkeypatch.setattr("bpt_det.engine.evaluation.evaluate", lambda *_: {})
     cfg = use_shapes(shrink(load_config("configs/shapes/cascade_bpt_s.py")), shapes_root)
     cfg.train.update(max_iter=1, output_dir=str(tmp_path))
     train(cfg)

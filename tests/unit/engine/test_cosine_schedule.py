@@ -7,7 +7,7 @@ import torch
 from detectron2.solver import LRMultiplier, WarmupParamScheduler
 from fvcore.common.param_scheduler import CosineParamScheduler
 
-from bpt_det.engine.schedule import build_cosine_schedule
+from bpt_det.engine.optim import build_cosine_schedule
 from bpt_det.utils.errors import InputError
 
 MAX_ITER, RATE, FINAL = 200, 5e-2, 1e-8

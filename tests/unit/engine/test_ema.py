@@ -8,7 +8,8 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from bpt_det.engine import load_config
-from bpt_det.engine.ema import Ema, evaluate_with_averages
+from bpt_det.engine.ema import Ema
+from bpt_det.engine.evaluation import evaluate_with_averages
 from bpt_det.utils.errors import InputError
 from tests.support.detectors import shrink
 
@@ -117,15 +118,16 @@ def test_averages_of_other_parameters_are_refused(model):
         Ema(model, decay=0.9).load_state_dict(averages)
 
 
-def test_both_are_evaluated_each_under_its_name(model):
+def test_both_are_evaluated_each_under_its_name(model, monkeypatch):
     ema = Ema(model, decay=0.9)
     before = model[0].bias[0].item()
     change(model)
 
-    def evaluate(suffix):
+    def evaluate(cfg, model, loader, evaluator, suffix=""):
         return {f"val{suffix}": {"bias": model[0].bias[0].item()}}
 
-    results = evaluate_with_averages(evaluate, ema)
+    monkeypatch.setattr("bpt_det.engine.evaluation.evaluate", evaluate)
+    results = evaluate_with_averages({}, model, [], "evaluator", ema)
     expected = {"val": {"bias": model[0].bias[0].item()}, "val_ema": {"bias": before}}
     assert results == expected and before != model[0].bias[0].item()
-    assert evaluate_with_averages(evaluate, None).keys() == {"val"}
+    assert evaluate_with_averages({}, model, [], "evaluator", None).keys() == {"val"}

@@ -28,7 +28,7 @@ def scored(monkeypatch, cfg):
     def run(values, **settings):
         calls, models, values = [], [], iter(values)
 
-        def evaluate(cfg, model, loader, evaluator, suffix):
+        def evaluate(cfg, model, loader, evaluator, suffix=""):
             weights = {name: value.clone() for name, value in model.state_dict().items()}
             calls.append((evaluator, suffix, weights))
             models.append(model)
@@ -36,7 +36,7 @@ def scored(monkeypatch, cfg):
                 return {f"test{suffix}": {"top1": 50.0}}
             return {f"val{suffix}": {"top1": 0.0 if suffix else next(values)}}
 
-        monkeypatch.setattr("bpt_det.engine.run.evaluate", evaluate)
+        monkeypatch.setattr("bpt_det.engine.evaluation.evaluate", evaluate)
         cfg.train.update(best_metric="val/top1", best_metric_mode="max", **settings)
         return calls, models, train(cfg)
 
@@ -105,7 +105,7 @@ def test_a_run_that_fails_is_not_tested(scored, cfg, monkeypatch):
         raise InputError("the last image cannot be read")
 
     monkeypatch.setattr("bpt_det.engine.run.Trainer.run_step", fail)
-    monkeypatch.setattr("bpt_det.engine.final_test.FinalTest._best_weights", pytest.fail)
+    monkeypatch.setattr("bpt_det.engine.hooks.final_test.FinalTest._best_weights", pytest.fail)
     with pytest.raises(InputError, match="the last image cannot be read"):
         scored([], max_iter=1)
 
@@ -114,7 +114,7 @@ def test_one_that_fails_ends_the_run_after_all_else_is_written(cfg, monkeypatch)
     def fail(*_):
         raise InputError("test image 'a.jpg' cannot be decoded")
 
-    monkeypatch.setattr("bpt_det.engine.final_test.FinalTest._best_weights", fail)
+    monkeypatch.setattr("bpt_det.engine.hooks.final_test.FinalTest._best_weights", fail)
     cfg.train.update(curves=["val/loss"])
     with pytest.raises(InputError, match="test image 'a.jpg' cannot be decoded"):
         train(cfg)
@@ -163,9 +163,10 @@ def test_evaluation_alone_is_of_the_test_data_where_there_are_some(cfg, tmp_path
 def test_the_command_line_evaluates_the_test_data(cfg, tmp_path, monkeypatch):
     results = []
     evaluate = launch.evaluate_checkpoint
-    monkeypatch.setattr(launch, "evaluate_checkpoint", lambda *a: results.append(evaluate(*a)))
-    for name in ("default_setup", "setup_logger"):  # would change the loggers of other tests
-        monkeypatch.setattr(launch, name, lambda *_, **__: None)
+    monkeypatch.setattr(
+        launch, "evaluate_checkpoint", lambda *a, **k: results.append(evaluate(*a, **k))
+    )
+    monkeypatch.setattr(launch, "setup_logger", lambda *_, **__: None)  # loggers of other tests
     train(cfg)
     LazyConfig.save(cfg, str(tmp_path / "config.yaml"))
     arguments = ["--config-file", str(tmp_path / "config.yaml"), "--eval-only", "--resume"]

@@ -8,8 +8,8 @@ from detectron2.engine import HookBase, TrainerBase
 from torch import nn
 
 from bpt_det.engine import FrozenAwareCheckpointer
-from bpt_det.engine.best_metric import BestMetric
 from bpt_det.engine.hooks import BestCheckpoint
+from bpt_det.engine.hooks.best import BestMetric
 from bpt_det.utils.errors import InputError
 
 

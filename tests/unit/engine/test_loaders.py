@@ -8,9 +8,10 @@ import weakref
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
-from bpt_det.engine import TrainLoader, build_test_loader
-from bpt_det.engine.test_loader import prepare_loaders
+from bpt_det.engine import TestLoader, TrainLoader, build_loader
+from bpt_det.engine.loaders import fill_feature_caches
 from bpt_det.utils.errors import InputError
 
 RECORDS = [{"index": index} for index in range(7)]
@@ -97,10 +98,10 @@ def index_of(record):
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_evaluation_sees_every_sample_once_in_order(num_workers):
-    loader = build_test_loader(RECORDS, index_of, batch_size=3, num_workers=num_workers)
+    loader = TestLoader(RECORDS, index_of, batch_size=3, num_workers=num_workers)
     assert list(loader) == list(loader) == [[0, 1, 2], [3, 4, 5], [6]]
     assert len(loader) == 3
-    assert list(build_test_loader(RECORDS, index_of)) == [[index] for index in range(7)]
+    assert list(TestLoader(RECORDS, index_of)) == [[index] for index in range(7)]
 
 
 def test_two_processes_evaluate_disjoint_parts_that_are_everything(monkeypatch):
@@ -109,7 +110,7 @@ def test_two_processes_evaluate_disjoint_parts_that_are_everything(monkeypatch):
     seen = []
     for rank in range(2):
         monkeypatch.setattr(f"{target}.get_rank", lambda rank=rank: rank)
-        loader = build_test_loader(RECORDS, index_of, batch_size=3)
+        loader = TestLoader(RECORDS, index_of, batch_size=3)
         assert len(loader) == 2 - rank
         seen += itertools.chain(*loader)
     assert seen == list(range(7))
@@ -117,57 +118,88 @@ def test_two_processes_evaluate_disjoint_parts_that_are_everything(monkeypatch):
 
 def test_data_without_a_sample_are_refused():
     with pytest.raises(InputError, match=r"the dataset to evaluate on holds no sample; name an"):
-        build_test_loader([], index_of)
+        TestLoader([], index_of)
 
 
 @pytest.mark.parametrize("batch_size", [0, 1.5])
 def test_a_batch_size_that_is_no_number_of_samples_is_refused(batch_size):
-    with pytest.raises(
-        InputError, match=rf"of an evaluation must be a whole number from 1 on, got {batch_size}\."
-    ):
-        build_test_loader(RECORDS, index_of, batch_size=batch_size)
+    with pytest.raises(InputError, match=rf"batch_size.*integer >= 1, got {batch_size}\."):
+        TestLoader(RECORDS, index_of, batch_size=batch_size)
 
 
-class PreparedMapper:
+class RecordedCache:
+    """A feature cache that records its calls."""
+
     def __init__(self, calls):
         self.calls = calls
 
-    def plan(self, model, dataset):
-        self.calls.append(("plan", model, list(dataset)))
+    def plan(self, model, records, mapper):
+        self.calls.append(("plan", model, list(records)))
 
-    def prepare(self, model, dataset):
-        self.calls.append(("prepare", model, list(dataset)))
+    def fill(self, model, records, mapper):
+        self.calls.append(("fill", model, list(records)))
+
+
+class CachedMapper:
+    def __init__(self, cache):
+        self.cache = cache
 
     def __call__(self, record):
-        return record["index"], len(self.calls)
+        return record["index"]
 
 
-def test_mappers_plan_and_then_prepare_with_the_model_and_their_data():
+def test_every_feature_cache_is_planned_before_one_is_filled():
     calls = []
-    loaders = [
-        build_test_loader(RECORDS[:2], PreparedMapper(calls)),
-        TrainLoader(RECORDS, PreparedMapper(calls), 3),
-    ]
-    prepare_loaders(loaders, "the model")
+    mapper = CachedMapper(RecordedCache(calls))
+    loaders = [TestLoader(RECORDS[:2], mapper), TrainLoader(RECORDS, mapper, 3)]
+    fill_feature_caches(loaders, "the model")
     assert calls == [
         (step, "the model", list(records))
-        for step in ("plan", "prepare")
+        for step in ("plan", "fill")
         for records in (RECORDS[:2], RECORDS)
     ]
-    assert [next(iter(loader))[0][1] for loader in loaders] == [4, 4]
 
 
-@pytest.mark.parametrize("build", [build_test_loader, TrainLoader])
-def test_a_mapper_that_prepares_nothing_is_left_alone(build):
-    prepare_loaders([build(RECORDS, draw, 3)], "the model")
-    prepare_loaders([[]], "the model")  # a loader without a mapper
+@pytest.mark.parametrize("mapper", [draw, CachedMapper(None)])
+def test_loaders_without_a_feature_cache_are_left_alone(mapper):
+    fill_feature_caches([TestLoader(RECORDS, mapper), TrainLoader(RECORDS, mapper, 3)], "model")
+    fill_feature_caches([[]], "the model")  # a loader without a mapper
+
+
+def refuse(record):
+    raise InputError(f"record {record['index']}", parameter="dataset", hint="check_dataset")
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize("build", [TestLoader, TrainLoader])
+def test_an_error_of_a_loading_process_arrives_as_it_was_raised(build, num_workers):
+    with pytest.raises(InputError, match=r"^record \d$") as caught:
+        next(iter(build(RECORDS, refuse, 3, num_workers)))
+    assert (caught.value.parameter, caught.value.hint) == ("dataset", "check_dataset")
+
+
+def test_a_loader_is_built_around_a_dataset_that_is_there():
+    node = OmegaConf.create(
+        {
+            "shared": {"size": 2},
+            "loader": {
+                "_target_": "bpt_det.engine.TestLoader",
+                "dataset": {"_target_": "no.such.dataset"},
+                "mapper": {"_target_": f"{__name__}.CachedMapper", "cache": None},
+                "batch_size": "${shared.size}",
+            },
+        }
+    )
+    loader = build_loader(node.loader, RECORDS)
+    assert list(loader.dataset) == RECORDS and loader.batch_size == 2
+    assert isinstance(loader.mapper, CachedMapper)
 
 
 class Records(list):
     """A list that tells when it is gone."""
 
 
-@pytest.mark.parametrize("build", [build_test_loader, TrainLoader])
+@pytest.mark.parametrize("build", [TestLoader, TrainLoader])
 def test_a_loader_does_not_keep_the_unpacked_records(build):
     """Those of COCO take more than a gigabyte."""
     records = Records(RECORDS)

@@ -9,8 +9,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from bpt_det.engine import load_config
-from bpt_det.engine.optimizer import build_optimizer, scale_learning_rate
-from bpt_det.engine.param_groups import build_param_groups
+from bpt_det.engine.optim import build_optimizer, build_param_groups, scale_learning_rate
 from tests.support.paths import ROOT
 
 

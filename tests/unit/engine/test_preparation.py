@@ -13,23 +13,30 @@ def cfg(tmp_path, repository_root, monkeypatch):
     return regression_config(tmp_path / "run")
 
 
-class PreparedMapper(AddNoise):
+class RecordedCache:
     calls = []
 
-    def prepare(self, model, dataset):
-        self.calls.append((type(model), len(dataset)))
+    def plan(self, model, records, mapper):
+        pass
+
+    def fill(self, model, records, mapper):
+        self.calls.append((type(model), len(records)))
+
+
+class CachedMapper(AddNoise):
+    cache = RecordedCache()
 
     def __call__(self, record):
-        assert len(self.calls) == 2, "asked for a sample before all loaders were prepared"
+        assert len(self.cache.calls) == 2, "asked for a sample before all caches were filled"
         return super().__call__(record)
 
 
-def test_the_loaders_of_a_training_are_prepared_before_its_first_sample(cfg, monkeypatch):
-    monkeypatch.setattr(PreparedMapper, "calls", [])
+def test_feature_caches_are_filled_before_the_first_sample(cfg, monkeypatch):
+    monkeypatch.setattr(RecordedCache, "calls", [])
     for name in ("train", "test"):
-        cfg.dataloader[name].mapper = L(PreparedMapper)(augment=name == "train")
+        cfg.dataloader[name].mapper = L(CachedMapper)(augment=name == "train")
     train(cfg)
-    assert PreparedMapper.calls == [(Regression, 7), (Regression, 11)]
+    assert RecordedCache.calls == [(Regression, 7), (Regression, 11)]
 
 
 class NamedRecords(list):

@@ -79,7 +79,7 @@ def initialized(monkeypatch):
     monkeypatch.setattr(
         PromptedViT,
         "initialize_prompts",
-        lambda self, seed: seeds.append((seed, len(optimizers))),
+        lambda self, seed, statistics: seeds.append((seed, len(optimizers))),
     )
     return seeds
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from bpt_det.engine import NonFiniteLossError, Trainer
+from bpt_det.engine import DivergenceError, Trainer
 from bpt_det.engine.loaders import derive_seed
 from bpt_det.engine.precision import Precision
-from bpt_det.engine.trainer import refuse_non_finite
+from bpt_det.engine.trainer import check_finite
 
 
 class Regression(nn.Module):
@@ -74,17 +74,15 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change(batch, value)
     model = Regression()
     before = model.linear.weight.detach().clone()
     batch[1][2] = float(value)
-    with pytest.raises(
-        NonFiniteLossError, match=r"^loss_error=\w+, loss_noise=\w+ at iteration 0;"
-    ):
+    with pytest.raises(DivergenceError, match=r"^loss_error=\w+, loss_noise=\w+ at iteration 0;"):
         train(model, batch, 2)
     assert torch.equal(model.linear.weight, before)
 
 
 def test_only_the_terms_that_are_not_finite_are_named():
     losses = {"loss_mask": torch.tensor(float("nan")), "loss_cls": torch.tensor(1.0)}
-    with pytest.raises(NonFiniteLossError, match=r"^loss_mask=nan at iteration 12; training stop"):
-        refuse_non_finite(losses, 12)
+    with pytest.raises(DivergenceError, match=r"^loss_mask=nan at iteration 12; training stop"):
+        check_finite(losses, 12)
 
 
 def test_proposals_that_are_not_finite_are_an_input_error_too(batch):
@@ -92,7 +90,7 @@ def test_proposals_that_are_not_finite_are_an_input_error_too(batch):
         def forward(self, batch):
             raise FloatingPointError("Predicted boxes or scores contain Inf/NaN.")
 
-    with pytest.raises(NonFiniteLossError, match=r"RPN's proposals became NaN or infinite at "):
+    with pytest.raises(DivergenceError, match=r"RPN's proposals became NaN or infinite at "):
         train(Diverged(), batch, 1)
 
 

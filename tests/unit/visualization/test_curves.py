@@ -6,9 +6,10 @@ import pytest
 from PIL import Image
 
 from bpt_det.engine import train
+from bpt_det.engine.metrics import read_records
 from bpt_det.utils.errors import InputError
 from bpt_det.visualization import curves
-from bpt_det.visualization.curves import draw_curves, read_curves
+from bpt_det.visualization.curves import collect_curves, draw_curves
 from tests.support.regression import regression_config
 
 
@@ -28,38 +29,42 @@ def losses(*pairs):
 
 def test_a_curve_is_the_values_by_iteration(write):
     path = write(*losses((1, 5.0), (3, 4.0)), {"iteration": 3, "val/top1": 20.0, "lr": 1.0})
-    read = read_curves(path, ["total_loss", "val/top1", "val/loss"])
+    read = collect_curves(read_records(path), ["total_loss", "val/top1", "val/loss"])
     assert read == {"total_loss": [(1, 5.0), (3, 4.0)], "val/top1": [(3, 20.0)]}
 
 
 def test_a_resumed_run_replaces_what_it_repeats(write):
     """Also where it logs at other iterations than the run before it."""
     path = write(*losses((1, 5.0), (3, 4.0), (5, 9.0), (7, 9.0)), *losses((4, 3.0), (6, 2.0)))
-    assert read_curves(path, ["total_loss"])["total_loss"] == [
+    assert collect_curves(read_records(path), ["total_loss"])["total_loss"] == [
         (1, 5.0),
         (3, 4.0),
         (4, 3.0),
         (6, 2.0),
     ]
     path = write(*losses((1, 5.0), (3, 4.0)), *losses((3, 3.5), (5, 3.0)))
-    assert read_curves(path, ["total_loss"])["total_loss"] == [(1, 5.0), (3, 3.5), (5, 3.0)]
+    assert collect_curves(read_records(path), ["total_loss"])["total_loss"] == [
+        (1, 5.0),
+        (3, 3.5),
+        (5, 3.0),
+    ]
 
 
 def test_another_metric_of_an_earlier_iteration_replaces_nothing(write):
     """Detectron2 writes the losses of a later iteration before an evaluation's metrics."""
     path = write(*losses((1, 5.0), (7, 4.0)), {"iteration": 5, "val/top1": 20.0})
-    assert read_curves(path, ["total_loss"])["total_loss"] == [(1, 5.0), (7, 4.0)]
+    assert collect_curves(read_records(path), ["total_loss"])["total_loss"] == [(1, 5.0), (7, 4.0)]
 
 
 def test_values_that_are_not_finite_are_left_out(write):
     path = write(*losses((1, float("nan")), (2, 4.0), (3, float("inf"))))
     path.write_text(path.read_text() + '{"iteration": 5, "total_lo')
-    assert read_curves(path, ["total_loss"]) == {"total_loss": [(2, 4.0)]}
+    assert collect_curves(read_records(path), ["total_loss"]) == {"total_loss": [(2, 4.0)]}
 
 
 def test_the_picture_has_its_size(write, tmp_path):
     path = write(*losses((1, 5.0), (3, 4.0)), {"iteration": 3, "val/top1": 20.0, "val/loss": 1.0})
-    draw_curves(path, tmp_path / "curves.png", ["val/top1", "val/loss", "absent/AP"])
+    draw_curves(read_records(path), tmp_path / "curves.png", ["val/top1", "val/loss", "absent/AP"])
     with Image.open(tmp_path / "curves.png") as picture:
         assert picture.format == "PNG" and picture.size == (1200, 450)
 
@@ -68,14 +73,14 @@ def test_losses_are_drawn_beside_each_other_and_metrics_apart(write, tmp_path, m
     drawn = {}
     monkeypatch.setattr(curves, "_draw", lambda _, title, found: drawn.update({title: [*found]}))
     path = write({"iteration": 3, "total_loss": 1.0, "val/loss": 1.0, "val/top1": 2.0, "lr": 3.0})
-    draw_curves(path, tmp_path / "curves.png", ["val/top1", "val/loss"])
+    draw_curves(read_records(path), tmp_path / "curves.png", ["val/top1", "val/loss"])
     assert drawn == {"loss": ["total_loss", "val/loss"], "metrics (percent)": ["val/top1"]}
 
 
 @pytest.mark.parametrize("records", [[], [{"iteration": 3, "lr": 1.0}]])
 def test_where_there_is_nothing_to_draw_no_file_is_written(write, tmp_path, records):
-    draw_curves(write(*records), tmp_path / "curves.png", ["val/top1"])
-    draw_curves(tmp_path / "absent.json", tmp_path / "curves.png", ["val/top1"])
+    draw_curves(records, tmp_path / "curves.png", ["val/top1"])
+    draw_curves(read_records(tmp_path / "absent.json"), tmp_path / "curves.png", ["val/top1"])
     assert not (tmp_path / "curves.png").exists()
 
 
@@ -104,6 +109,6 @@ def test_a_picture_that_cannot_be_written_fails_no_run(cfg, monkeypatch, caplog)
     def fail(*_):
         raise InputError("the disk is full")
 
-    monkeypatch.setattr(curves, "draw_curves", fail)
+    monkeypatch.setattr("bpt_det.engine.hooks.writers.draw_curves", fail)
     assert train(cfg).keys() == {"val"}
     assert "run/curves.png' could not be drawn: the disk is full" in caplog.text

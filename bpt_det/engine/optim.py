@@ -1,13 +1,70 @@
-"""What each trained parameter learns with: layer-wise rates, and which ones are not decayed."""
+"""Optimizer: parameter groups, learning-rate scaling and schedules."""
 
-from collections.abc import Iterator, Mapping
+import copy
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import torch
+from detectron2.config import instantiate
+from detectron2.solver import WarmupParamScheduler
 from detectron2.solver.build import get_default_optimizer_params, reduce_param_groups
+from fvcore.common.param_scheduler import (
+    CompositeParamScheduler,
+    CosineParamScheduler,
+    LinearParamScheduler,
+    MultiStepParamScheduler,
+    ParamScheduler,
+)
+from omegaconf import DictConfig
 from torch import nn
 
 from bpt_det.utils.errors import InputError
-from bpt_det.vit import PromptedViT
+
+from .protocols import HasParameterDepths, prompted_networks
+
+logger = logging.getLogger(__name__)
+
+
+def build_optimizer(cfg: DictConfig, model: nn.Module) -> torch.optim.Optimizer:
+    """Return the optimizer of a config over the trained parameters of a model.
+
+    Args:
+        cfg: config with `optimizer`, whose ``params`` is called with the model.
+        model: what it trains.
+    """
+    optimizer = copy.deepcopy(cfg.optimizer)
+    optimizer.params.model = model
+    return instantiate(optimizer)
+
+
+def scale_learning_rate(
+    optimizer: torch.optim.Optimizer, batch_size: int, reference_batch_size: int | None
+) -> None:
+    """Multiply the rate of every parameter group by batch size / reference batch size, and log it.
+
+    Args:
+        optimizer: changed in place.
+        batch_size: images of one step of the optimizer, over all processes and parts.
+        reference_batch_size: the batch size that the configured rate is meant for; None: any.
+    """
+    if reference_batch_size is None:
+        return
+    factor = batch_size / reference_batch_size
+    before = max(group["lr"] for group in optimizer.param_groups)
+    for group in optimizer.param_groups:
+        group["lr"] *= factor
+    logger.info(
+        "Learning rate scaled from %g to %g: %d images an iteration, "
+        "train.reference_batch_size=%d%s",
+        before,
+        before * factor,
+        batch_size,
+        reference_batch_size,
+        ""
+        if len({group["lr"] for group in optimizer.param_groups}) == 1
+        else " (the highest rate)",
+    )
 
 
 def build_param_groups(
@@ -124,13 +181,74 @@ def _positions_and_class_tokens(model: nn.Module) -> set[nn.Parameter]:
 
 
 def _prompts(model: nn.Module) -> set[nn.Parameter]:
-    vits = [module for module in model.modules() if isinstance(module, PromptedViT)]
-    return {p for vit in vits for p in vit.prompts.parameters()}
+    return {p for _, network in prompted_networks(model) for p in network.prompts.parameters()}
 
 
-def _vits(model: nn.Module) -> Iterator[tuple[nn.Module, dict[nn.Parameter, int]]]:
+def _vits(model: nn.Module) -> Iterator[tuple[Any, dict[nn.Parameter, int]]]:
     """Yield each ViT in a model that says how deep its parameters lie, and these depths."""
+    prompted = {id(network): network.vit for _, network in prompted_networks(model)}
     for module in model.modules():
-        if hasattr(module, "parameter_depths"):
-            vit = module.vit if isinstance(module, PromptedViT) else module
-            yield vit, module.parameter_depths()
+        if isinstance(module, HasParameterDepths):
+            yield prompted.get(id(module), module), module.parameter_depths()
+
+
+def build_multistep_schedule(
+    max_iter: int, milestones: Sequence[float], warmup_iters: int, gamma: float = 0.1
+) -> WarmupParamScheduler:
+    """Linear warm-up, then a constant rate that drops at each milestone.
+
+    Args:
+        max_iter: iterations of the whole run, at least 1.
+        milestones: ascending fractions of the run, in (0, 1), at which the rate drops.
+        warmup_iters: iterations from 0.001 of the rate to all of it; in a run too short for them,
+            those before the first milestone.
+        gamma: factor of each drop.
+    """
+    steps = sorted({round(fraction * max_iter) for fraction in milestones} - {0, max_iter})
+    values = [gamma**i for i in range(len(steps) + 1)]
+    scheduler = MultiStepParamScheduler(values, num_updates=max_iter, milestones=steps)
+    first_drop = min([*steps, max_iter])
+    warmup_length = min(warmup_iters, first_drop - 1) / max_iter
+    return WarmupParamScheduler(scheduler, warmup_factor=0.001, warmup_length=warmup_length)
+
+
+def build_cosine_schedule(
+    max_iter: int, warmup: float, base_lr: float, final_lr: float = 1e-8
+) -> ParamScheduler:
+    """Linear warm-up from 0, then half a cosine from the full rate down to ``final_lr``.
+
+    Source: `adjust_learning_rate` of WangYZ1608/BPT@9fc3c78 utils.py, at every iteration. The
+    cosine begins where the warm-up ends; under Detectron2's `WarmupParamScheduler` it would have
+    begun with the run, and have left the full rate before the warm-up reached it.
+
+    Args:
+        max_iter: iterations of the whole run, at least 1.
+        warmup: fraction of the run, in [0, 1). One shorter than an iteration is left out, because
+            all of it would have the rate 0.
+        base_lr: the optimizer's rate, which the multiples returned are of.
+        final_lr: rate at the end of the run, in [0, base_lr]. A group of parameters with another
+            rate than ``base_lr`` ends at the same fraction of its own.
+
+    Raises:
+        InputError: an argument is out of range.
+    """
+    _refuse_out_of_range("warmup", warmup, "in [0, 1)", lambda value: 0 <= value < 1)
+    _refuse_out_of_range("base_lr", base_lr, "above 0", lambda value: value > 0)
+    _refuse_out_of_range(
+        "final_lr", final_lr, f"in [0, base_lr={base_lr}]", lambda value: 0 <= value <= base_lr
+    )
+    cosine = CosineParamScheduler(1.0, final_lr / base_lr)
+    if warmup < 1 / max_iter:
+        return cosine
+    return CompositeParamScheduler(
+        [LinearParamScheduler(0.0, 1.0), cosine],
+        lengths=[warmup, 1 - warmup],
+        interval_scaling=["rescaled", "rescaled"],
+    )
+
+
+def _refuse_out_of_range(
+    name: str, value: object, allowed: str, is_allowed: Callable[[float], bool]
+) -> None:
+    if not (isinstance(value, int | float) and is_allowed(value)):
+        raise InputError(f"lr_multiplier.{name} must be {allowed}, got {value!r}.")

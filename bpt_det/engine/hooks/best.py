@@ -1,25 +1,59 @@
-"""Hooks that Detectron2's engine lacks, or that forget their state on resume there."""
+"""Best checkpoint and early stopping: hooks that follow the best value of an evaluated metric."""
 
 import logging
 import math
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from detectron2.engine import HookBase
-from detectron2.engine.hooks import PeriodicWriter
 from detectron2.utils import comm
-from detectron2.utils.events import CommonMetricPrinter, EventWriter
+from detectron2.utils.events import EventStorage
+from omegaconf import DictConfig, OmegaConf
 
 from bpt_det.utils.errors import InputError
 from bpt_det.vit.weights.files import read_weights
 
-from .best_metric import BestMetric, evaluated_metrics
-from .checkpoint import FrozenAwareCheckpointer
+from ..checkpoint import FrozenAwareCheckpointer
 
 logger = logging.getLogger(__name__)
 
 BEST_NAME = "model_best"
 FINAL_NAME = "model_final"
+_WORST = {"max": -math.inf, "min": math.inf}
+
+
+@dataclass(frozen=True)
+class BestMetric:
+    """A metric by its name in the event storage, and whether its highest or lowest value is best.
+
+    Raises:
+        InputError: the mode is neither ``max`` nor ``min``.
+    """
+
+    name: str
+    mode: str = "max"
+
+    def __post_init__(self) -> None:
+        if self.mode not in _WORST:
+            raise InputError(f"train.best_metric_mode must be max or min, got '{self.mode}'.")
+
+    @property
+    def worst(self) -> float:
+        """The value that every number improves on."""
+        return _WORST[self.mode]
+
+    def is_better(self, value: float, best: float) -> bool:
+        """Say whether a value improves on the best so far; NaN never does."""
+        return value > best if self.mode == "max" else value < best
+
+
+def evaluated_metrics(storage: EventStorage) -> list[str]:
+    """Return the names of the metrics that evaluations have put into an event storage.
+
+    They are those of a task (``bbox/AP``) whose values are not smoothed over iterations.
+    """
+    is_smoothed = storage.smoothing_hints()
+    return sorted(name for name in storage.latest() if "/" in name and not is_smoothed[name])
 
 
 class BestCheckpoint(HookBase):
@@ -75,32 +109,6 @@ class BestCheckpoint(HookBase):
         best = {self.metric.name: value, "mode": self.metric.mode, "iteration": iteration}
         self.checkpointer.save(BEST_NAME, is_last=False, best=best)
         logger.info("Best %s so far: %.3f at iteration %d", self.metric.name, value, iteration)
-
-
-class MetricsWriter(PeriodicWriter):
-    """Detectron2's `PeriodicWriter`, which writes after every evaluation too.
-
-    Where evaluations are more frequent than ``period``, Detectron2's writes the last of them only.
-
-    Args:
-        writers: where the metrics go.
-        period: iterations.
-        eval_period: iterations from one evaluation to the next; 0: there are none.
-    """
-
-    def __init__(
-        self, writers: Sequence[EventWriter], *, period: int, eval_period: int = 0
-    ) -> None:
-        super().__init__(writers, period)
-        self.eval_period = eval_period
-
-    def after_step(self) -> None:
-        """Write if it is time to, or there is an evaluation to write."""
-        super().after_step()
-        if self.eval_period and (self.trainer.iter + 1) % self.eval_period == 0:
-            for writer in self._writers:
-                if not isinstance(writer, CommonMetricPrinter):  # it has no metrics of evaluations
-                    writer.write()
 
 
 class EarlyStopping(HookBase):
@@ -195,3 +203,14 @@ class EarlyStopping(HookBase):
         if tuple(state_dict["metric"]) == (self.metric.name, self.metric.mode):
             self.best_value = state_dict["best_value"]
             self.num_without_best = state_dict["num_without_best"]
+
+
+def build_early_stopping(
+    settings: DictConfig, checkpointer: FrozenAwareCheckpointer, metric: BestMetric
+) -> EarlyStopping | None:
+    """Return the hook that `train` asks for with ``early_stopping.patience``, or None."""
+    patience = OmegaConf.select(settings, "early_stopping.patience")
+    if patience is None:
+        return None
+    period = settings.eval_period
+    return EarlyStopping(checkpointer, metric, patience=patience, eval_period=period)

@@ -1,55 +1,43 @@
-"""The test at the end of a run: once, on data that decide about nothing."""
+"""Final test: evaluation of the best weights on data that decide about nothing, once."""
 
 import contextlib
 import copy
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from detectron2.config import instantiate
 from detectron2.engine import HookBase
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
-from omegaconf import DictConfig, OmegaConf
 
 from bpt_det.utils.errors import InputError
 
-from .checkpoint import FrozenAwareCheckpointer, trained_state
-from .ema import EMA
-from .hooks import BEST_NAME
+from ..checkpoint import FrozenAwareCheckpointer, trained_state
+from ..ema import EMA
+from .best import BEST_NAME
 
 logger = logging.getLogger(__name__)
-
-
-def build_final_loader(cfg: DictConfig) -> Iterable | None:
-    """Return the loader `dataloader.final_test`, or None where the config has none."""
-    settings = OmegaConf.select(cfg, "dataloader.final_test")
-    return None if settings is None else instantiate(settings)
 
 
 class FinalTest(HookBase):
     """Evaluates ``model_best.pth`` after the last iteration; without such a file, the last weights.
 
     The metrics go into the event storage, unsmoothed, and the model gets its weights back. Register
-    it in every process, after `BestCheckpoint` and before the hook that writes the metrics; and
-    after that `RaiseFinalTestError`.
+    it in every process, after `BestCheckpoint` and before the hook that writes the metrics, and
+    raise its ``error`` after the training.
 
     Args:
         evaluate: evaluates the checkpointer's model as it is, and returns metrics by task.
         checkpointer: of the run; with averages if these are evaluated too.
-        results: gets the metrics, beside what it holds.
 
     Attributes:
         error: what has stopped the test, for instance an image that cannot be read.
     """
 
-    def __init__(
-        self, evaluate: Callable[[], dict], checkpointer: FrozenAwareCheckpointer, results: dict
-    ) -> None:
+    def __init__(self, evaluate: Callable[[], dict], checkpointer: FrozenAwareCheckpointer) -> None:
         self.evaluate = evaluate
         self.checkpointer = checkpointer
-        self.results = results
         self.error: InputError | None = None
 
     def after_train(self) -> None:
@@ -65,7 +53,6 @@ class FinalTest(HookBase):
         except InputError as error:  # what was trained and validated is written first
             self.error = error
             return
-        self.results.update(results)
         # Writers leave out an iteration that they have written, which a stopped run's last may be.
         iteration = trainer.storage.iter
         trainer.storage.iter = min(trainer.iter + 1, trainer.max_iter)
@@ -90,22 +77,13 @@ class FinalTest(HookBase):
             metric = next(name for name in best if name not in ("mode", "iteration"))
             logger.info(
                 "Final test of %s: %s %.3f at iteration %d",
-                *(path.name, metric, best[metric], best["iteration"]),
+                path.name,
+                metric,
+                best[metric],
+                best["iteration"],
             )
             yield
         finally:
             model.load_state_dict(weights, strict=False)
             if ema is not None:
                 ema.load_state_dict(averages)
-
-
-class RaiseFinalTestError(HookBase):
-    """Ends the run with the error that has stopped its final test, if there was one."""
-
-    def __init__(self, final_test: FinalTest) -> None:
-        self.final_test = final_test
-
-    def after_train(self) -> None:
-        """Raise it."""
-        if self.final_test.error is not None:
-            raise self.final_test.error

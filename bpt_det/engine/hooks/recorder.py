@@ -1,0 +1,174 @@
+"""Result recorder: keeps the result.json of a run up to date, whichever way the run ends."""
+
+import hashlib
+import json
+import logging
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from statistics import median
+from types import TracebackType
+from typing import Any
+
+from detectron2.engine import HookBase
+from detectron2.evaluation.testing import flatten_results_dict
+from detectron2.utils import comm
+from detectron2.utils.registry import _convert_target_to_string
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from bpt_det.utils.errors import InputError, one_line
+
+from ..result import RESULT_NAME, RunResult, read_result, status_of
+from .best import BestMetric
+
+_PACKAGES = ("bpt_det", "detectron2", "torch", "torchvision", "timm", "numpy")
+
+logger = logging.getLogger(__name__)
+
+
+class ResultRecorder(HookBase):
+    """Writes result.json as ``running``, after each evaluation, and with its status at the end.
+
+    A context manager around everything that a run does, and a hook of its training: register it
+    last, in every process; the main one writes. The result of a run that is to be resumed is not
+    touched before its training begins again, so that a refusal leaves it as it is.
+
+    Args:
+        cfg: config with `train`.
+        folder: of the file; None writes none.
+        is_resumed: whether the folder holds an earlier part of the same run.
+        metric: decides which evaluation is the best one; None: none is.
+    """
+
+    def __init__(
+        self,
+        cfg: DictConfig,
+        folder: str | Path | None,
+        *,
+        is_resumed: bool = False,
+        metric: BestMetric | None = None,
+    ) -> None:
+        self.folder = Path(folder) if folder and comm.is_main_process() else None
+        self.is_resumed = is_resumed
+        self.metric = metric
+        self.has_begun = not is_resumed
+        self.earlier_seconds = 0.0
+        self.start_time: float | None = None  # of the training
+        self.result = RunResult(
+            best_metric=None if metric is None else metric.name,
+            command=list(sys.argv),
+            started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            config_hash=hash_config(cfg),
+            versions=find_versions(),
+        )
+
+    def __enter__(self) -> "ResultRecorder":
+        self._write()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        is_stopped = self.start_time is not None and self.trainer.is_stopped
+        self.result.status = status_of(error, is_stopped=is_stopped)
+        if error is not None:
+            is_known = isinstance(error, InputError | KeyboardInterrupt)
+            text = one_line(str(error))
+            self.result.error = text if is_known else f"{type(error).__name__}: {text}"
+        self._measure()
+        try:
+            self._write()
+        except InputError as failure:
+            if error is None:
+                raise
+            logger.warning("%s", failure)  # the run's own error is the one to report
+
+    def count_parameters(self, model: nn.Module) -> None:
+        """Take up how many parameters of a model are trained and how many are not; log them."""
+        trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
+        self.result.trained_parameters, self.result.frozen_parameters = trained, frozen
+        logger.info("Parameters: %s trained, %s frozen", f"{trained:,}", f"{frozen:,}")
+
+    def before_train(self) -> None:
+        """Go on with the earlier part of a resumed run, and write that it is running."""
+        result = self.result
+        if self.is_resumed and self.folder and (self.folder / RESULT_NAME).is_file():
+            earlier = read_result(self.folder)
+            result.started, self.earlier_seconds = earlier.started, earlier.seconds
+            if earlier.best_metric == result.best_metric:
+                result.metrics, result.best_iteration = earlier.metrics, earlier.best_iteration
+        self.has_begun = True
+        self.start_time = time.perf_counter()
+        result.max_iter = self.trainer.max_iter
+        self._measure()
+        self._write()
+
+    def add_evaluation(self, results: Mapping[str, Any]) -> None:
+        """Take up the metrics by task of an evaluation; the evaluating hook is to call this."""
+        metrics = flatten_results_dict(results)
+        if not metrics:  # of another process than the main one
+            return
+        self.result.metrics["last"] = metrics
+        value = metrics.get(self.metric.name) if self.metric else None
+        if self.metric and value is not None:
+            best = self.result.metrics["best"].get(self.metric.name)
+            if self.metric.is_better(value, self.metric.worst if best is None else best):
+                self.result.metrics["best"] = metrics
+                self.result.best_iteration = self.trainer.storage.iter
+        self._measure()
+        self._write()
+
+    def add_final_test(self, results: Mapping[str, Any]) -> None:
+        """Take up the metrics by task of the final test; the end of the run writes them."""
+        self.result.metrics["final"] = flatten_results_dict(results)
+
+    def _measure(self) -> None:
+        """Update what depends on how far the training is."""
+        if self.start_time is None:
+            return
+        trainer, result = self.trainer, self.result
+        result.seconds = self.earlier_seconds + time.perf_counter() - self.start_time
+        result.iterations = min(trainer.iter + trainer.is_stopped, trainer.max_iter)
+        times = trainer.storage.histories().get("time")
+        if times is not None:
+            result.iteration_seconds = median(value for value, _ in times.values())
+
+    def _write(self) -> None:
+        if self.folder is not None and self.has_begun:
+            self.result.write(self.folder)
+
+
+def hash_config(cfg: DictConfig) -> str:
+    """Return a hash of the settings of a config, all but `train.output_dir`."""
+    content = OmegaConf.to_container(cfg, resolve=False)
+    content = {**content, "train": {**content["train"], "output_dir": None}}
+    text = json.dumps(content, sort_keys=True, default=_name_of)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def find_versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide about a run's results."""
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
+
+
+def _name_of(target: Any) -> str:
+    """Return the text that stands for a class or function in a saved config."""
+    try:
+        return _convert_target_to_string(target)
+    except AttributeError:  # an object, as code may put into a config
+        return f"{type(target).__module__}.{type(target).__qualname__}"

@@ -1,0 +1,99 @@
+"""Protocols: what the engine uses of models, loaders, mappers and evaluators, where they have it.
+
+The engine takes any model and any loader. What it does beyond calling them it does for those that
+satisfy one of these protocols; no class needs to inherit from one.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeGuard, runtime_checkable
+
+from torch import nn
+
+from bpt_det.vit.statistics import TokenStatistics
+
+# Data sets that have been read already, by the loader that takes them: train, test, final_test.
+Datasets = Mapping[str, Callable[[], Sequence[dict]]]
+
+
+@runtime_checkable
+class NamesClasses(Protocol):
+    """A loader or dataset that knows the names of its classes, which checkpoints then hold."""
+
+    class_names: Sequence[str] | None
+
+
+@runtime_checkable
+class UsesLoader(Protocol):
+    """An evaluator that takes class names and number of images from the loader it evaluates."""
+
+    def use_loader(self, loader: Any) -> None:
+        """Called before each evaluation."""
+
+
+@runtime_checkable
+class WrapsModel(Protocol):
+    """An evaluator that takes the predictions in another form than the model's own."""
+
+    def wrap_model(self, model: nn.Module) -> nn.Module:
+        """Return a model that gives the predictions in that form."""
+
+
+class FeatureCache(Protocol):
+    """Features of a frozen network that are computed before the first iteration."""
+
+    def plan(self, model: nn.Module, records: Iterable[dict], mapper: Any) -> None:
+        """Refuse what cannot be cached; called for every loader before any cache is filled."""
+
+    def fill(self, model: nn.Module, records: Iterable[dict], mapper: Any) -> None:
+        """Compute the features of the records of a loader, in every process."""
+
+
+@runtime_checkable
+class HasFeatureCache(Protocol):
+    """A mapper whose samples come from a feature cache, once that is filled."""
+
+    cache: FeatureCache | None
+
+
+@runtime_checkable
+class HasCheckpointSettings(Protocol):
+    """A model with settings that change its results and show in none of its weights."""
+
+    @property
+    def checkpoint_settings(self) -> Mapping[str, Any]:
+        """Values by name; checkpoints hold them and are refused where they differ."""
+
+
+@runtime_checkable
+class HasParameterDepths(Protocol):
+    """A module that is or holds a Vision Transformer and says how deep each parameter lies."""
+
+    def parameter_depths(self) -> dict[nn.Parameter, int]:
+        """Return 0 for the embedding, i + 1 for block i, the number of blocks + 1 after them."""
+
+
+class PromptedNetwork(HasParameterDepths, Protocol):
+    """A module with prompts in a network that is frozen, unless ``frozen`` is False."""
+
+    vit: nn.Module
+    prompts: nn.Module
+    frozen: bool
+
+    @property
+    def needed_statistics(self) -> Mapping[int, str]:
+        """Kind of token statistics that the initial prompts of each block are made of."""
+
+    def initialize_prompts(self, seed: int, statistics: TokenStatistics | None = None) -> None:
+        """Set the initial prompts that are made of token statistics."""
+
+
+def prompted_networks(model: nn.Module) -> Iterator[tuple[str, PromptedNetwork]]:
+    """Yield each prompted network in a model, with its name there."""
+    for name, module in model.named_modules():
+        if _is_prompted(module):
+            yield name, module
+
+
+def _is_prompted(module: Any) -> TypeGuard[PromptedNetwork]:
+    # By a method: from Python 3.12 on, isinstance does not see the submodules of a module.
+    return hasattr(module, "initialize_prompts")

@@ -1,0 +1,131 @@
+"""Run result: status, metrics, counts and versions of a run as result.json, for programs to read.
+
+Each status has an exit status, which the command line ends with: see `EXIT_STATUS`.
+"""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bpt_det.utils.atomic import atomic_write
+from bpt_det.utils.errors import InputError
+
+RESULT_NAME = "result.json"
+
+# By the status of a run; a refused input has `EXIT_BAD_INPUT` instead of that of "failed".
+EXIT_STATUS = {
+    "running": 1,  # of a run that was killed; no command ends with it
+    "finished": 0,
+    "stopped_early": 0,
+    "preempted": 75,
+    "time_limit": 75,
+    "interrupted": 130,  # as shells count the signal of Ctrl-C
+    "diverged": 3,
+    "failed": 1,
+}
+EXIT_BAD_INPUT = 2
+
+Metrics = dict[str, float | None]  # by name such as bbox/AP; None: NaN or infinite
+
+
+class DivergenceError(InputError):
+    """A loss, a gradient or a weight became NaN or infinite."""
+
+
+@dataclass
+class RunResult:
+    """What is known of a run.
+
+    Attributes:
+        status: a key of `EXIT_STATUS`; ``running`` from the start on.
+        error: text of the error that ended the run, or None.
+        metrics: of the ``last`` evaluation, of the ``best`` one by the run's best metric, and of
+            the ``final`` test; empty where there was none.
+        best_metric: name of the metric that decides which evaluation is the best one, or None.
+        best_iteration: of that evaluation.
+        iterations: finished ones, earlier parts of a resumed run included.
+        max_iter: iterations of the whole run; None: no training.
+        seconds: from the first iteration to the end, evaluations included, summed over all parts.
+        iteration_seconds: median of an iteration in the last part; None: too few iterations.
+        trained_parameters: number of values that are trained.
+        frozen_parameters: number of values that are not.
+        command: the command line.
+        started: when the first part began, in UTC as in ISO 8601.
+        config_hash: of the settings without `train.output_dir`.
+        versions: of the packages that decide about the results.
+    """
+
+    status: str = "running"
+    error: str | None = None
+    metrics: dict[str, Metrics] = field(
+        default_factory=lambda: {"last": {}, "best": {}, "final": {}}
+    )
+    best_metric: str | None = None
+    best_iteration: int | None = None
+    iterations: int = 0
+    max_iter: int | None = None
+    seconds: float = 0.0
+    iteration_seconds: float | None = None
+    trained_parameters: int | None = None
+    frozen_parameters: int | None = None
+    command: list[str] = field(default_factory=list)
+    started: str = ""
+    config_hash: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def write(self, folder: str | Path) -> None:
+        """Write ``<folder>/result.json``, atomically.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        text = json.dumps(_without_nan(asdict(self)), indent=2, allow_nan=False)
+        with atomic_write(Path(folder) / RESULT_NAME) as partial:
+            partial.write_text(text + "\n")
+
+
+def read_result(folder: str | Path) -> RunResult:
+    """Return what `RunResult.write` has written into the folder of a run.
+
+    Raises:
+        InputError: there is no such file, or it is damaged.
+    """
+    path = Path(folder) / RESULT_NAME
+    if not path.is_file():
+        raise InputError(f"'{folder}' holds no {RESULT_NAME}, so no run has begun there.")
+    try:
+        result = RunResult(**json.loads(path.read_text()))
+        is_complete = result.status in EXIT_STATUS and set(result.metrics) >= {"last", "best"}
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"'{path}' is damaged ({error}); run again.") from error
+    if not is_complete:
+        raise InputError(f"'{path}' is damaged (status {result.status!r}); run again.")
+    return result
+
+
+def status_of(error: BaseException | None, *, is_stopped: bool = False) -> str:
+    """Return the status of a run that ended with an error, or without one."""
+    if error is None:
+        return "stopped_early" if is_stopped else "finished"
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return "diverged" if isinstance(error, DivergenceError) else "failed"
+
+
+def exit_status_of(error: BaseException) -> int:
+    """Return the exit status of a command that ended with an error."""
+    status = status_of(error)
+    if status == "failed" and isinstance(error, InputError):
+        return EXIT_BAD_INPUT
+    return EXIT_STATUS[status]
+
+
+def _without_nan(value: Any) -> Any:
+    """Return nested data with None in place of numbers that JSON has not."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
