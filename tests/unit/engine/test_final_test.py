@@ -9,7 +9,7 @@ import torch
 from detectron2.config import LazyConfig
 
 from bpt_det.cli import launch
-from bpt_det.cli.launch import build_parser
+from bpt_det.cli.launch import build_training_parser
 from bpt_det.engine import evaluate_checkpoint, load_config, train
 from bpt_det.utils.errors import InputError
 from tests.support.regression import regression_config
@@ -170,7 +170,7 @@ def test_the_command_line_evaluates_the_test_data(cfg, tmp_path, monkeypatch):
     train(cfg)
     LazyConfig.save(cfg, str(tmp_path / "config.yaml"))
     arguments = ["--config-file", str(tmp_path / "config.yaml"), "--eval-only", "--resume"]
-    launch.train_or_evaluate(build_parser("x").parse_args(arguments))
+    launch.train_or_evaluate(build_training_parser("train", "x").parse_args(arguments))
     assert [result.keys() for result in results] == [{"test"}]
 
 
