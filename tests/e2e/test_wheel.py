@@ -14,7 +14,7 @@ SOURCES = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "bpt_det", "con
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """Folder that the wheel is installed into; it is built of a copy, so no build folder is left."""
+    """Folder that the wheel is installed into; built of a copy: no build folder stays."""
     folder = tmp_path_factory.mktemp("wheel")
     for name in SOURCES:
         source, target = ROOT / name, folder / "source" / name
