@@ -44,6 +44,7 @@ def shrink(cfg: DictConfig) -> DictConfig:
     cfg.dataloader.train.total_batch_size = 2
     cfg.dataloader.train.num_workers = cfg.dataloader.test.num_workers = 0
     cfg.train.log_period = 5
+    cfg.train.curves = None  # half a second of drawing
     return cfg
 
 
