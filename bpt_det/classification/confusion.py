@@ -1,32 +1,18 @@
-"""Which classes are taken for which: counts, and the most confused pairs with examples."""
+"""Confusions: how often each class is taken for each other, and the most confused pairs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from bpt_det.visualization.confusion_sheet import (
+    MAX_CORRECT,
+    MAX_MISTAKEN,
+    ConfusedPair,
+    Example,
+    display_names,
+)
+
 from .ranking import Prediction
-
-
-@dataclass(frozen=True)
-class ConfusedPair:
-    """Images of one class that were taken for another.
-
-    Args:
-        label: index of the true class.
-        predicted: index of the class that they were taken for.
-        count: how many they are.
-        num_images: of the true class.
-        mistaken: the most confident of them first.
-        correct: images of the class ``predicted`` that were recognized, the most confident first.
-    """
-
-    label: int
-    predicted: int
-    count: int
-    num_images: int
-    mistaken: tuple[Prediction, ...]
-    correct: tuple[Prediction, ...]
 
 
 def count_confusions(predictions: Sequence[Prediction], num_classes: int) -> np.ndarray:
@@ -61,32 +47,34 @@ def rank_pairs(counts: np.ndarray, num_images: np.ndarray) -> list[tuple[int, in
     return sorted(pairs, key=lambda pair: (-counts[pair], num_images[pair[0]], pair))
 
 
-def find_examples(
-    predictions: Sequence[Prediction],
-    pairs: Sequence[tuple[int, int]],
-    num_classes: int,
-    *,
-    max_mistaken: int = 3,
-    max_correct: int = 2,
+def find_pairs(
+    predictions: Sequence[Prediction], pairs: Sequence[tuple[int, int]], class_names: Sequence[str]
 ) -> list[ConfusedPair]:
     """Return the given pairs, true and predicted class, each with its most telling images."""
+    num_classes = len(class_names)
     counts = count_confusions(predictions, num_classes)
     num_images = count_images(predictions, num_classes)
-    wanted = {*pairs, *((j, j) for _, j in pairs)}
-    found: dict[tuple[int, int], list[Prediction]] = {pair: [] for pair in wanted}
+    examples: dict[tuple[int, int], list[Prediction]] = {
+        pair: [] for pair in {*pairs, *((predicted, predicted) for _, predicted in pairs)}
+    }
     for prediction in predictions:
-        if prediction.is_finite and (pair := (prediction.label, prediction.ranked[0])) in found:
-            found[pair].append(prediction)
-    for examples in found.values():
-        examples.sort(key=lambda example: (-example.probabilities[0], example.image_id))
+        if prediction.is_finite and (prediction.label, prediction.ranked[0]) in examples:
+            examples[prediction.label, prediction.ranked[0]].append(prediction)
+    for several in examples.values():
+        several.sort(key=lambda prediction: (-prediction.probabilities[0], prediction.image_id))
+    names = display_names(class_names)
     return [
         ConfusedPair(
-            label=i,
-            predicted=j,
+            label=names[i],
+            predicted=names[j],
             count=int(counts[i, j]),
             num_images=int(num_images[i]),
-            mistaken=tuple(found[i, j][:max_mistaken]),
-            correct=tuple(found[j, j][:max_correct]),
+            mistaken=_to_show(examples[i, j][:MAX_MISTAKEN]),
+            correct=_to_show(examples[j, j][:MAX_CORRECT]),
         )
         for i, j in pairs
     ]
+
+
+def _to_show(predictions: Sequence[Prediction]) -> list[Example]:
+    return [Example(p.file_name, p.probabilities[0]) for p in predictions]

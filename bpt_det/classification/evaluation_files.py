@@ -1,17 +1,21 @@
-"""The tables of an evaluation as CSV files: predictions, confusion matrix, accuracy by class."""
+"""Files of an evaluation: predictions, confusion matrix, accuracy by class, confusion sheet."""
 
 import csv
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from bpt_det.utils.atomic import atomic_write
+from bpt_det.visualization.confusion_sheet import MAX_PAIRS, write_confusion_sheet
 
-from .confusion import count_images
+from .confusion import count_confusions, count_images, find_pairs, rank_pairs
 from .ranking import Prediction
 
 _RANKED_SEPARATOR = " | "
+
+logger = logging.getLogger(__name__)
 
 
 def write_predictions(
@@ -69,6 +73,37 @@ def write_per_class(
     )
     rows = [(name, n, f"{100 * hits / n:.4f}" if n else "") for name, n, hits in columns]
     _write(path, [("class", "num_images", "accuracy"), *rows])
+
+
+def write_most_confused(
+    path: Path, predictions: Sequence[Prediction], class_names: Sequence[str], task: str
+) -> None:
+    """Write the confusion sheet, or remove an earlier one if no image was taken for another class.
+
+    Args:
+        path: of a PNG file.
+        predictions: at least one.
+        class_names: one per class.
+        task: name of the data, for the title.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    num_classes = len(class_names)
+    counts = count_confusions(predictions, num_classes)
+    ranked = rank_pairs(counts, count_images(predictions, num_classes))
+    if not ranked:
+        path.unlink(missing_ok=True)
+        logger.info("No %s image was taken for another class: no %s", task, path.name)
+        return
+    write_confusion_sheet(
+        path,
+        find_pairs(predictions, ranked[:MAX_PAIRS], class_names),
+        task=task,
+        num_pairs=len(ranked),
+        num_wrong=sum(not prediction.is_correct for prediction in predictions),
+        num_images=len(predictions),
+    )
 
 
 def _write(path: Path, rows: Iterable[Sequence]) -> None:

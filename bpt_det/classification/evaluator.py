@@ -13,10 +13,14 @@ from detectron2.utils import comm
 from torch import Tensor
 
 from bpt_det.utils.errors import InputError, shorten
-from bpt_det.visualization.confusion_sheet import write_most_confused
 
 from .confusion import count_confusions, count_images
-from .evaluation_files import write_confusion, write_per_class, write_predictions
+from .evaluation_files import (
+    write_confusion,
+    write_most_confused,
+    write_per_class,
+    write_predictions,
+)
 from .layouts import ClassificationData
 from .ranking import Prediction, rank_classes
 

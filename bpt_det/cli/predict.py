@@ -127,7 +127,8 @@ def predict_all(args: argparse.Namespace) -> int:
     suffixes = [".mp4" if is_video(source) else f".{args.format}" for source in sources]
     names = dict(zip(sources, picture_names(sources, suffixes), strict=True))
     folder = Path(args.output)
-    prepare_output(folder, [JSON_NAME, *([] if args.no_pictures else names.values())])
+    written = [] if args.no_pictures else names.values()
+    prepare_output(folder, [JSON_NAME, *written], option="--output")
     predictor = Predictor(
         args.config_file,
         args.checkpoint,
@@ -143,8 +144,8 @@ def predict_all(args: argparse.Namespace) -> int:
     ):
         frames = _read_all(sources, args.every, predictor, failures)
         for batch in _batches(frames, args.batch_size):
-            found = predictor.predict([frame.prepared for frame in batch])
-            for frame, instances in zip(batch, found, strict=True):
+            predictions = predictor.predict([frame.prepared for frame in batch])
+            for frame, instances in zip(batch, predictions, strict=True):
                 results.add(frame.record, instances)
                 if not args.no_pictures:
                     is_video_frame = frame.fps is not None
@@ -154,8 +155,11 @@ def predict_all(args: argparse.Namespace) -> int:
     seconds = time.perf_counter() - start
     logger.info(
         "%d objects in %d images (score above %g), %.1f images/s, see %s",
-        *(results.num_annotations, results.num_images, args.score_threshold),
-        *(results.num_images / seconds, folder),
+        results.num_annotations,
+        results.num_images,
+        args.score_threshold,
+        results.num_images / seconds,
+        folder,
     )
     if failures:
         message = "%d of %d inputs could not be read: %s"

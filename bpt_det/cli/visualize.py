@@ -19,7 +19,7 @@ Settings of the config are changed as key=value:
 
 import argparse
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import bpt_det.utils.opencv  # noqa: F401  before detectron2 imports cv2: explains a missing libGL
@@ -28,18 +28,17 @@ import bpt_det.utils.opencv  # noqa: F401  before detectron2 imports cv2: explai
 import numpy as np
 from detectron2.config import instantiate
 from detectron2.data import Metadata, MetadataCatalog
-from torch import nn
+from detectron2.structures import Instances
 from tqdm import tqdm
 
-from bpt_det.data.images import folder_records, read_rgb, spread_evenly
-from bpt_det.detection.detection_data import use_detection_data
-from bpt_det.engine.checkpoint import read_class_names
+from bpt_det.data.images import folder_records, spread_evenly
+from bpt_det.detection import use_detection_data
+from bpt_det.detection.mapper import read_record_image
 from bpt_det.engine.config import load_config
-from bpt_det.engine.run import last_checkpoint, load_trained_model
-from bpt_det.inference.batching import predict, predicted_objects
-from bpt_det.inference.class_names import class_names
-from bpt_det.visualization.annotations import ground_truth_objects
-from bpt_det.visualization.draw import MAX_PANEL_SIDE, draw_objects
+from bpt_det.engine.run import last_checkpoint
+from bpt_det.inference.predictor import Predictor
+from bpt_det.visualization.annotations import ground_truth_annotations
+from bpt_det.visualization.draw import MAX_PANEL_SIDE, draw_annotations
 from bpt_det.visualization.files import picture_names, prepare_output, save_picture
 from bpt_det.visualization.sheet import contact_sheet, contact_sheet_tile, shrink, side_by_side
 
@@ -82,16 +81,15 @@ def visualize(args: argparse.Namespace) -> None:
     files = [record["file_name"] for record in chosen]
     names = picture_names(files, [".png"] * len(files), reserved=[Path(SHEET_NAME).stem])
     output = Path(args.output)
-    prepare_output(output, [SHEET_NAME, *names])
+    prepare_output(output, [SHEET_NAME, *names], option="--output")
     settings = cfg.train
     checkpoint = args.checkpoint or settings.init_checkpoint or last_checkpoint(settings.output_dir)
-    model = load_trained_model(cfg, checkpoint)
-    names_found = class_names(cfg, read_class_names(checkpoint))
-    mapper = instantiate(cfg.dataloader.test.mapper)
+    predictor = Predictor(cfg, checkpoint)
     tiles = []
     for record, name in zip(tqdm(chosen, desc="drawing", disable=None), names, strict=True):
-        panels = _titled_panels(record, model, mapper, metadata, args.score_threshold, names_found)
-        picture = side_by_side(*zip(*panels, strict=True))
+        titled_panels = _titled_panels(record, predictor, metadata, args.score_threshold)
+        panels, titles = zip(*titled_panels, strict=True)
+        picture = side_by_side(panels, titles)
         save_picture(picture, output / name)
         tiles.append(contact_sheet_tile(picture, len(chosen)))
     save_picture(contact_sheet(tiles, [Path(f).name for f in files]), output / SHEET_NAME)
@@ -99,33 +97,31 @@ def visualize(args: argparse.Namespace) -> None:
 
 
 def _titled_panels(
-    record: dict,
-    model: nn.Module,
-    mapper: Callable[[dict], dict],
-    metadata: Metadata,
-    score_threshold: float,
-    names_found: Sequence[str],
+    record: dict, predictor: Predictor, metadata: Metadata, score_threshold: float
 ) -> Iterator[tuple[np.ndarray, str]]:
     """Yield panel and title of each view of one image, left to right.
 
-    Names of annotated classes are those of ``metadata``, of predicted ones ``names_found``.
+    Names of annotated classes are those of ``metadata``, of predicted ones the predictor's.
     """
-    image = shrink(read_rgb(record["file_name"]), MAX_PANEL_SIDE)
-    size = image.shape[:2]
+    pixels = read_record_image(record)
+    image = shrink(pixels, MAX_PANEL_SIDE)
+    size = image.shape[:2]  # that of the predictions, so no mask of a large photograph is made
+    sample = predictor.prepare(pixels, size=size, name=f"image '{record['file_name']}'")
+    (instances,) = predictor.predict([sample])
+    instances = instances[instances.scores >= score_threshold]
     colors = metadata.get("thing_colors")
-    found = predicted_objects(predict(model, mapper, record, *size), score_threshold)
     if "annotations" in record:
-        truth = ground_truth_objects(record, *size)
-        panel = draw_objects(image, truth, metadata.get("thing_classes"), colors)
+        truth = ground_truth_annotations(record, *size)
+        panel = draw_annotations(image, truth, metadata.get("thing_classes"), colors)
         yield panel, f"ground truth: {_count(truth)}"
     else:
-        yield draw_objects(image, []), "image"
-    title = f"prediction: {_count(found)} (score ≥ {score_threshold:g})"
-    yield draw_objects(image, found, names_found, colors), title
+        yield draw_annotations(image, []), "image"
+    title = f"prediction: {_count(instances)} (score ≥ {score_threshold:g})"
+    yield predictor.draw(image, instances, class_colors=colors), title
 
 
-def _count(objects: Sequence) -> str:
-    return f"{len(objects)} object{'' if len(objects) == 1 else 's'}"
+def _count(annotations: Sequence | Instances) -> str:
+    return f"{len(annotations)} object{'' if len(annotations) == 1 else 's'}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Annotations of objects with masks, copied and transformed without what costs time in vain.
+"""Mask annotations: quick copies, and transforms that yield masks and their tight boxes.
 
 The results are those of Detectron2's `DatasetMapper` with ``recompute_boxes=True``.
 """
@@ -13,21 +13,15 @@ from detectron2.data.detection_utils import annotations_to_instances
 from detectron2.structures import BitMasks, Boxes, BoxMode, Instances, PolygonMasks
 
 
-class SharedPolygons(list):
-    """Annotations whose deep copy shares the polygons, as long as they are lists of numbers.
+def copy_annotation(annotation: dict) -> dict:
+    """Return a copy to transform; polygons are shared as long as they are lists of numbers.
 
-    The mapper's copy of a record is then quick; arrays are copied, as transforms write into them.
+    Arrays are copied, as transforms write into them.
     """
-
-    def __deepcopy__(self, memo: dict) -> list[dict]:
-        return [_copy_annotation(annotation) for annotation in self]
-
-
-def _copy_annotation(annotation: dict) -> dict:
-    copied = {key: copy.deepcopy(one) for key, one in annotation.items() if key != "segmentation"}
+    copied = {k: copy.deepcopy(value) for k, value in annotation.items() if k != "segmentation"}
     if "segmentation" in annotation:
         polygons = annotation["segmentation"]
-        is_shared = isinstance(polygons, list) and all(type(one) is list for one in polygons)
+        is_shared = isinstance(polygons, list) and all(type(p) is list for p in polygons)
         copied["segmentation"] = polygons if is_shared else copy.deepcopy(polygons)
     return copied
 
@@ -49,7 +43,7 @@ def transform_masks(
     Raises:
         ValueError: a box or a mask is malformed.
     """
-    _refuse_malformed_boxes(annotations)
+    _check_boxes(annotations)
     unknown_box = {"bbox": np.zeros(4), "bbox_mode": BoxMode.XYXY_ABS}
     transformed = [
         {
@@ -66,8 +60,8 @@ def transform_masks(
     return instances
 
 
-def _refuse_malformed_boxes(annotations: list[dict]) -> None:
-    """They are not used, but what is wrong with a dataset must not depend on the settings."""
+def _check_boxes(annotations: list[dict]) -> None:
+    """Check boxes that are not used: a dataset's faults must not depend on the settings."""
     boxes = np.array([annotation["bbox"] for annotation in annotations], dtype=float)
     if boxes.shape != (len(annotations), 4):
         raise ValueError(f"boxes must be four numbers each, got an array of {boxes.shape}")

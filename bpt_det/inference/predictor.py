@@ -1,15 +1,18 @@
-"""A trained detector as a function of an image."""
+"""Predictor: a trained detector as a function of images."""
 
 import copy
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from detectron2.config import instantiate
-from detectron2.data import DatasetMapper
+from detectron2.data import DatasetMapper, MetadataCatalog
+from detectron2.modeling.roi_heads import FastRCNNOutputLayers
 from detectron2.structures import Instances
 from omegaconf import DictConfig
+from torch import nn
 
 from bpt_det.data.images import ImageLike, to_rgb
 from bpt_det.detection.detection_data import use_detection_data
@@ -17,18 +20,19 @@ from bpt_det.engine.checkpoint import read_class_names
 from bpt_det.engine.config import apply_overrides, load_config
 from bpt_det.engine.run import load_trained_model
 from bpt_det.utils.errors import InputError
-from bpt_det.visualization.annotations import resize_object
-from bpt_det.visualization.draw import draw_objects
+from bpt_det.visualization.annotations import predicted_annotations, resize_annotation
+from bpt_det.visualization.draw import draw_annotations
 from bpt_det.visualization.sheet import shrink
 
-from .batching import map_array, predict_batch, predicted_objects, set_score_threshold
-from .class_names import class_names
+from .batching import map_array, predict_batch
 
 _MAX_PICTURE_SIDE = 2048  # pixels
 
+logger = logging.getLogger(__name__)
+
 
 class Predictor:
-    """Finds objects in images, as ``tools/train_net.py --eval-only`` does in those of a dataset.
+    """Finds objects in images, as an evaluation does in those of a dataset.
 
     Needs the config, the checkpoint and the frozen ViT that the config names; no dataset and no
     token statistics. Computes in float32.
@@ -36,7 +40,7 @@ class Predictor:
     Args:
         config: path of a ``.py`` config or of a run's ``config.yaml``, or a loaded config, which
             is not changed.
-        checkpoint: file that `tools/train_net.py` has written.
+        checkpoint: file that a training run has written.
         overrides: settings of the config as ``key=value``.
         device: ``auto``, ``cpu`` or ``cuda``; None takes ``train.device`` of the config.
         score_threshold: predictions of a higher score are returned, in [0, 1]; None takes
@@ -73,19 +77,20 @@ class Predictor:
         shared = None if share_vit_of is None else share_vit_of.model
         self.model = load_trained_model(cfg, str(checkpoint), share_vit_of=shared)
         if score_threshold is not None:
-            set_score_threshold(self.model, score_threshold)
+            _set_score_threshold(self.model, score_threshold)
         self._mapper = instantiate(cfg.dataloader.test.mapper)
         if not isinstance(self._mapper, DatasetMapper):
             raise InputError(
-                "dataloader.test.mapper must be a DatasetMapper of Detectron2, got "
-                f"{type(self._mapper).__name__}."
+                "the mapper of the test data must be a DatasetMapper of Detectron2, got "
+                f"{type(self._mapper).__name__}.",
+                parameter="mapper",
             )
-        self.class_names = class_names(cfg, read_class_names(str(checkpoint)))
+        self.class_names = _class_names(cfg, read_class_names(str(checkpoint)))
 
     def __call__(
         self, image: ImageLike | Sequence[ImageLike], *, batch_size: int = 8
     ) -> Instances | list[Instances]:
-        """Return what is found, on the CPU and in pixels of the image as it is looked at.
+        """Return the predictions in an image, on the CPU.
 
         Args:
             image: RGB array (H, W, 3), uint8 in [0, 255]; a PIL image; or a path. Gray and
@@ -94,8 +99,9 @@ class Predictor:
             batch_size: images of a list that run together; the result is that of one by one.
 
         Returns:
-            `Instances` of image_size (H, W) with ``pred_boxes`` (N, 4) XYXY, ``scores`` (N,),
-            ``pred_classes`` (N,) and ``pred_masks`` (N, H, W), bool; the best score first.
+            `Instances` of image_size (H, W) in pixel coordinates of the upright image, with
+            ``pred_boxes`` (N, 4) XYXY, ``scores`` (N,), ``pred_classes`` (N,) and ``pred_masks``
+            (N, H, W), bool; the best score first.
 
         Raises:
             InputError: an image cannot be used.
@@ -104,34 +110,50 @@ class Predictor:
             return self.predict([self.prepare(image)])[0]
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, got {batch_size}.")
-        found = []
+        predictions = []
         for start in range(0, len(image), batch_size):
-            batch = image[start : start + batch_size]
-            found += self.predict([self.prepare(one) for one in batch])
-        return found
+            batch = [self.prepare(member) for member in image[start : start + batch_size]]
+            predictions += self.predict(batch)
+        return predictions
 
-    def prepare(self, image: ImageLike) -> dict:
-        """Return an image as the model takes it: resized, with the size of the original beside.
+    def prepare(
+        self, image: ImageLike, *, size: tuple[int, int] | None = None, name: str = "an image"
+    ) -> dict:
+        """Return an image as the model takes it: resized, with the size of its predictions beside.
+
+        Args:
+            image: see `__call__`; one.
+            size: (H, W) at which boxes and masks are given; None: that of the image.
+            name: of the image, for errors.
 
         Raises:
             InputError: the image cannot be used.
         """
-        return map_array(self._mapper, to_rgb(image))
+        sample = map_array(self._mapper, to_rgb(image), name)
+        if size is not None:
+            sample["height"], sample["width"] = size
+        return sample
 
     def predict(self, batch: Sequence[dict]) -> list[Instances]:
-        """Return what is found in images that `prepare` has returned, see `__call__`."""
+        """Return the predictions in images that `prepare` has returned, see `__call__`."""
         return predict_batch(self.model, batch)
 
     def draw(
-        self, image: ImageLike, instances: Instances, *, keep_size: bool = False
+        self,
+        image: ImageLike,
+        instances: Instances,
+        *,
+        keep_size: bool = False,
+        class_colors: Sequence | None = None,
     ) -> np.ndarray:
         """Return the image with masks, names and scores drawn on it, as RGB (H, W, 3), uint8.
 
         Args:
             image: see `__call__`; one.
-            instances: found in it.
+            instances: predictions in it.
             keep_size: False shows an image under 512 pixels larger, so that labels are legible,
                 and one over 2048 smaller, so that it is drawn in seconds.
+            class_colors: by class index, RGB in [0, 255]; None takes a palette.
 
         Raises:
             InputError: the image cannot be used, or is of another size than the instances.
@@ -143,12 +165,14 @@ class Predictor:
                 f"instances are of one of {instances.image_size[0]} x {instances.image_size[1]}; "
                 "draw each on its own image."
             )
-        objects = predicted_objects(instances)
+        annotations = predicted_annotations(instances)
         if not keep_size:
             picture = shrink(picture, _MAX_PICTURE_SIDE)
             size = picture.shape[:2]
-            objects = [resize_object(one, instances.image_size, size) for one in objects]
-        return draw_objects(picture, objects, self.class_names, magnify=not keep_size)
+            annotations = [resize_annotation(a, instances.image_size, size) for a in annotations]
+        return draw_annotations(
+            picture, annotations, self.class_names, class_colors, magnify=not keep_size
+        )
 
 
 def _load(config: str | os.PathLike | DictConfig, overrides: Sequence[str]) -> DictConfig:
@@ -157,3 +181,36 @@ def _load(config: str | os.PathLike | DictConfig, overrides: Sequence[str]) -> D
     cfg = apply_overrides(copy.deepcopy(config), overrides)
     use_detection_data(cfg, overrides)
     return cfg
+
+
+def _set_score_threshold(model: nn.Module, threshold: float) -> None:
+    """Make a detector drop the predictions that score no more than a threshold.
+
+    It does so before it makes masks, so a high threshold saves time and memory. Those above it
+    stay the same: no prediction removes one of a higher score.
+    """
+    for module in model.modules():
+        if isinstance(module, FastRCNNOutputLayers):
+            module.test_score_thresh = threshold
+
+
+def _class_names(cfg: DictConfig, stored: Sequence[str] | None) -> list[str]:
+    """Return the names of a detector's classes by class index.
+
+    Those that the checkpoint holds, if they are as many as the classes; else those of the config's
+    test data, which are read for them if need be; else ``class 0``, ``class 1`` …
+    """
+    count = cfg.model.roi_heads.num_classes
+    if stored is not None and len(stored) == count:
+        return list(stored)
+    dataset = cfg.dataloader.test.dataset
+    metadata = MetadataCatalog.get(dataset.names)
+    if "thing_classes" not in metadata.as_dict():
+        try:
+            instantiate(dataset)  # reads the names
+        except InputError as error:
+            logger.warning("classes are shown by number, as their names are unknown: %s", error)
+    names = metadata.get("thing_classes")
+    if names is not None and len(names) == count:
+        return list(names)
+    return [f"class {index}" for index in range(count)]

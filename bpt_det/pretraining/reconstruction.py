@@ -12,7 +12,7 @@ from detectron2.utils import comm
 from torch import Tensor
 
 from bpt_det.utils.errors import InputError
-from bpt_det.visualization.pixel_sheet import PixelSheet
+from bpt_det.visualization.sheet import Sheet
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def write_sheet(path: Path, rows: Sequence[tuple[np.ndarray, ...]]) -> None:
     factor = max(1, math.ceil(_LEAST_SIDE / side))
     height, width = (factor * length for length in rows[0][0].shape[:2])
     column, line = width + _MARGIN, height + _MARGIN
-    sheet = PixelSheet(_MARGIN + column * len(_TITLES), _MARGIN + _TITLE + line * len(rows))
+    sheet = Sheet(_MARGIN + column * len(_TITLES), _MARGIN + _TITLE + line * len(rows))
     for i, title in enumerate(_TITLES):
         left = _MARGIN + column * i
         sheet.text(title, left + width / 2, _MARGIN, centered=True)

@@ -1,4 +1,4 @@
-"""What is drawn on a picture: objects, annotated or predicted."""
+"""Annotations to draw: objects of a dataset's ground truth, or predictions of a detector."""
 
 from dataclasses import dataclass, replace
 
@@ -7,13 +7,13 @@ import numpy as np
 from bpt_det.utils.opencv import cv2  # before detectron2 imports it: explains a missing libGL
 
 # isort: split
-from detectron2.structures import BoxMode
+from detectron2.structures import BoxMode, Instances
 from detectron2.utils.visualizer import GenericMask
 
 
 @dataclass(frozen=True)
-class DrawnObject:
-    """One object, annotated or predicted.
+class Annotation:
+    """One object in an image, annotated or predicted.
 
     Args:
         class_index: contiguous index of its class.
@@ -30,25 +30,40 @@ class DrawnObject:
     is_crowd: bool = False
 
 
-def ground_truth_objects(record: dict, height: int, width: int) -> list[DrawnObject]:
+def ground_truth_annotations(record: dict, height: int, width: int) -> list[Annotation]:
     """Return the annotations of a record of Detectron2's standard form at another image size."""
     scale = np.tile([width / record["width"], height / record["height"]], 2)
-    objects = []
-    for annotation in record.get("annotations", ()):
-        box = BoxMode.convert(annotation["bbox"], annotation["bbox_mode"], BoxMode.XYXY_ABS)
+    annotations = []
+    for entry in record.get("annotations", ()):
+        box = BoxMode.convert(entry["bbox"], entry["bbox_mode"], BoxMode.XYXY_ABS)
         mask = None
-        if annotation.get("segmentation"):
-            mask = GenericMask(annotation["segmentation"], record["height"], record["width"]).mask
+        if entry.get("segmentation"):
+            mask = GenericMask(entry["segmentation"], record["height"], record["width"]).mask
             mask = resize_mask(mask.astype(bool), height, width)
-        objects.append(
-            DrawnObject(
-                class_index=annotation["category_id"],
+        annotations.append(
+            Annotation(
+                class_index=entry["category_id"],
                 box=tuple(np.asarray(box) * scale),
                 mask=mask,
-                is_crowd=bool(annotation.get("iscrowd", 0)),
+                is_crowd=bool(entry.get("iscrowd", 0)),
             )
         )
-    return objects
+    return annotations
+
+
+def predicted_annotations(instances: Instances) -> list[Annotation]:
+    """Return a detector's predictions in one image, on the CPU."""
+    masks = instances.pred_masks.numpy() if instances.has("pred_masks") else [None] * len(instances)
+    return [
+        Annotation(class_index, tuple(box), mask, score)
+        for class_index, box, mask, score in zip(
+            instances.pred_classes.tolist(),
+            instances.pred_boxes.tensor.tolist(),
+            masks,
+            instances.scores.tolist(),
+            strict=True,
+        )
+    ]
 
 
 def resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -59,8 +74,11 @@ def resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
     return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_NEAREST).astype(bool)
 
 
-def resize_object(one: DrawnObject, old: tuple[int, int], new: tuple[int, int]) -> DrawnObject:
-    """Return an object of an image of one size (H, W) as it lies in the image at another."""
+def resize_annotation(
+    annotation: Annotation, old: tuple[int, int], new: tuple[int, int]
+) -> Annotation:
+    """Return an annotation of an image of one size (H, W) as it lies in the image at another."""
     scale = (new[1] / old[1], new[0] / old[0]) * 2
-    box = tuple(side * factor for side, factor in zip(one.box, scale, strict=True))
-    return replace(one, box=box, mask=None if one.mask is None else resize_mask(one.mask, *new))
+    box = tuple(side * factor for side, factor in zip(annotation.box, scale, strict=True))
+    mask = None if annotation.mask is None else resize_mask(annotation.mask, *new)
+    return replace(annotation, box=box, mask=mask)

@@ -1,4 +1,4 @@
-"""Pictures of masks: objects drawn on an image.
+"""Panels: annotations drawn on an image, with outlines, tinted masks and labels.
 
 Pictures are RGB arrays (H, W, 3), uint8. Outlines and text are drawn by Detectron2's `Visualizer`.
 Not its `overlay_instances`, which fills the holes of a mask and scatters random colors.
@@ -13,12 +13,12 @@ from bpt_det.utils.opencv import cv2  # before detectron2 imports it: explains a
 # isort: split
 from detectron2.utils.visualizer import Visualizer
 
-from .annotations import DrawnObject, resize_object
+from .annotations import Annotation, resize_annotation
 from .labels import label_text, place_labels
 
 MIN_PANEL_SIDE = 512  # pixels along the longest side
 MAX_PANEL_SIDE = 1024
-_MANY_OBJECTS = 15  # more than these get smaller labels
+_MANY_ANNOTATIONS = 15  # more than these get smaller labels
 _MIN_POINTS = 5  # of a label
 _STRIPE = 6  # pixels
 
@@ -29,86 +29,90 @@ _PALETTE = (
 ).split()
 
 
-def class_color(class_index: int, thing_colors: Sequence | None = None) -> np.ndarray:
+def class_color(class_index: int, class_colors: Sequence | None = None) -> np.ndarray:
     """Return the RGB color of a class in [0, 1].
 
     Args:
         class_index: contiguous index of the class.
-        thing_colors: the dataset's own colors, RGB in [0, 255]; None takes a palette of 16.
+        class_colors: the dataset's own colors, RGB in [0, 255]; None takes a palette of 16.
     """
-    if thing_colors is not None and class_index < len(thing_colors):
-        return np.asarray(thing_colors[class_index]) / 255
+    if class_colors is not None and class_index < len(class_colors):
+        return np.asarray(class_colors[class_index]) / 255
     code = _PALETTE[class_index % len(_PALETTE)]
     return np.array(list(bytes.fromhex(code))) / 255
 
 
-def draw_objects(
+def draw_annotations(
     image: np.ndarray,
-    objects: Sequence[DrawnObject],
-    thing_classes: Sequence[str] | None = None,
-    thing_colors: Sequence | None = None,
+    annotations: Sequence[Annotation],
+    class_names: Sequence[str] | None = None,
+    class_colors: Sequence | None = None,
     *,
     magnify: bool = True,
 ) -> np.ndarray:
-    """Draw objects on an image, the large ones first, and return the panel.
+    """Draw annotations on an image, the large ones first, and return the panel.
 
-    Without objects the panel is the (magnified) image.
+    Without annotations the panel is the (magnified) image.
 
     Args:
         image: RGB (H, W, 3), uint8.
-        objects: in pixels of the image.
-        thing_classes, thing_colors: names and colors of the classes, see `class_color`.
-        magnify: an image under `MIN_PANEL_SIDE` is magnified by a whole number until its longest
-            side reaches it, which keeps labels legible; False keeps the size of the image.
+        annotations: in pixels of the image.
+        class_names: by class index; classes without a name are shown by number.
+        class_colors: see `class_color`.
+        magnify: an image under `MIN_PANEL_SIDE` is magnified by an integer until its longest side
+            reaches it, which keeps labels legible; False keeps the size of the image.
     """
     old_size = image.shape[:2]
     factor = -(-MIN_PANEL_SIDE // max(old_size)) if magnify else 1
     size = height, width = old_size[0] * factor, old_size[1] * factor
     if factor > 1:
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
-    objects = [resize_object(one, old_size, size) for one in objects]
-    objects = sorted(objects, key=_area, reverse=True)
-    colors = [class_color(one.class_index, thing_colors) for one in objects]
-    canvas, gray = image.copy(), image.mean(axis=2)
-    if not objects:
+    canvas = image.copy()
+    if not annotations:
         return canvas  # some versions of Matplotlib shift an image by a pixel
-    for one, color in zip(objects, colors, strict=True):
-        _fill(canvas, one, color, gray)
+    resized = [resize_annotation(annotation, old_size, size) for annotation in annotations]
+    resized = sorted(resized, key=_area, reverse=True)
+    colors = [class_color(annotation.class_index, class_colors) for annotation in resized]
+    gray = image.mean(axis=2)
+    for annotation, color in zip(resized, colors, strict=True):
+        _fill(canvas, annotation, color, gray)
     visualizer = Visualizer(canvas)
-    for one, color in zip(objects, colors, strict=True):
-        _outline(visualizer, one, color)
-    points = max(_MIN_POINTS, max(height, width) / (54 if len(objects) <= _MANY_OBJECTS else 80))
-    texts = [label_text(one, thing_classes) for one in objects]
-    places = place_labels(objects, texts, points, height, width)
-    for color, text, place in zip(colors, texts, places, strict=True):
+    for annotation, color in zip(resized, colors, strict=True):
+        _outline(visualizer, annotation, color)
+    divisor = 54 if len(resized) <= _MANY_ANNOTATIONS else 80
+    points = max(_MIN_POINTS, max(height, width) / divisor)
+    texts = [label_text(annotation, class_names) for annotation in resized]
+    positions = place_labels(resized, texts, points, height, width)
+    for color, text, position in zip(colors, texts, positions, strict=True):
         visualizer.draw_text(
-            text, place, font_size=points, color=0.5 + color / 2, horizontal_alignment="left"
+            text, position, font_size=points, color=0.5 + color / 2, horizontal_alignment="left"
         )
     return visualizer.get_output().get_image()
 
 
-def _area(one: DrawnObject) -> float:
-    if one.mask is not None:
-        return float(one.mask.sum())
-    return (one.box[2] - one.box[0]) * (one.box[3] - one.box[1])
+def _area(annotation: Annotation) -> float:
+    if annotation.mask is not None:
+        return float(annotation.mask.sum())
+    left, top, right, bottom = annotation.box
+    return (right - left) * (bottom - top)
 
 
-def _fill(image: np.ndarray, one: DrawnObject, color: np.ndarray, gray: np.ndarray) -> None:
+def _fill(image: np.ndarray, annotation: Annotation, color: np.ndarray, gray: np.ndarray) -> None:
     """Tint the pixels of a mask in place; the image's own color would hide that of the class."""
-    if one.mask is None:
+    if annotation.mask is None:
         return
-    fill = one.mask
-    if one.is_crowd:
+    fill = annotation.mask
+    if annotation.is_crowd:
         fill = fill & (np.indices(fill.shape).sum(axis=0) // _STRIPE % 2 == 0)
     image[fill] = 0.5 * gray[fill][:, None] + 0.5 * 255 * color
 
 
-def _outline(visualizer: Visualizer, one: DrawnObject, color: np.ndarray) -> None:
-    """Draw the border of a mask and of its holes; an object without a mask gets its box."""
-    if one.mask is None or not one.mask.any():
-        visualizer.draw_box(one.box, alpha=1, edge_color=color)
+def _outline(visualizer: Visualizer, annotation: Annotation, color: np.ndarray) -> None:
+    """Draw the border of a mask and of its holes, or the box of an object without a mask."""
+    if annotation.mask is None or not annotation.mask.any():
+        visualizer.draw_box(annotation.box, alpha=1, edge_color=color)
         return
-    pixels = one.mask.astype(np.uint8)
+    pixels = annotation.mask.astype(np.uint8)
     contours, _ = cv2.findContours(pixels, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     for contour in contours:
         visualizer.draw_polygon(contour[:, 0] + 0.5, color, alpha=0)

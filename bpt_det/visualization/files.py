@@ -36,17 +36,22 @@ def picture_names(
     return names
 
 
-def prepare_output(folder: Path, names: Sequence[str]) -> None:
-    """Make the folder of ``--output``, and refuse to write over any of these files in it.
+def prepare_output(folder: Path, names: Sequence[str], option: str = "folder") -> None:
+    """Make an output folder, and refuse to write over any of these files in it.
+
+    Args:
+        folder: path of the folder.
+        names: of the files that will be written.
+        option: what the caller calls the folder, for the error.
 
     Raises:
         InputError: it cannot be written, or holds one of them.
     """
-    make_writable(folder, "--output")
+    make_writable(folder, option)
     present = [name for name in names if (folder / name).exists()]
     if present:
         raise InputError(
-            f"--output '{folder}' already holds {present[0]}; choose another folder, or delete "
+            f"{option} '{folder}' already holds {present[0]}; choose another folder, or delete "
             "this one."
         )
 

@@ -1,4 +1,4 @@
-"""Labels of drawn objects: their text, how wide it is, and where there is room for it."""
+"""Labels of annotations: text, font, width, and positions that overlap as little as possible."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -8,49 +8,54 @@ import matplotlib
 import numpy as np
 from PIL import ImageFont
 
-from .annotations import DrawnObject
+from .annotations import Annotation
 
 _POINT = 100 / 72  # pixels in a typographic point at Matplotlib's 100 dpi
 
 
-def label_text(one: DrawnObject, thing_classes: Sequence[str] | None) -> str:
+def label_text(annotation: Annotation, class_names: Sequence[str] | None) -> str:
     """Return the class and score; the class's number where its name is not known."""
-    is_named = thing_classes is not None and one.class_index < len(thing_classes)
-    name = thing_classes[one.class_index] if is_named else f"class {one.class_index}"
-    if one.score is not None:
-        name += f" {one.score:.0%}"
-    return f"{name} (crowd)" if one.is_crowd else name
+    index = annotation.class_index
+    is_named = class_names is not None and index < len(class_names)
+    text = class_names[index] if is_named else f"class {index}"
+    if annotation.score is not None:
+        text += f" {annotation.score:.0%}"
+    return f"{text} (crowd)" if annotation.is_crowd else text
 
 
 def place_labels(
-    objects: Sequence[DrawnObject], texts: Sequence[str], points: float, height: int, width: int
+    annotations: Sequence[Annotation],
+    texts: Sequence[str],
+    points: float,
+    height: int,
+    width: int,
 ) -> list[tuple[float, float]]:
     """Return (x, y) of the top left corner of each label, inside the panel.
 
-    The small objects choose first. Each takes the first of a few places near it that overlaps no
-    earlier label, or else the one that overlaps them least.
+    The small objects, which are last, choose first. Each takes the first of a few positions near it
+    that overlaps no earlier label, or else the one that overlaps them least.
     """
     taken: list[tuple[float, float, float, float]] = []
-    places = []
-    for one, text in zip(reversed(objects), reversed(texts), strict=True):
+    positions = []
+    for annotation, text in zip(reversed(annotations), reversed(texts), strict=True):
         label_width = text_width(text, points * _POINT) + 2 * _POINT
         label_height = 1.4 * points * _POINT
         boxes = []
-        for x, y in _candidates(one, label_width, label_height):
+        for x, y in _candidates(annotation, label_width, label_height):
             x = max(2, min(x, width - label_width - 2))
             y = max(2, min(y, height - label_height - 2))
             boxes.append((x, y, x + label_width, y + label_height))
         best = min(boxes, key=lambda box: sum(_overlap(box, other) for other in taken))
         taken.append(best)
-        places.append(best[:2])
-    return places[::-1]
+        positions.append(best[:2])
+    return positions[::-1]
 
 
-def _candidates(one: DrawnObject, width: float, height: float) -> list[tuple[float, float]]:
-    left, top, right, bottom = one.box
+def _candidates(annotation: Annotation, width: float, height: float) -> list[tuple[float, float]]:
+    left, top, right, bottom = annotation.box
     center_x, center_y = (left + right) / 2, (top + bottom) / 2
-    if one.mask is not None and one.mask.any():
-        center_y, center_x = np.median(one.mask.nonzero(), axis=1)
+    if annotation.mask is not None and annotation.mask.any():
+        center_y, center_x = np.median(annotation.mask.nonzero(), axis=1)
     center = (center_x - width / 2, center_y - height / 2)
     inside = [center, (left, top), (left, bottom - height), (right - width, top)]
     outside = [(center[0], top - height), (center[0], bottom)]
@@ -64,11 +69,12 @@ def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 @lru_cache
-def font(size: float) -> ImageFont.FreeTypeFont:
-    """The font that Matplotlib, and so `Visualizer`, writes with."""
-    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), size)
+def font(size: float, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """Return the font of Matplotlib, and so of `Visualizer`; ``size`` in pixels."""
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf", name), size)
 
 
-def text_width(text: str, size: float) -> int:
-    """Width in pixels."""
-    return int(np.ceil(font(size).getlength(text)))
+def text_width(text: str, size: float, bold: bool = False) -> int:
+    """Return the width of a line in pixels."""
+    return int(np.ceil(font(size, bold).getlength(text)))

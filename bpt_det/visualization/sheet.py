@@ -1,19 +1,70 @@
-"""Pictures put together: panels side by side, and many of them on a contact sheet.
+"""Picture sheets: images, text and lines on a white sheet, panels side by side, contact sheets.
 
 Pictures are RGB arrays (H, W, 3), uint8.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from bpt_det.utils.atomic import atomic_write
 from bpt_det.utils.opencv import cv2
 
 from .labels import font, text_width
 
 _SHEET_WIDTH = 2900
 _GAP = 8  # pixels between panels and tiles
+
+
+class Sheet:
+    """A white picture to place images, text and lines on, by pixels from its top left corner."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self._picture = Image.new("RGB", (width, height), "white")
+        self._drawing = ImageDraw.Draw(self._picture)
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """The picture, (H, W, 3), uint8."""
+        return np.array(self._picture)
+
+    def image(self, picture: np.ndarray, left: int, top: int, frame: str | None = None) -> None:
+        """Place a picture as it is, within a frame of a color if one is given."""
+        self._picture.paste(Image.fromarray(picture), (left, top))
+        if frame is not None:
+            height, width = picture.shape[:2]
+            corners = (left - 1, top - 1, left + width, top + height)
+            self._drawing.rectangle(corners, outline=frame)
+
+    def line(self, left: int, right: int, top: int, color: str) -> None:
+        """Draw a horizontal line, one pixel high."""
+        self._drawing.line((left, top, right, top), fill=color)
+
+    def text(
+        self,
+        text: str,
+        left: float,
+        top: float,
+        *,
+        size: float = 13,
+        bold: bool = False,
+        color: str = "black",
+        centered: bool = False,
+    ) -> None:
+        """Write one line, ``size`` in pixels; with ``centered``, ``left`` is its middle."""
+        anchor = "ma" if centered else "la"
+        self._drawing.text((left, top), text, fill=color, font=font(size, bold), anchor=anchor)
+
+    def save(self, path: Path) -> None:
+        """Write a PNG file.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        with atomic_write(path) as partial:
+            self._picture.save(partial, format="png")
 
 
 def shrink(picture: np.ndarray, longest: int) -> np.ndarray:
@@ -33,14 +84,14 @@ def side_by_side(panels: Sequence[np.ndarray], titles: Sequence[str]) -> np.ndar
         max(panel.shape[1], text_width(title, font_size) + _GAP)
         for panel, title in zip(panels, titles, strict=True)
     ]
-    height = max(panel.shape[0] for panel in panels)
-    row = _blank(strip + height, sum(widths) + _GAP * (len(panels) - 1))
+    height = strip + max(panel.shape[0] for panel in panels)
+    sheet = Sheet(sum(widths) + _GAP * (len(panels) - 1), height)
     left = 0
     for panel, title, width in zip(panels, titles, widths, strict=True):
-        row[strip : strip + panel.shape[0], left : left + panel.shape[1]] = panel
-        row = _write(row, title, (left + _GAP // 2, font_size // 3), font_size)
+        sheet.image(panel, left, strip)
+        sheet.text(title, left + _GAP // 2, font_size // 3, size=font_size)
         left += width + _GAP
-    return row
+    return sheet.pixels
 
 
 def contact_sheet_tile(picture: np.ndarray, num_pictures: int) -> np.ndarray:
@@ -57,34 +108,21 @@ def contact_sheet(tiles: Sequence[np.ndarray], labels: Sequence[str]) -> np.ndar
     strip = 2 * font_size  # holds the label
     rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
     heights = [strip + max(tile.shape[0] for tile in row) for row in rows]
-    sheet = _blank(sum(heights) + _GAP * len(rows), columns * (width + _GAP) + _GAP)
+    sheet = Sheet(columns * (width + _GAP) + _GAP, sum(heights) + _GAP * len(rows))
     for index, (tile, label) in enumerate(zip(tiles, labels, strict=True)):
         row, column = divmod(index, columns)
-        top = sum(heights[:row]) + _GAP * row
-        left = _GAP + column * (width + _GAP)
-        sheet[top + strip : top + strip + tile.shape[0], left : left + tile.shape[1]] = tile
-        header = _write(
-            _blank(strip, width), _shorten(label, width, font_size), (0, font_size // 3), font_size
-        )
-        sheet[top : top + strip, left : left + width] = header
-    return sheet
+        left, top = _GAP + column * (width + _GAP), sum(heights[:row]) + _GAP * row
+        sheet.image(tile, left, top + strip)
+        text = _cut_start(label, width, font_size)
+        sheet.text(text, left, top + font_size // 3, size=font_size)
+    return sheet.pixels
 
 
 def _num_columns(num_pictures: int) -> int:
     return max(3, round(np.sqrt(num_pictures / 2)))  # a tile of two panels is wide
 
 
-def _blank(height: int, width: int) -> np.ndarray:
-    return np.full((height, width, 3), 255, dtype=np.uint8)
-
-
-def _write(picture: np.ndarray, text: str, place: tuple[int, int], size: int) -> np.ndarray:
-    drawing = Image.fromarray(picture)
-    ImageDraw.Draw(drawing).text(place, text, fill="black", font=font(size))
-    return np.array(drawing)
-
-
-def _shorten(text: str, width: int, size: int) -> str:
+def _cut_start(text: str, width: int, size: int) -> str:
     shortened = text
     while text and text_width(shortened, size) > width:
         text = text[1:]

@@ -69,7 +69,9 @@ class VideoReader:
         if self._stated - number > self.fps * self.every:  # a second; what is stated is rounded
             logger.warning(
                 "video '%s' ends after %d of %d frames; it may be cut or damaged",
-                *(self.path, number, self._stated),
+                self.path,
+                number,
+                self._stated,
             )
 
 
@@ -119,5 +121,5 @@ class VideoWriter:
     def _failure(self) -> InputError:
         return InputError(
             f"cannot write the video '{self.path}'; is the disk full, or OpenCV built without "
-            "video? --no-pictures writes no video."
+            "video? Predictions can be written without pictures."
         )

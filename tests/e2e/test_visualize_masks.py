@@ -2,13 +2,14 @@
 
 import importlib
 import logging
+import re
 
-import numpy as np
 import pytest
 from detectron2.config import LazyConfig, instantiate
 from PIL import Image
 
 from bpt_det.engine import FrozenAwareCheckpointer, load_config
+from bpt_det.inference import predictor
 from tests.support.detectors import shrink
 from tests.support.paths import TOOLS
 from tests.support.predictors import set_class_names
@@ -86,7 +87,7 @@ def test_draws_a_folder_of_images_of_any_size(tool, arguments, tmp_path, shapes_
     assert names == ["contact_sheet.png", "same.png", "same_2.png", "wide.png"]
 
 
-def test_a_folder_of_images_needs_no_data_set(tool, run_dir, tmp_path, caplog):
+def test_a_folder_of_images_needs_no_dataset(tool, run_dir, tmp_path, caplog):
     photos = tmp_path / "photos"
     photos.mkdir()
     Image.new("RGB", (50, 60)).save(photos / "a.png")
@@ -107,34 +108,34 @@ def test_predictions_are_named_as_in_the_checkpoint(
     renamed = set_class_names(run_dir / "model_final.pth", names, tmp_path / "renamed.pth")
     drawn = []
 
-    def draw(image, objects, thing_classes, *colors):
-        drawn.append(list(thing_classes))
+    def draw(image, annotations, class_names, class_colors, magnify=True):
+        drawn.append(list(class_names))
         return image
 
-    monkeypatch.setattr(tool, "draw_objects", draw)
+    for module in (tool, predictor):
+        monkeypatch.setattr(module, "draw_annotations", draw)
     assert tool.main(arguments(num_images=1, checkpoint=renamed)) == 0
     ground_truth, prediction = drawn
     assert ground_truth[0] == "disc" and prediction == names
 
 
-def test_the_ground_truth_is_left_of_the_prediction(tool, monkeypatch, shapes_root):
-    """What is annotated must not depend on the model, and a folder of images has none."""
-    monkeypatch.setattr(tool, "predict", lambda *args: None)
-    monkeypatch.setattr(tool, "predicted_objects", lambda *args: [])
-    file_name = str(shapes_root / "val/000000000001.jpg")
-    height, width = np.asarray(Image.open(file_name)).shape[:2]
-    annotation = {"bbox": [5, 5, 9, 9], "bbox_mode": 0, "category_id": 0}
-    record = {"file_name": file_name, "height": height, "width": width, "image_id": 1}
-    annotated = {**record, "annotations": [annotation]}
-    titles, changed = [], []
-    for one in (annotated, record):
-        panels = tool._titled_panels(one, None, None, tool.Metadata(), 0.5, [])
-        (left, *left_title), (right, *right_title) = panels
-        titles += left_title + right_title
-        changed.append(bool((left != right).any()))
-    nothing = "prediction: 0 objects (score ≥ 0.5)"
-    assert titles == ["ground truth: 1 object", nothing, "image", nothing]
-    assert changed == [True, False]
+def test_the_ground_truth_is_left_of_the_prediction(tool, arguments, tmp_path, monkeypatch):
+    """And a folder of images has none."""
+    titles = []
+    side_by_side = tool.side_by_side
+
+    def record(panels, captions):
+        titles.append(list(captions))
+        return side_by_side(panels, captions)
+
+    monkeypatch.setattr(tool, "side_by_side", record)
+    Image.new("RGB", (50, 60)).save(tmp_path / "a.png")
+    changes = {"num_images": 1, "score_threshold": 1}
+    assert tool.main(arguments(**changes)) == 0
+    assert tool.main(arguments(**changes, input=tmp_path, output=tmp_path / "more")) == 0
+    nothing = "prediction: 0 objects (score ≥ 1)"
+    assert [title[1] for title in titles] == [nothing, nothing]
+    assert re.fullmatch(r"ground truth: \d+ objects?", titles[0][0]) and titles[1][0] == "image"
 
 
 def test_earlier_pictures_are_not_overwritten(tool, arguments, tmp_path, capsys):

@@ -5,13 +5,13 @@ import torch
 from sklearn.metrics import confusion_matrix
 
 from bpt_det.classification.confusion import (
-    ConfusedPair,
     count_confusions,
     count_images,
-    find_examples,
+    find_pairs,
     rank_pairs,
 )
 from bpt_det.classification.ranking import rank_classes
+from bpt_det.visualization.confusion_sheet import ConfusedPair, Example
 from tests.support.predictions import CLASS_NAMES, LABELS, faulty, make_samples, predict
 
 K = len(CLASS_NAMES)
@@ -58,16 +58,21 @@ def test_pairs_are_ordered_by_count_then_share_then_index():
     assert rank_pairs(equal, np.array([9, 9, 9])) == [(0, 1), (0, 2), (1, 0)]
 
 
+NAMES = ["001.ash", "elm", "fir", "yew"]
+
+
+def shown(*indexes):
+    return [Example(PREDICTIONS[i].file_name, PREDICTIONS[i].probabilities[0]) for i in indexes]
+
+
 def test_examples_are_the_most_confident_of_the_mistaken_and_of_the_recognized():
-    p = PREDICTIONS
-    pairs = find_examples(p, [(0, 1), (1, 0), (0, 2)], 4, max_mistaken=2, max_correct=2)
-    assert pairs == [
-        ConfusedPair(0, 1, count=3, num_images=4, mistaken=(p[2], p[3]), correct=(p[8], p[5])),
-        ConfusedPair(1, 0, count=3, num_images=6, mistaken=(p[9], p[4]), correct=()),
-        ConfusedPair(0, 2, count=1, num_images=4, mistaken=(p[1],), correct=()),
+    assert find_pairs(PREDICTIONS, [(0, 1), (1, 0), (0, 2)], NAMES) == [
+        ConfusedPair("ash", "elm", 3, num_images=4, mistaken=shown(2, 3, 0), correct=shown(8, 5)),
+        ConfusedPair("elm", "ash", 3, num_images=6, mistaken=shown(9, 4, 6), correct=[]),
+        ConfusedPair("ash", "fir", 1, num_images=4, mistaken=shown(1), correct=[]),
     ]
 
 
 def test_examples_do_not_depend_on_the_order_of_the_images():
     pairs = [(0, 1), (1, 0)]
-    assert find_examples(PREDICTIONS, pairs, 4) == find_examples(PREDICTIONS[::-1], pairs, 4)
+    assert find_pairs(PREDICTIONS, pairs, NAMES) == find_pairs(PREDICTIONS[::-1], pairs, NAMES)

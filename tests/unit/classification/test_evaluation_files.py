@@ -1,12 +1,15 @@
-"""The tables of an evaluation, read back."""
+"""The files of an evaluation, read back."""
 
 import csv
+import logging
 
 import pytest
+from PIL import Image
 
 from bpt_det.classification.confusion import count_confusions
 from bpt_det.classification.evaluation_files import (
     write_confusion,
+    write_most_confused,
     write_per_class,
     write_predictions,
 )
@@ -86,3 +89,17 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"^cannot write '.*file/per_class\.csv'"):
         write_per_class(tmp_path / "file/per_class.csv", PREDICTIONS, CLASS_NAMES)
+
+
+def test_the_confusion_sheet_has_a_row_for_each_confused_pair(tmp_path):
+    write_most_confused(tmp_path / "most_confused.png", PREDICTIONS, CLASS_NAMES, "val")
+    assert Image.open(tmp_path / "most_confused.png").height == 122 + 212 * 2 + 14
+
+
+def test_without_confusions_an_earlier_sheet_goes_and_a_line_says_so(tmp_path, caplog):
+    path = tmp_path / "most_confused.png"
+    path.touch()
+    with caplog.at_level(logging.INFO):
+        write_most_confused(path, [*predict((0, 0, 0.5)), faulty(0)], CLASS_NAMES, "val")
+    assert not path.exists()
+    assert caplog.messages == ["No val image was taken for another class: no most_confused.png"]

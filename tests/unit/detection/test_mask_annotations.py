@@ -54,17 +54,17 @@ def both(path, annotations, seed=0, **settings):
 
 def assert_equal(expected, mapped):
     assert mapped.keys() == expected.keys()
-    objects, wanted = mapped["instances"], expected["instances"]
-    assert objects.image_size == wanted.image_size
-    assert objects.get_fields().keys() == wanted.get_fields().keys()
-    assert torch.equal(objects.gt_boxes.tensor, wanted.gt_boxes.tensor)
-    assert objects.gt_boxes.tensor.dtype == wanted.gt_boxes.tensor.dtype
-    assert torch.equal(objects.gt_classes, wanted.gt_classes)
-    if wanted.has("gt_masks") and hasattr(wanted.gt_masks, "tensor"):
-        assert torch.equal(objects.gt_masks.tensor, wanted.gt_masks.tensor)
-    elif wanted.has("gt_masks"):
-        for one, other in zip(objects.gt_masks, wanted.gt_masks, strict=True):
-            assert all((a == b).all() for a, b in zip(one, other, strict=True))
+    actual, expected = mapped["instances"], expected["instances"]
+    assert actual.image_size == expected.image_size
+    assert actual.get_fields().keys() == expected.get_fields().keys()
+    assert torch.equal(actual.gt_boxes.tensor, expected.gt_boxes.tensor)
+    assert actual.gt_boxes.tensor.dtype == expected.gt_boxes.tensor.dtype
+    assert torch.equal(actual.gt_classes, expected.gt_classes)
+    if expected.has("gt_masks") and hasattr(expected.gt_masks, "tensor"):
+        assert torch.equal(actual.gt_masks.tensor, expected.gt_masks.tensor)
+    elif expected.has("gt_masks"):
+        for polygons, others in zip(actual.gt_masks, expected.gt_masks, strict=True):
+            assert all((a == b).all() for a, b in zip(polygons, others, strict=True))
 
 
 MANY = [
@@ -112,7 +112,7 @@ def test_keypoints_become_what_detectron2_makes_of_them(path):
     annotations = [annotation([SQUARE], keypoints=[5.0, 6, 2, 11, 7.5, 1])]
     expected, mapped = both(path, annotations, use_keypoint=True, keypoint_hflip_indices=[1, 0])
     assert_equal(expected, mapped)
-    points = [one["instances"].gt_keypoints.tensor for one in (expected, mapped)]
+    points = [sample["instances"].gt_keypoints.tensor for sample in (expected, mapped)]
     assert torch.equal(*points)
 
 
@@ -125,8 +125,9 @@ def test_the_record_is_left_as_it_was(path, mask_format, as_polygon):
     assert_equal(expected, mapped)
     assert annotations[0].keys() == before[0].keys()
     assert annotations[0]["bbox"] == before[0]["bbox"]
-    for one, other in zip(annotations[0]["segmentation"], before[0]["segmentation"], strict=True):
-        assert (np.asarray(one) == np.asarray(other)).all()
+    polygons, others = annotations[0]["segmentation"], before[0]["segmentation"]
+    for polygon, other in zip(polygons, others, strict=True):
+        assert (np.asarray(polygon) == np.asarray(other)).all()
 
 
 @pytest.mark.parametrize("mask_format", ["polygon", "bitmask"])
@@ -149,12 +150,7 @@ def test_run_lengths_of_another_size_are_refused(path):
         ours(path, annotation(other), "bitmask")
 
 
-def test_run_lengths_where_polygons_are_asked_for_name_the_setting(path):
-    with pytest.raises(InputError, match=r"has masks as RLE; set .*instance_mask_format=bitmask\."):
-        ours(path, annotation(run_lengths()), "polygon")
-
-
-def ours(path, one, mask_format):
+def ours(path, entry, mask_format):
     mapper = ImageNamingMapper(
         is_train=True,
         augmentations=[],
@@ -163,5 +159,5 @@ def ours(path, one, mask_format):
         instance_mask_format=mask_format,
         recompute_boxes=True,
     )
-    record = {"file_name": str(path), "height": HEIGHT, "width": WIDTH, "annotations": [one]}
+    record = {"file_name": str(path), "height": HEIGHT, "width": WIDTH, "annotations": [entry]}
     return mapper(record)

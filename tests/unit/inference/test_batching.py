@@ -1,32 +1,48 @@
-import numpy as np
+import pytest
 import torch
-from detectron2.structures import Boxes, Instances
+from detectron2.structures import Instances
+from torch import nn
 
-from bpt_det.inference.batching import predict, predicted_objects
-
-
-def test_predictions_come_at_the_size_that_is_drawn():
-    """The model is asked for it, so that no mask of a large photograph is ever made."""
-    asked = []
-
-    def model(batch):
-        asked.extend(batch)
-        return [{"instances": Instances((batch[0]["height"], batch[0]["width"]))}]
-
-    found = predict(model, lambda record: {**record, "height": 9000}, {"image_id": 1}, 45, 60)
-    assert asked == [{"image_id": 1, "height": 45, "width": 60}]
-    assert found.image_size == (45, 60)
+from bpt_det.detection import SimpleFeaturePyramid
+from bpt_det.inference.batching import predict_batch
 
 
-def test_predictions_at_the_threshold_are_drawn_and_lower_ones_are_not():
-    instances = Instances((4, 5))
-    instances.scores = torch.tensor([0.75, 0.5, 0.25])
-    instances.pred_classes = torch.tensor([2, 1, 0])
-    instances.pred_boxes = Boxes(torch.tensor([[0.0, 1.0, 2.0, 3.0]] * 3))
-    instances.pred_masks = torch.rand(3, 4, 5) > 0.5
-    found = predicted_objects(instances, 0.5)
-    assert [(one.class_index, one.score) for one in found] == [(2, 0.75), (1, 0.5)]
-    assert found[0].box == (0, 1, 2, 3)
-    np.testing.assert_array_equal(found[1].mask, instances.pred_masks[1].numpy())
-    instances.remove("pred_masks")
-    assert predicted_objects(instances, 0.5)[0].mask is None
+class Recorder(nn.Module):
+    """Records the sizes of the images that it is given together."""
+
+    def __init__(self, backbone):
+        super().__init__()
+        self.backbone = backbone
+        self.sizes = []
+
+    def forward(self, batch):
+        self.sizes.append([tuple(sample["image"].shape[-2:]) for sample in batch])
+        return [{"instances": Instances(size, scores=torch.ones(1))} for size in self.sizes[-1]]
+
+
+def pyramid(square_pad):
+    """Stands for a pyramid of stride 32; what it computes plays no part."""
+    backbone = SimpleFeaturePyramid.__new__(SimpleFeaturePyramid)
+    nn.Module.__init__(backbone)
+    backbone.square_pad, backbone._size_divisibility = square_pad, 32
+    return backbone
+
+
+SIZES = [(40, 60), (33, 64), (90, 60), (50, 40)]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "groups"),
+    [
+        (pyramid(0), [[(40, 60), (33, 64), (50, 40)], [(90, 60)]]),
+        (pyramid(64), [[(40, 60), (33, 64), (50, 40)], [(90, 60)]]),
+        (pyramid(96), [SIZES]),
+        (nn.Identity(), [[size] for size in SIZES]),
+    ],
+)
+def test_images_run_together_if_they_are_padded_alike(backbone, groups):
+    model = Recorder(backbone)
+    batch = [{"image": torch.zeros(3, *size)} for size in SIZES]
+    predictions = predict_batch(model, batch)
+    assert model.sizes == groups
+    assert [instances.image_size for instances in predictions] == SIZES

@@ -47,7 +47,7 @@ def assert_same(found, expected, **tolerance):
     assert found.image_size == expected.image_size
     assert found.get_fields().keys() == expected.get_fields().keys()
     for name, value in found.get_fields().items():
-        values = [getattr(one, "tensor", one) for one in (value, expected.get(name))]
+        values = [getattr(field, "tensor", field) for field in (value, expected.get(name))]
         torch.testing.assert_close(*values, **(tolerance or {"rtol": 0, "atol": 0}), msg=name)
 
 
@@ -88,8 +88,8 @@ def test_a_list_gives_what_its_images_give_one_by_one(files, image, square_pad):
     images = [image, image[:20], image[:, :30], image[::-1], image[:40]]
     found = predictor(images, batch_size=3)
     assert len(found) == 5
-    for one, instances in zip(images, found, strict=True):
-        assert_same(instances, predictor(one), rtol=1e-4, atol=1e-4)
+    for member, instances in zip(images, found, strict=True):
+        assert_same(instances, predictor(member), rtol=1e-4, atol=1e-4)
 
 
 def test_an_empty_list_gives_an_empty_list(predictor):
@@ -130,7 +130,7 @@ def test_works_in_another_folder_without_data(files, repository_root, tmp_path, 
 
 def test_two_predictors_can_share_the_frozen_vit(files, predictor, image):
     second = Predictor(*files, score_threshold=0.05, share_vit_of=predictor)
-    vits = [one.model.backbone.net.prompted_vit.vit for one in (predictor, second)]
+    vits = [p.model.backbone.net.prompted_vit.vit for p in (predictor, second)]
     assert vits[0] is vits[1] and second.model is not predictor.model
     assert_same(second(image), predictor(image))
 
@@ -177,7 +177,7 @@ def test_prompts_made_of_token_statistics_need_no_statistics_here(run, tmp_path)
     cfg = copy.deepcopy(run[1])
     net = cfg.model.backbone.net
     net.prompt = L(WhitenedPrompt)(prompt_length=5, embed_dim=32, train_basis=False)
-    net.statistics = "nowhere.safetensors"
+    cfg.train.prompt_statistics = "nowhere.safetensors"
     trained = instantiate(cfg.model)
     for value in trained.backbone.net.prompted_vit.prompts.state_dict().values():
         value.normal_()
@@ -195,6 +195,14 @@ def test_images_of_any_size_are_taken(predictor, size):
 def test_an_image_too_thin_to_be_resized_is_refused_with_its_size(predictor):
     with pytest.raises(InputError, match="an image of 1 x 300 pixels is too thin to be resized"):
         predictor(np.zeros((1, 300, 3), dtype=np.uint8))
+
+
+def test_predictions_come_at_the_size_that_is_asked_for(predictor, image):
+    """So that no mask of a large photograph is made to be drawn small."""
+    (found,) = predictor.predict([predictor.prepare(image, size=(20, 28))])
+    assert found.image_size == (20, 28) and found.pred_masks.shape[1:] == (20, 28)
+    expected = predictor(image)
+    torch.testing.assert_close(found.pred_boxes.tensor * 2, expected.pred_boxes.tensor)
 
 
 def test_a_picture_has_a_size_to_look_at_or_that_of_the_image(predictor, image):

@@ -1,21 +1,22 @@
 import numpy as np
 import pycocotools.mask as mask_util
 import pytest
-from detectron2.structures import BoxMode
+import torch
+from detectron2.structures import Boxes, BoxMode, Instances
 
-from bpt_det.visualization.annotations import ground_truth_objects
+from bpt_det.visualization.annotations import ground_truth_annotations, predicted_annotations
 
 HEIGHT, WIDTH = 48, 64
 
 
 def record_with(segmentation):
-    annotation = {
+    entry = {
         "bbox": [10, 5, 20, 8],
         "bbox_mode": BoxMode.XYWH_ABS,
         "category_id": 4,
         "segmentation": segmentation,
     }
-    return {"height": HEIGHT, "width": WIDTH, "annotations": [annotation]}
+    return {"height": HEIGHT, "width": WIDTH, "annotations": [entry]}
 
 
 def segmentations():
@@ -32,24 +33,44 @@ def segmentations():
 
 @pytest.mark.parametrize("kind", segmentations())
 def test_every_form_of_annotation_is_read(kind):
-    (one,) = ground_truth_objects(record_with(segmentations()[kind]), HEIGHT, WIDTH)
+    (annotation,) = ground_truth_annotations(record_with(segmentations()[kind]), HEIGHT, WIDTH)
     expected = np.zeros((HEIGHT, WIDTH), dtype=bool)
     expected[5:13, 10:30] = True
-    assert (one.class_index, one.score, one.is_crowd) == (4, None, False)
-    assert one.box == (10, 5, 30, 13)
-    np.testing.assert_array_equal(one.mask, expected)
+    assert (annotation.class_index, annotation.score, annotation.is_crowd) == (4, None, False)
+    assert annotation.box == (10, 5, 30, 13)
+    np.testing.assert_array_equal(annotation.mask, expected)
 
 
 def test_ground_truth_follows_the_size_of_the_drawn_image():
     record = record_with(segmentations()["polygons"])
-    (one,) = ground_truth_objects(record, HEIGHT // 2, WIDTH * 2)
-    assert one.box == (20, 2.5, 60, 6.5)
-    assert one.mask.shape == (HEIGHT // 2, WIDTH * 2)
-    assert not one.mask[:, :20].any() and not one.mask[:, 60:].any() and one.mask[4, 20:60].all()
+    (annotation,) = ground_truth_annotations(record, HEIGHT // 2, WIDTH * 2)
+    assert annotation.box == (20, 2.5, 60, 6.5)
+    assert annotation.mask.shape == (HEIGHT // 2, WIDTH * 2)
+    assert (
+        not annotation.mask[:, :20].any()
+        and not annotation.mask[:, 60:].any()
+        and annotation.mask[4, 20:60].all()
+    )
 
 
 def test_an_annotation_without_a_mask_keeps_its_box():
     record = record_with(None)
     del record["annotations"][0]["segmentation"]
-    (one,) = ground_truth_objects(record, HEIGHT, WIDTH)
-    assert one.mask is None and one.box == (10, 5, 30, 13)
+    (annotation,) = ground_truth_annotations(record, HEIGHT, WIDTH)
+    assert annotation.mask is None and annotation.box == (10, 5, 30, 13)
+
+
+def test_predictions_are_drawn_as_they_are():
+    instances = Instances((4, 5))
+    instances.scores = torch.tensor([0.75, 0.5])
+    instances.pred_classes = torch.tensor([2, 1])
+    instances.pred_boxes = Boxes(torch.tensor([[0.0, 1.0, 2.0, 3.0]] * 2))
+    instances.pred_masks = torch.rand(2, 4, 5) > 0.5
+    annotations = predicted_annotations(instances)
+    assert [(a.class_index, a.score, a.box) for a in annotations] == [
+        (2, 0.75, (0, 1, 2, 3)),
+        (1, 0.5, (0, 1, 2, 3)),
+    ]
+    np.testing.assert_array_equal(annotations[1].mask, instances.pred_masks[1].numpy())
+    instances.remove("pred_masks")
+    assert predicted_annotations(instances)[0].mask is None

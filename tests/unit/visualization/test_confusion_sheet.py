@@ -6,94 +6,111 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bpt_det.visualization.confusion_sheet import write_most_confused
-from tests.support.predictions import faulty, predict
+from bpt_det.visualization.confusion_sheet import (
+    ConfusedPair,
+    Example,
+    display_names,
+    write_confusion_sheet,
+)
 
-RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
-NAMES = ["001.Black_footed_Albatross", r"$\cat$", "crow", "été"]
+RED, GREEN = (255, 0, 0), (0, 255, 0)
 
 
-def with_images(folder, predictions, sizes=((90, 30), (20, 200), (7, 7))):
-    """Give each prediction an image of its own, in the color of its true class."""
-    located = []
-    for index, prediction in enumerate(predictions):
-        path = folder / f"{index}.png"
-        color = (RED, GREEN, BLUE, (255, 255, 0))[prediction.label]
-        Image.new("RGB", sizes[index % len(sizes)], color).save(path)
-        located.append(prediction._replace(file_name=str(path)))
-    return located
+@pytest.fixture
+def examples(tmp_path):
+    """Return examples with images of one color, of odd sizes."""
+
+    def write(color, count):
+        written = []
+        for index, size in zip(range(count), [(90, 30), (20, 200), (7, 7), (9, 9)], strict=False):
+            path = tmp_path / f"{color}{index}.png"
+            Image.new("RGB", size, color).save(path)
+            written.append(Example(str(path), 0.9 - index / 10))
+        return written
+
+    return write
+
+
+def write(path, pairs):
+    totals = {"num_pairs": 20, "num_wrong": 30, "num_images": 70}
+    write_confusion_sheet(path, pairs, task="val", **totals)
+
+
+def pair(mistaken, correct, label="ash", predicted="elm"):
+    return ConfusedPair(label, predicted, 5, 7, mistaken, correct)
 
 
 def colored_squares(path):
-    """The number of images of each color in a picture, each 160 pixels wide and high."""
+    """The number of red and of green images in a picture, each 160 pixels wide and high."""
     picture = np.asarray(Image.open(path).convert("RGB")).astype(int)
     return [
-        round((np.abs(picture - color).sum(axis=2) < 8).sum() / 160**2)
-        for color in (RED, GREEN, BLUE)
+        round((np.abs(picture - color).sum(axis=2) < 8).sum() / 160**2) for color in (RED, GREEN)
     ]
 
 
-CONFUSED = predict(
-    *((0, 1, 0.5), (0, 1, 0.6), (0, 1, 0.9), (0, 1, 0.7)),
-    *((1, 1, 0.3), (1, 1, 0.8), (1, 1, 0.9)),
-    *((2, 0, 0.6), (2, 0, 0.9)),
-)
+def test_a_row_shows_three_mistaken_images_and_two_recognized_ones(tmp_path, examples):
+    path = tmp_path / "new/sheet.png"
+    write(path, [pair(examples("red", 4), examples("lime", 4))])
+    assert colored_squares(path) == [3, 2]
 
 
-def test_a_row_shows_three_mistaken_images_and_two_recognized_ones(tmp_path):
-    path = tmp_path / "new/most_confused.png"
-    write_most_confused(path, with_images(tmp_path, CONFUSED), NAMES, "val")
-    assert colored_squares(path) == [3, 2, 2]
+@pytest.mark.parametrize("num_pairs", [1, 2, 8, 9])
+def test_a_pair_is_a_row_and_there_are_at_most_eight(num_pairs, tmp_path, examples):
+    path = tmp_path / "sheet.png"
+    write(path, [pair(examples("red", 1), [])] * num_pairs)
+    assert colored_squares(path) == [min(num_pairs, 8), 0]
+    assert Image.open(path).height == 122 + 212 * min(num_pairs, 8) + 14
 
 
-@pytest.mark.parametrize("num_confused", [1, 2, 8, 9])
-def test_a_pair_is_a_row_and_there_are_at_most_eight(num_confused, tmp_path):
-    names = [f"class_{index}" for index in range(10)]
-    results = predict(*((index, index + 1, 0.5) for index in range(num_confused)))
-    images = with_images(tmp_path, [p._replace(label=0) for p in results])
-    located = [p._replace(label=i) for i, p in enumerate(images)]
-    write_most_confused(tmp_path / "most_confused.png", located, names, "val")
-    _, height = Image.open(tmp_path / "most_confused.png").size
-    assert colored_squares(tmp_path / "most_confused.png")[0] == min(num_confused, 8)
-    assert height == 122 + 212 * min(num_confused, 8) + 14
-
-
-def test_the_same_results_give_the_same_bytes(tmp_path):
-    predictions = with_images(tmp_path, CONFUSED)
+def test_the_same_results_give_the_same_bytes(tmp_path, examples):
+    pairs = [pair(examples("red", 2), examples("lime", 1))]
     for name in ("a.png", "b.png"):
-        write_most_confused(tmp_path / name, predictions, NAMES, "val")
+        write(tmp_path / name, pairs)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-def test_an_image_that_has_vanished_is_named_and_the_others_are_shown(tmp_path, caplog):
-    predictions = with_images(tmp_path, CONFUSED)
-    (tmp_path / "3.png").unlink()
-    (tmp_path / "8.png").write_text("no image")
+def test_an_image_that_has_vanished_is_named_and_the_others_are_shown(tmp_path, examples, caplog):
+    mistaken, correct = examples("red", 3), examples("lime", 2)
+    (tmp_path / "red1.png").unlink()
+    (tmp_path / "lime0.png").write_text("no image")
     with caplog.at_level(logging.WARNING):
-        write_most_confused(tmp_path / "most_confused.png", predictions, NAMES, "val")
-    assert colored_squares(tmp_path / "most_confused.png") == [2, 2, 1]
+        write(tmp_path / "sheet.png", [pair(mistaken, correct)])
+    assert colored_squares(tmp_path / "sheet.png") == [2, 1]
     vanished, corrupt = caplog.messages
-    assert vanished.startswith(f"'{tmp_path}/3.png' cannot be read")
-    assert corrupt.startswith(f"image '{tmp_path}/8.png' cannot be read")
+    assert f"'{tmp_path}/red1.png' cannot be read" in vanished
+    assert f"'{tmp_path}/lime0.png' cannot be" in corrupt
 
 
-def test_without_confusions_an_earlier_picture_goes_and_a_line_says_so(tmp_path, caplog):
-    path = tmp_path / "most_confused.png"
-    path.touch()
-    correct = with_images(tmp_path, predict((0, 0, 0.5), (1, 1, 0.5)))
-    with caplog.at_level(logging.INFO):
-        write_most_confused(path, [*correct, faulty(0)], NAMES, "val")
-    assert not path.exists()
-    assert caplog.messages == ["No val image was taken for another class: no most_confused.png"]
-
-
-def test_long_and_odd_names_do_not_reach_into_the_images(tmp_path):
+def test_long_and_odd_names_do_not_reach_into_the_images(tmp_path, examples):
     """Between the names and the first image the sheet is white."""
-    names = ["W" * 300, "a_$b$_" * 40, "\udce9 wide word " * 30, "x"]
-    write_most_confused(
-        tmp_path / "most_confused.png", with_images(tmp_path, CONFUSED), names, "val"
-    )
-    picture = np.asarray(Image.open(tmp_path / "most_confused.png").convert("RGB"))
-    rows = picture[122 + 2 : 122 + 210]
-    assert (rows[:, 300:332] == 255).all()
-    assert (rows[:, :27] == 255).all() and (rows[:, 28:298] < 128).any()
+    labels = ["W" * 300, "a $b$ " * 40, "\udce9 wide word " * 30, "x"]
+    for index, label in enumerate(display_names(labels)):
+        path = tmp_path / f"sheet{index}.png"
+        write(path, [pair(examples("red", 3), examples("lime", 1), label, predicted="elm")])
+        row = np.asarray(Image.open(path).convert("RGB"))[122 + 2 : 122 + 210]
+        assert (row[:, 300:332] == 255).all()
+        assert (row[:, :27] == 255).all() and (row[:, 28:298] < 128).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Black_footed_Albatross", "Black footed Albatross"),
+        ("001.Black_footed_Albatross", "Black footed Albatross"),
+        ("n02085620-Chihuahua", "Chihuahua"),
+        ("n01440764", "n01440764"),
+        ("12", "12"),
+        ("3.5_mm  jack\n", "3.5 mm jack"),
+        ("Red-winged Blackbird (Male)", "Red-winged Blackbird (Male)"),
+        ("été", "été"),
+        ("a\udce9", "a?"),
+        ("_", "(no name)"),
+    ],
+)
+def test_numbers_and_underscores_go(name, shown):
+    assert display_names([name]) == [shown]
+
+
+def test_names_that_would_be_equal_keep_their_numbers():
+    names = ["001.crow", "002.crow", "003.red_jay"]
+    assert display_names(names) == ["001.crow", "002.crow", "red jay"]

@@ -3,8 +3,8 @@ import pytest
 from detectron2.utils.visualizer import Visualizer
 
 from bpt_det.utils.opencv import cv2
-from bpt_det.visualization.annotations import DrawnObject
-from bpt_det.visualization.draw import MIN_PANEL_SIDE, class_color, draw_objects
+from bpt_det.visualization.annotations import Annotation
+from bpt_det.visualization.draw import MIN_PANEL_SIDE, class_color, draw_annotations
 
 GRAY = 90
 HEIGHT, WIDTH = 48, 64  # magnified 8 times
@@ -31,15 +31,15 @@ def texts(monkeypatch):
 def rectangle(top, left, bottom, right, class_index=0, **fields):
     mask = np.zeros((HEIGHT, WIDTH), dtype=bool)
     mask[top:bottom, left:right] = True
-    return DrawnObject(class_index, (left, top, right, bottom), mask, **fields)
+    return Annotation(class_index, (left, top, right, bottom), mask, **fields)
 
 
 def magnified(mask):
     return np.kron(mask, np.ones((FACTOR, FACTOR), dtype=bool))
 
 
-def fill_color(class_index, thing_colors=None):
-    return 0.5 * GRAY + 0.5 * 255 * class_color(class_index, thing_colors)
+def fill_color(class_index, class_colors=None):
+    return 0.5 * GRAY + 0.5 * 255 * class_color(class_index, class_colors)
 
 
 def assert_is_color(pixel, color):
@@ -48,20 +48,20 @@ def assert_is_color(pixel, color):
 
 @pytest.mark.parametrize("size", [(48, 64), (512, 200), (300, 170), (700, 1024), (3, 511)])
 def test_the_longest_side_of_a_panel_is_legible(size):
-    panel = draw_objects(np.zeros((*size, 3), dtype=np.uint8), [])
+    panel = draw_annotations(np.zeros((*size, 3), dtype=np.uint8), [])
     assert MIN_PANEL_SIDE <= max(panel.shape[:2]) <= 1024
     assert panel.shape[0] * size[1] == panel.shape[1] * size[0]
 
 
 def test_without_objects_a_large_image_is_drawn_as_it_is():
     image = np.random.default_rng(0).integers(0, 256, (520, 77, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(draw_objects(image, []), image)
+    np.testing.assert_array_equal(draw_annotations(image, []), image)
 
 
 def test_only_the_mask_and_its_border_change(image, texts):
     ring = rectangle(5, 6, 40, 50)
     ring.mask[15:30, 20:40] = False
-    changed = (draw_objects(image, [ring]) != draw_objects(image, [])).any(axis=2)
+    changed = (draw_annotations(image, [ring]) != draw_annotations(image, [])).any(axis=2)
     mask = magnified(ring.mask)
     border = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5))).astype(bool)
     assert changed[mask].all()
@@ -72,7 +72,7 @@ def test_a_class_has_the_same_color_in_every_panel(image, texts):
     truth = [rectangle(2, 2, 20, 20, class_index=7), rectangle(30, 30, 44, 60, class_index=2)]
     found = [rectangle(4, 4, 18, 18, class_index=7, score=0.6)]
     for objects in (truth, found):
-        pixel = draw_objects(image, objects)[10 * FACTOR, 10 * FACTOR]
+        pixel = draw_annotations(image, objects)[10 * FACTOR, 10 * FACTOR]
         assert_is_color(pixel, fill_color(7))
 
 
@@ -80,15 +80,15 @@ def test_the_color_of_the_image_does_not_hide_that_of_the_class(texts):
     pixels = []
     for color in ([200, 10, 60], [60, 200, 10]):  # of the same mean
         image = np.full((HEIGHT, WIDTH, 3), color, dtype=np.uint8)
-        pixels.append(draw_objects(image, [rectangle(4, 4, 30, 30)])[100, 100])
+        pixels.append(draw_annotations(image, [rectangle(4, 4, 30, 30)])[100, 100])
     np.testing.assert_array_equal(*pixels)
 
 
-def test_the_colors_of_the_data_set_are_used(image, texts):
-    thing_colors = [[1, 2, 3], [250, 100, 0]]
-    one = rectangle(4, 4, 30, 30, class_index=1)
-    panel = draw_objects(image, [one], thing_colors=thing_colors)
-    assert_is_color(panel[100, 100], [0.5 * (GRAY + c) for c in thing_colors[1]])
+def test_the_colors_of_the_dataset_are_used(image, texts):
+    class_colors = [[1, 2, 3], [250, 100, 0]]
+    annotation = rectangle(4, 4, 30, 30, class_index=1)
+    panel = draw_annotations(image, [annotation], class_colors=class_colors)
+    assert_is_color(panel[100, 100], [0.5 * (GRAY + c) for c in class_colors[1]])
 
 
 def test_the_first_sixteen_classes_differ_in_color():
@@ -100,13 +100,13 @@ def test_the_first_sixteen_classes_differ_in_color():
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_small_object_is_drawn_over_a_large_one(image, texts, order):
     objects = [rectangle(2, 2, 46, 60, class_index=0), rectangle(10, 10, 30, 30, class_index=3)]
-    panel = draw_objects(image, objects[::order])
+    panel = draw_annotations(image, objects[::order])
     assert_is_color(panel[20 * FACTOR, 20 * FACTOR], fill_color(3))
 
 
 def test_a_crowd_region_is_striped_and_named(image, texts):
     crowd = rectangle(4, 4, 40, 50, is_crowd=True)
-    inside = draw_objects(image, [crowd], ["leaf"])[6 * FACTOR : 38 * FACTOR, 6 * FACTOR : 380]
+    inside = draw_annotations(image, [crowd], ["leaf"])[6 * FACTOR : 38 * FACTOR, 6 * FACTOR : 380]
     is_plain = (inside == GRAY).all(axis=2)
     assert 0.4 < is_plain.mean() < 0.6
     assert [text for text, _, _ in texts] == ["leaf (crowd)"]
@@ -114,13 +114,13 @@ def test_a_crowd_region_is_striped_and_named(image, texts):
 
 def test_a_label_has_class_and_score(image, texts):
     objects = [rectangle(2, 2, 20, 20, class_index=1, score=0.973), rectangle(30, 30, 40, 40)]
-    draw_objects(image, objects, ["disc", "ring"])
+    draw_annotations(image, objects, ["disc", "ring"])
     assert [text for text, _, _ in texts] == ["ring 97%", "disc"]
 
 
 def test_a_class_without_a_name_is_shown_by_its_number(image, texts):
-    draw_objects(image, [rectangle(2, 2, 20, 20, class_index=1)])
-    draw_objects(image, [rectangle(2, 2, 20, 20, class_index=4)], ["disc"])
+    draw_annotations(image, [rectangle(2, 2, 20, 20, class_index=1)])
+    draw_annotations(image, [rectangle(2, 2, 20, 20, class_index=4)], ["disc"])
     assert [text for text, _, _ in texts] == ["class 1", "class 4"]
 
 
@@ -128,7 +128,7 @@ def test_labels_lie_inside_the_panel_and_apart(image, texts):
     corners = [(0, 0), (0, 58), (42, 0), (42, 58)]
     objects = [rectangle(y, x, y + 6, x + 6, score=1) for y, x in corners]
     objects += [rectangle(20, 30, 26, 36, score=1)] * 4
-    draw_objects(image, objects, ["triangle"])
+    draw_annotations(image, objects, ["triangle"])
     places = np.array([place for _, place, _ in texts])
     height, width = 15, 70  # pixels, less than a label takes
     assert (places >= 0).all()
@@ -140,8 +140,8 @@ def test_labels_lie_inside_the_panel_and_apart(image, texts):
 
 
 def test_an_object_without_a_mask_gets_its_box(image, texts):
-    one = DrawnObject(0, (10, 10, 40, 30))
-    changed = (draw_objects(image, [one]) != GRAY).any(axis=2)
+    annotation = Annotation(0, (10, 10, 40, 30))
+    changed = (draw_annotations(image, [annotation]) != GRAY).any(axis=2)
     assert changed[10 * FACTOR, 20 * FACTOR] and changed[20 * FACTOR, 40 * FACTOR]
     assert not changed[20 * FACTOR, 20 * FACTOR]
 
@@ -150,6 +150,6 @@ def test_an_object_without_a_mask_gets_its_box(image, texts):
 def test_without_magnification_the_picture_has_the_size_of_the_image(size):
     box = (0.0, 0.0, float(size[1]), float(size[0]))
     image = np.full((*size, 3), GRAY, dtype=np.uint8)
-    picture = draw_objects(image, [DrawnObject(0, box, score=0.5)], ["leaf"], magnify=False)
+    picture = draw_annotations(image, [Annotation(0, box, score=0.5)], ["leaf"], magnify=False)
     assert picture.shape == (*size, 3)
-    np.testing.assert_array_equal(draw_objects(image, [], magnify=False), image)
+    np.testing.assert_array_equal(draw_annotations(image, [], magnify=False), image)

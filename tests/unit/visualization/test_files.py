@@ -19,7 +19,7 @@ def test_nothing_is_written_over(tmp_path):
     (tmp_path / "new/b.png").touch()
     prepare_output(tmp_path / "new", ["a.png"])
     with pytest.raises(InputError, match=r"--output '.*new' already holds b.png; choose another"):
-        prepare_output(tmp_path / "new", ["a.png", "b.png"])
+        prepare_output(tmp_path / "new", ["a.png", "b.png"], option="--output")
 
 
 @pytest.mark.parametrize(("suffix", "kind"), [(".png", "PNG"), (".jpg", "JPEG")])
