@@ -4,12 +4,14 @@ import itertools
 
 import torch
 from detectron2.config import LazyCall as L
+from detectron2.engine import HookBase
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from bpt_det.engine import TestLoader, TrainLoader, load_config
+from bpt_det.utils.errors import InputError
 
 
 def draw_records(count, seed):
@@ -62,6 +64,29 @@ class ErrorEvaluator(DatasetEvaluator):
     def evaluate(self):
         errors = list(itertools.chain(*comm.gather(self.errors)))
         return {self.task: {"loss": sum(errors) / len(errors)}} if comm.is_main_process() else None
+
+
+FAULTS = {
+    "interrupt": KeyboardInterrupt(),
+    "bad input": InputError("image 'a.jpg' cannot be decoded", parameter="dataset"),
+    "fault": RuntimeError("no such kernel"),
+}
+
+
+class FailAt(HookBase):
+    """A hook that ends a run at an iteration: raises one of FAULTS, or makes a weight NaN."""
+
+    def __init__(self, iteration, fault):
+        self.iteration = iteration
+        self.fault = fault
+
+    def after_step(self):
+        if self.trainer.iter != self.iteration:
+            return
+        if self.fault == "weight":
+            self.trainer.model.linear.weight.data[0, 0] = float("nan")
+        else:
+            raise FAULTS[self.fault]
 
 
 def loader_of(seed):

@@ -1,0 +1,62 @@
+"""The file that a run leaves: strict JSON, read back as it was, and the table of exit statuses."""
+
+import json
+
+import pytest
+
+from bpt_det.engine.result import (
+    DivergenceError,
+    RunResult,
+    exit_status_of,
+    read_result,
+    status_of,
+)
+from bpt_det.utils.errors import InputError
+
+
+def test_a_result_is_read_back_as_it_was_written(tmp_path):
+    result = RunResult(status="finished", iterations=3, seconds=1.5, command=["train", "a=b c"])
+    result.metrics["last"] = {"bbox/AP": 41.25}
+    result.write(tmp_path)
+    assert read_result(tmp_path) == result
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_number_that_is_not_finite_becomes_null(tmp_path, value):
+    result = RunResult()
+    result.metrics["last"] = {"bbox/AP": value}
+    result.write(tmp_path)
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    content = json.loads((tmp_path / "result.json").read_text(), parse_constant=refuse)
+    assert content["metrics"]["last"] == {"bbox/AP": None}
+
+
+def test_a_folder_without_a_result_is_refused(tmp_path):
+    with pytest.raises(InputError, match=rf"'{tmp_path}' holds no result\.json"):
+        read_result(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"status": "finished", "color": 1}', '{"status": "done"}']
+)
+def test_a_damaged_result_is_refused(tmp_path, text):
+    (tmp_path / "result.json").write_text(text)
+    with pytest.raises(InputError, match=r"result\.json' is damaged"):
+        read_result(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (KeyboardInterrupt(), "interrupted", 130),
+        (DivergenceError("loss=nan"), "diverged", 3),
+        (InputError("no such file"), "failed", 2),
+        (RuntimeError("no such kernel"), "failed", 1),
+    ],
+)
+def test_an_error_has_a_status_and_an_exit_status(error, status, code):
+    assert status_of(error) == status
+    assert exit_status_of(error) == code
