@@ -1,18 +1,24 @@
 """Confusions: how often each class is taken for each other, and the most confused pairs."""
 
+import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from bpt_det.visualization.confusion_sheet import (
     MAX_CORRECT,
     MAX_MISTAKEN,
+    MAX_PAIRS,
     ConfusedPair,
     Example,
     display_names,
+    write_confusion_sheet,
 )
 
-from .ranking import Prediction
+from .predictions import Prediction, count_images
+
+logger = logging.getLogger(__name__)
 
 
 def count_confusions(predictions: Sequence[Prediction], num_classes: int) -> np.ndarray:
@@ -25,12 +31,6 @@ def count_confusions(predictions: Sequence[Prediction], num_classes: int) -> np.
         if prediction.is_finite:
             counts[prediction.label, prediction.ranked[0]] += 1
     return counts
-
-
-def count_images(predictions: Sequence[Prediction], num_classes: int) -> np.ndarray:
-    """Return the number of images of each true class, int64 (K,)."""
-    labels = np.array([prediction.label for prediction in predictions], dtype=np.int64)
-    return np.bincount(labels, minlength=num_classes)
 
 
 def rank_pairs(counts: np.ndarray, num_images: np.ndarray) -> list[tuple[int, int]]:
@@ -78,3 +78,34 @@ def find_pairs(
 
 def _to_show(predictions: Sequence[Prediction]) -> list[Example]:
     return [Example(p.file_name, p.probabilities[0]) for p in predictions]
+
+
+def write_most_confused(
+    path: Path, predictions: Sequence[Prediction], class_names: Sequence[str], task: str
+) -> None:
+    """Write the confusion sheet, or remove an earlier one if no image was taken for another class.
+
+    Args:
+        path: of a PNG file.
+        predictions: at least one.
+        class_names: one per class.
+        task: name of the data, for the title.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    num_classes = len(class_names)
+    counts = count_confusions(predictions, num_classes)
+    ranked = rank_pairs(counts, count_images(predictions, num_classes))
+    if not ranked:
+        path.unlink(missing_ok=True)
+        logger.info("No %s image was taken for another class: no %s", task, path.name)
+        return
+    write_confusion_sheet(
+        path,
+        find_pairs(predictions, ranked[:MAX_PAIRS], class_names),
+        task=task,
+        num_pairs=len(ranked),
+        num_wrong=sum(not prediction.is_correct for prediction in predictions),
+        num_images=len(predictions),
+    )

@@ -1,10 +1,11 @@
-"""Metrics of a classifier, and what they come from: tables and a picture of the confusions."""
+"""Classification evaluator: accuracies and loss, with tables and a picture of the confusions."""
 
 import itertools
 import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,19 +15,17 @@ from torch import Tensor
 
 from bpt_det.utils.errors import InputError, shorten
 
-from .confusion import count_confusions, count_images
-from .evaluation_files import (
+from .confusion import count_confusions, write_most_confused
+from .predictions import (
+    Prediction,
+    count_images,
+    rank_classes,
     write_confusion,
-    write_most_confused,
     write_per_class,
     write_predictions,
 )
-from .layouts import ClassificationData
-from .ranking import Prediction, rank_classes
 
 logger = logging.getLogger(__name__)
-
-METRICS = ("top1", "top5", "mean_per_class", "loss")
 
 
 class ClassificationEvaluator(DatasetEvaluator):
@@ -36,27 +35,36 @@ class ClassificationEvaluator(DatasetEvaluator):
     is named in a warning; the loss is nan then.
 
     Args:
-        dataset: the data that are evaluated; its length and ``class_names`` are read.
         task: name of the metrics, as in ``val/top1``.
         output_dir: folder for ``predictions.csv``, ``confusion.csv``, ``per_class.csv`` and
             ``most_confused.png``, which replace earlier ones; None writes nothing.
-
-    Raises:
-        InputError: the data hold no image.
     """
 
-    def __init__(
-        self, dataset: ClassificationData, task: str = "val", output_dir: str | None = None
-    ) -> None:
-        if len(dataset) == 0:
-            raise InputError(
-                f"the {task} data hold no image to evaluate on; check the dataset's {task} split"
-            )
-        self._num_images = len(dataset)
-        self._class_names = list(dataset.class_names)
+    def __init__(self, task: str = "val", output_dir: str | None = None) -> None:
+        self._num_images = 0
+        self._class_names: list[str] = []
         self._task = task
         self._output_dir = Path(output_dir) if output_dir else None
         self._predictions: list[Prediction] = []
+
+    def use_loader(self, loader: Any) -> None:
+        """Take class names and number of images from the loader that will be evaluated.
+
+        Args:
+            loader: its ``class_names`` and the length of its ``dataset`` are read.
+
+        Raises:
+            InputError: its data hold no image, or have no class names.
+        """
+        if len(loader.dataset) == 0:
+            raise InputError(
+                f"the {self._task} data hold no image to evaluate on; check the dataset's "
+                f"{self._task} split"
+            )
+        if loader.class_names is None:
+            raise InputError(f"the {self._task} data do not name their classes")
+        self._num_images = len(loader.dataset)
+        self._class_names = list(loader.class_names)
 
     def reset(self) -> None:
         self._predictions = []
@@ -76,7 +84,8 @@ class ClassificationEvaluator(DatasetEvaluator):
         if logits.shape[1] != num_classes:
             raise InputError(
                 f"the {self._task} data have {num_classes} classes but the model has "
-                f"num_classes={logits.shape[1]}; set model.num_classes={num_classes}"
+                f"num_classes={logits.shape[1]}; set it to {num_classes}",
+                parameter="num_classes",
             )
         self._predictions += rank_classes(inputs, logits)
 
@@ -91,14 +100,19 @@ class ClassificationEvaluator(DatasetEvaluator):
             return {}
         predictions = list(itertools.chain(*gathered))
         if not predictions:
-            raise InputError(f"no image of the {self._task} data was run; check dataloader.test")
+            raise InputError(f"no image of the {self._task} data was run; check their loader")
         self._report_faults(predictions)
         if self._output_dir is not None:
             self._write_files(self._output_dir, predictions)
         metrics = score(predictions, len(self._class_names))
         logger.info(
             "%s: %.2f %% top-1, %.2f %% top-5, %.2f %% mean per class, loss %.3f (%d images)",
-            *(self._task, *(metrics[key] for key in METRICS), len(predictions)),
+            self._task,
+            metrics["top1"],
+            metrics["top5"],
+            metrics["mean_per_class"],
+            metrics["loss"],
+            len(predictions),
         )
         return {self._task: metrics}
 
@@ -107,12 +121,17 @@ class ClassificationEvaluator(DatasetEvaluator):
         if faulty:
             logger.warning(
                 "the logits of %d of %d %s images are not finite; these count as wrong: %s",
-                *(len(faulty), len(predictions), self._task, shorten(faulty)),
+                len(faulty),
+                len(predictions),
+                self._task,
+                shorten(faulty),
             )
         if len(predictions) != self._num_images:
             logger.warning(
                 "%d images were evaluated, but the %s data have %d",
-                *(len(predictions), self._task, self._num_images),
+                len(predictions),
+                self._task,
+                self._num_images,
             )
 
     def _write_files(self, folder: Path, predictions: Sequence[Prediction]) -> None:

@@ -8,8 +8,7 @@ import torch.multiprocessing as mp
 from detectron2.data.samplers import InferenceSampler
 from detectron2.evaluation import inference_on_dataset
 
-from bpt_det.classification.evaluator import ClassificationEvaluator
-from tests.support.predictions import Recorded, make_data, run
+from tests.support.predictions import Recorded, make_data, new_evaluator, run
 from tests.support.vits import leave_together
 
 
@@ -20,7 +19,7 @@ def work(rank, port, folder):
     dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
     data = make_data()
     batches = [[data[index]] for index in InferenceSampler(len(data))]
-    evaluator = ClassificationEvaluator(data, output_dir=f"{folder}/{rank}")
+    evaluator = new_evaluator(data, output_dir=f"{folder}/{rank}")
     results = inference_on_dataset(Recorded(), batches, evaluator)
     torch.save((len(batches), results), f"{folder}/{rank}.pth")
     leave_together()

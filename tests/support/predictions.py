@@ -1,10 +1,12 @@
 """Results of a classifier that never ran: samples of imbalanced classes and random logits."""
 
+from types import SimpleNamespace
+
 import torch
 from detectron2.evaluation import inference_on_dataset
 
 from bpt_det.classification.evaluator import ClassificationEvaluator
-from bpt_det.classification.ranking import Prediction
+from bpt_det.classification.predictions import Prediction
 
 CLASS_NAMES = ["ash", "elm, wych", 'the "oak"', "été", "yew", "fir", "001.Box_tree"]
 LABELS = [0] * 11 + [1] * 2 + [2] * 5 + [4] * 3 + [5] * 1 + [6] * 7  # class 3 does not occur
@@ -57,7 +59,14 @@ def make_data(num_classes=7):
     return Data(samples, CLASS_NAMES[:num_classes])
 
 
+def new_evaluator(data, **kwargs):
+    """An evaluator of data, as the engine makes one."""
+    evaluator = ClassificationEvaluator(**kwargs)
+    evaluator.use_loader(SimpleNamespace(dataset=data, class_names=data.class_names))
+    return evaluator
+
+
 def run(data, batch_size=4, **kwargs):
     """Evaluate data of `make_data` as the engine does."""
     batches = [data[start : start + batch_size] for start in range(0, len(data), batch_size)]
-    return inference_on_dataset(Recorded(), batches, ClassificationEvaluator(data, **kwargs))
+    return inference_on_dataset(Recorded(), batches, new_evaluator(data, **kwargs))

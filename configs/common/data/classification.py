@@ -64,7 +64,7 @@ dataloader = dict(
         num_workers=4,
         in_memory="${dataloader.in_memory}",
     ),
-    evaluator=L(ClassificationEvaluator)(dataset="${..test.dataset}", task="val"),
+    evaluator=L(ClassificationEvaluator)(task="val"),
     final_test=L(TestLoader)(
         dataset=L(load_classification)(
             name="${data.name}", root="${dataloader.root}", split="test"
@@ -73,7 +73,5 @@ dataloader = dict(
         batch_size="${..test.batch_size}",
         num_workers="${..test.num_workers}",
     ),
-    final_evaluator=L(ClassificationEvaluator)(
-        dataset="${..final_test.dataset}", task="test", output_dir="${train.output_dir}/test"
-    ),
+    final_evaluator=L(ClassificationEvaluator)(task="test", output_dir="${train.output_dir}/test"),
 )

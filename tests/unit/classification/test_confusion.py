@@ -1,16 +1,19 @@
 """Counts of confusions, and the choice of pairs and examples."""
 
+import logging
+
 import numpy as np
 import torch
+from PIL import Image
 from sklearn.metrics import confusion_matrix
 
 from bpt_det.classification.confusion import (
     count_confusions,
-    count_images,
     find_pairs,
     rank_pairs,
+    write_most_confused,
 )
-from bpt_det.classification.ranking import rank_classes
+from bpt_det.classification.predictions import count_images, rank_classes
 from bpt_det.visualization.confusion_sheet import ConfusedPair, Example
 from tests.support.predictions import CLASS_NAMES, LABELS, faulty, make_samples, predict
 
@@ -76,3 +79,17 @@ def test_examples_are_the_most_confident_of_the_mistaken_and_of_the_recognized()
 def test_examples_do_not_depend_on_the_order_of_the_images():
     pairs = [(0, 1), (1, 0)]
     assert find_pairs(PREDICTIONS, pairs, NAMES) == find_pairs(PREDICTIONS[::-1], pairs, NAMES)
+
+
+def test_the_confusion_sheet_has_a_row_for_each_confused_pair(tmp_path):
+    write_most_confused(tmp_path / "most_confused.png", PREDICTIONS, NAMES, "val")
+    assert Image.open(tmp_path / "most_confused.png").height == 122 + 212 * 4 + 14
+
+
+def test_without_confusions_an_earlier_sheet_goes_and_a_line_says_so(tmp_path, caplog):
+    path = tmp_path / "most_confused.png"
+    path.touch()
+    with caplog.at_level(logging.INFO):
+        write_most_confused(path, [*predict((0, 0, 0.5)), faulty(0)], NAMES, "val")
+    assert not path.exists()
+    assert caplog.messages == ["No val image was taken for another class: no most_confused.png"]

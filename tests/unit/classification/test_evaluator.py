@@ -2,16 +2,14 @@
 
 import logging
 import math
-import re
 
 import pytest
 import torch
 from detectron2.evaluation import inference_on_dataset
 from sklearn.metrics import log_loss, recall_score, top_k_accuracy_score
 
-from bpt_det.classification.evaluator import ClassificationEvaluator
 from bpt_det.utils.errors import InputError
-from tests.support.predictions import CLASS_NAMES, Data, Recorded, make_data, run
+from tests.support.predictions import CLASS_NAMES, Data, Recorded, make_data, new_evaluator, run
 
 K = len(CLASS_NAMES)
 
@@ -67,7 +65,7 @@ def test_top5_of_three_classes_counts_all_of_them():
 
 def test_a_second_round_forgets_the_first():
     data = make_data()
-    evaluator = ClassificationEvaluator(data)
+    evaluator = new_evaluator(data)
     first = inference_on_dataset(Recorded(), [data[:9]], evaluator)
     assert inference_on_dataset(Recorded(), [data], evaluator) == run(data) != first
 
@@ -95,35 +93,25 @@ def test_logits_that_are_not_finite_count_as_wrong_and_are_named(caplog):
 
 def test_images_that_were_not_run_are_counted_in_a_warning(caplog):
     data = make_data()
-    inference_on_dataset(Recorded(), [data[:9]], ClassificationEvaluator(data))
+    inference_on_dataset(Recorded(), [data[:9]], new_evaluator(data))
     assert warnings_in(caplog) == ["9 images were evaluated, but the val data have 29"]
 
 
 def test_another_number_of_classes_is_refused_with_both_numbers():
     data = make_data()
-    text = "the val data have 6 classes but the model has num_classes=7; set model.num_classes=6"
-    with pytest.raises(InputError, match=f"^{re.escape(text)}$"):
+    with pytest.raises(InputError, match=r"the val data have 6 classes .* num_classes=7") as info:
         run(Data(data, CLASS_NAMES[:6]))
+    assert info.value.parameter == "num_classes"
 
 
 def test_data_without_images_are_refused():
-    text = "the test data hold no image to evaluate on; check the dataset's test split"
-    with pytest.raises(InputError, match=f"^{text}$"):
-        ClassificationEvaluator(Data([]), task="test")
+    with pytest.raises(InputError, match="the test data hold no image .*test split"):
+        new_evaluator(Data([]), task="test")
 
 
 def test_no_image_run_is_refused():
-    with pytest.raises(InputError, match=r"^no image of the val data was run; check dataloader"):
-        ClassificationEvaluator(make_data()).evaluate()
-
-
-def test_no_logits_are_kept():
-    """ImageNet's validation set would need 200 MB in each process, and again when gathered."""
-    data = make_data()
-    evaluator = ClassificationEvaluator(data)
-    evaluator.process(data, Recorded()(data))
-    assert all(len(p.ranked) == len(p.probabilities) == 5 for p in evaluator._predictions)
-    assert not any(isinstance(value, torch.Tensor) for p in evaluator._predictions for value in p)
+    with pytest.raises(InputError, match="no image of the val data was run"):
+        new_evaluator(make_data()).evaluate()
 
 
 def test_the_log_says_the_accuracies(caplog):

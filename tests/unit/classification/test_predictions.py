@@ -1,23 +1,77 @@
-"""The files of an evaluation, read back."""
+"""Predictions of a classifier: the likeliest classes of an image, and the tables read back."""
 
 import csv
-import logging
+import math
 
 import pytest
-from PIL import Image
+import torch
 
 from bpt_det.classification.confusion import count_confusions
-from bpt_det.classification.evaluation_files import (
+from bpt_det.classification.predictions import (
+    rank_classes,
     write_confusion,
-    write_most_confused,
     write_per_class,
     write_predictions,
 )
 from bpt_det.utils.errors import InputError
-from tests.support.predictions import CLASS_NAMES, faulty, predict
+from tests.support.predictions import CLASS_NAMES, LABELS, faulty, make_samples, predict
 
 K = len(CLASS_NAMES)
 PREDICTIONS = [*predict((0, 1, 0.5), (0, 0, 0.875), (2, 3, 0.75), (0, 0, 1.0)), faulty(2, "bad")]
+
+
+def rank(logits, label=0):
+    return rank_classes(make_samples([label]), torch.tensor([logits]))[0]
+
+
+def test_the_five_likeliest_classes_are_kept_with_their_softmax():
+    logits = [0.5, -1.0, 2.0, 0.25, 3.0, -2.0, 1.0]
+    total = sum(math.exp(logit) for logit in logits)
+    prediction = rank(logits, label=2)
+    assert prediction.ranked == (4, 2, 6, 0, 3)
+    assert prediction.probabilities == pytest.approx(
+        [math.exp(logits[index]) / total for index in prediction.ranked]
+    )
+    assert prediction.loss == pytest.approx(-math.log(math.exp(2.0) / total))
+    assert prediction[:3] == ("images/000.jpg", "/data/000.jpg", 2)
+
+
+def test_of_equal_logits_the_class_of_lower_index_comes_first():
+    assert rank([1.0, 2.0, 1.0, 2.0, 2.0, 1.0, 1.0, 0.0]).ranked == (1, 3, 4, 0, 2)
+    assert rank([0.0] * 1000).ranked == (0, 1, 2, 3, 4)
+
+
+def test_fewer_than_five_classes_are_all_kept():
+    assert rank([0.0, 2.0, 1.0]).ranked == (1, 2, 0)
+
+
+def test_an_image_is_correct_and_in_the_top_five_by_its_label():
+    logits = [6.0, 5.0, 4.0, 3.0, 2.0, 1.0]
+    ranks = [rank(logits, label) for label in range(6)]
+    assert [prediction.is_correct for prediction in ranks] == [True] + [False] * 5
+    assert [prediction.is_in_top5 for prediction in ranks] == [True] * 5 + [False]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_logits_that_are_not_finite_give_no_class(value):
+    prediction = rank([1.0, value, 0.0], label=0)
+    assert prediction.ranked == prediction.probabilities == ()
+    assert not (prediction.is_finite or prediction.is_correct or prediction.is_in_top5)
+    assert math.isnan(prediction.loss)
+
+
+def test_half_precision_logits_with_a_graph_are_taken():
+    logits = torch.tensor([[1.0, 3.0]], dtype=torch.bfloat16, requires_grad=True)
+    assert rank_classes(make_samples([1]), logits)[0].loss == pytest.approx(
+        math.log1p(math.exp(-2))
+    )
+
+
+def test_no_logits_are_kept():
+    """ImageNet's validation set would need 200 MB in each process, and again when gathered."""
+    predictions = rank_classes(make_samples(), torch.zeros(len(LABELS), 1000))
+    assert all(len(p.ranked) == len(p.probabilities) == 5 for p in predictions)
+    assert not any(isinstance(value, torch.Tensor) for p in predictions for value in p)
 
 
 def read(path):
@@ -89,17 +143,3 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"^cannot write '.*file/per_class\.csv'"):
         write_per_class(tmp_path / "file/per_class.csv", PREDICTIONS, CLASS_NAMES)
-
-
-def test_the_confusion_sheet_has_a_row_for_each_confused_pair(tmp_path):
-    write_most_confused(tmp_path / "most_confused.png", PREDICTIONS, CLASS_NAMES, "val")
-    assert Image.open(tmp_path / "most_confused.png").height == 122 + 212 * 2 + 14
-
-
-def test_without_confusions_an_earlier_sheet_goes_and_a_line_says_so(tmp_path, caplog):
-    path = tmp_path / "most_confused.png"
-    path.touch()
-    with caplog.at_level(logging.INFO):
-        write_most_confused(path, [*predict((0, 0, 0.5)), faulty(0)], CLASS_NAMES, "val")
-    assert not path.exists()
-    assert caplog.messages == ["No val image was taken for another class: no most_confused.png"]
