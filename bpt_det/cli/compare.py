@@ -1,11 +1,12 @@
-"""Compare methods as a plan says: try settings, train with several seeds, test, report.
+"""Compare methods as an experiment plan says: grid search, training with several seeds, report.
 
-Every run is a command of its own, which is logged. What the output folder holds already is not run
-again, and a run that was interrupted is resumed:
+Every run is a command of its own, which is logged. A run that the output folder already holds is
+not repeated, and one that was interrupted is resumed:
 
     bpt-det compare --plan configs/compare/cub.py --output output/compare/cub --jobs 2
 
-The plan's section of the report, docs/results.md, is replaced.
+The plan's section of the report, docs/results.md, is replaced. result.json in the output folder
+holds the status of the comparison and the results of its runs.
 """
 
 import argparse
@@ -16,13 +17,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bpt_det.comparison import load_plan, perform, write_report
+from bpt_det.comparison import load_experiment, run_experiment, write_report
 from bpt_det.utils.atomic import make_writable
 
 from .commands import invocation
 from .launch import build_tool_parser, check_range, run_tool
 
 logger = logging.getLogger(__name__)
+
+PROGRAM = (sys.executable, "-m", "bpt_det.cli")  # that runs a command
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -38,12 +41,12 @@ def build_parser() -> argparse.ArgumentParser:
 def compare(args: argparse.Namespace, command: str) -> None:
     """Do what a parsed command line of `build_parser` asks for; the report has the command."""
     check_range(args, "--jobs")
-    plan = load_plan(args.plan)
-    output = (args.output or Path("output/compare") / plan.name).resolve()
+    experiment = load_experiment(args.plan)
+    output = (args.output or Path("output/compare") / experiment.name).resolve()
     make_writable(output, "--output")
     make_writable(args.report.parent, "--report")
-    outcomes = perform(plan, output, jobs=args.jobs)
-    write_report(plan, outcomes, args.report, output, command)
+    results = run_experiment(experiment, output, PROGRAM, jobs=args.jobs)
+    write_report(experiment, results, args.report, output, command)
     logger.info("results: %s", args.report)
 
 
@@ -53,5 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
     words = sys.argv[1:] if argv is None else argv
     command = f"{invocation('compare')} {shlex.join(words)}"
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # its runs must not outlive it
-    return run_tool(lambda: compare(args, command), args)
+    handler = signal.signal(signal.SIGTERM, signal.default_int_handler)  # no run must outlive it
+    try:
+        return run_tool(lambda: compare(args, command), args)
+    finally:
+        signal.signal(signal.SIGTERM, handler)

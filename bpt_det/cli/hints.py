@@ -6,13 +6,14 @@ here they become a key of the user's config and a command in the way in which th
 
 import shlex
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from bpt_det.engine.config import as_override, load_config
+from bpt_det.engine.config_tree import walk
 from bpt_det.utils.errors import InputError
 
 from .commands import invocation
@@ -67,6 +68,7 @@ HINTS: dict[str, Callable[[Context], str]] = {
     "train_classifier": lambda _: f"{invocation('train_cls')} trains and evaluates classifiers.",
     "train_detector": lambda _: f"{invocation('train')} trains and evaluates detectors.",
     "pretrain": lambda _: f"{invocation('pretrain')} pre-trains masked autoencoders.",
+    "plan": lambda _: "The folder configs/compare/ has examples.",
     "environment": lambda _: "In a checkout make setup installs everything.",
 }
 _NAMES_KEY = {"weights"}  # hints that name the config key themselves
@@ -98,20 +100,9 @@ def find_keys(cfg: DictConfig, parameter: str) -> list[str]:
 
     Keys that only refer to another one, such as ``${..embed_dim}``, count where there is no other.
     """
-    found = list(_walk(cfg, parameter))
-    return [key for key, is_reference in found if not is_reference] or [key for key, _ in found]
-
-
-def _walk(
-    node: DictConfig | ListConfig, parameter: str, prefix: str = ""
-) -> Iterator[tuple[str, bool]]:
-    for name in node if isinstance(node, DictConfig) else range(len(node)):
-        child = node._get_node(name)
-        is_reference = child._is_interpolation()
-        if name == parameter:
-            yield f"{prefix}{name}", is_reference
-        if OmegaConf.is_config(child) and not is_reference and not child._is_none():
-            yield from _walk(child, parameter, f"{prefix}{name}.")
+    nodes = {key: node for key, node in walk(cfg) if key.rpartition(".")[2] == parameter}
+    own = [key for key, node in nodes.items() if not node._is_interpolation()]
+    return own or list(nodes)
 
 
 def _load_again(args: Namespace) -> DictConfig | None:

@@ -1,7 +1,16 @@
-"""Comparisons of methods: a plan of runs, their choice of settings, and a report of the results."""
+"""Comparisons of methods: grid searches and repeated runs as subprocesses, and their report."""
 
-from .experiment import Method, Plan, Run, load_plan
+from .experiment import Experiment, Method, Run, load_experiment
 from .report import write_report
-from .runs import Outcome, Result, perform
+from .results import Result
+from .runner import run_experiment
 
-__all__ = ["Method", "Outcome", "Plan", "Result", "Run", "load_plan", "perform", "write_report"]
+__all__ = [
+    "Experiment",
+    "Method",
+    "Result",
+    "Run",
+    "load_experiment",
+    "run_experiment",
+    "write_report",
+]

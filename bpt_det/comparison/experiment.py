@@ -1,4 +1,4 @@
-"""What is compared: methods, the settings tried for each, and the seeds of the final runs."""
+"""Experiment: methods to compare, the grid of settings of each, and the seeds of the final runs."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from bpt_det.engine.config import as_override
 from bpt_det.utils.errors import InputError, one_line
 
 Settings = dict[str, Any]  # value by key of a config
-_TOOLS = ("train_cls", "train_net")
+_COMMANDS = ("train", "train_cls")
 
 
 @dataclass(frozen=True)
@@ -22,17 +22,19 @@ class Method:
 
     Args:
         name: of its folder.
-        label: what a table calls it.
-        config: config file.
+        label: its name in tables.
+        config: config file, or name of a config that comes with bpt_det.
+        method: that the config is composed with; None: a config that is no base.
         settings: of this method alone.
-        grid: values to try by key, in place of the plan's.
-        statistics: name of the token statistics that are collected before its first run, in a
-            file below the comparison's folder; methods may share one. None: it needs none.
+        grid: values to try by key, in place of the experiment's.
+        statistics: name of the file, below the comparison's folder, that its token statistics are
+            collected into before its first run; methods may share one. None: it needs none.
     """
 
     name: str
     label: str
     config: str
+    method: str | None = None
     settings: Settings = field(default_factory=dict)
     grid: Mapping[str, Sequence] | None = None
     statistics: str | None = None
@@ -44,13 +46,13 @@ class Run:
 
     Args:
         method: what is trained.
-        choice: the point of the grid.
+        point: of the grid.
         seed: of the training.
-        is_final: whether it is tested; otherwise it helps to choose the point of the grid.
+        is_final: whether it is tested; otherwise it belongs to the grid search.
     """
 
     method: Method
-    choice: Settings
+    point: Settings
     seed: int
     is_final: bool
 
@@ -59,34 +61,34 @@ class Run:
         """Path of its output below that of the comparison."""
         if self.is_final:
             return f"{self.method.name}/seed_{self.seed}"
-        point = "_".join(f"{key.rpartition('.')[2]}_{value}" for key, value in self.choice.items())
-        return f"{self.method.name}/grid/{point or 'as_configured'}"
+        name = "_".join(f"{key.rpartition('.')[2]}_{value}" for key, value in self.point.items())
+        return f"{self.method.name}/grid/{name or 'as_configured'}"
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A comparison.
+class Experiment:
+    """A comparison of methods: a grid search for each, then runs with every seed.
 
     Args:
         name: of its section in the report and of its folder.
         title: heading of its section.
-        about: what the section says before its table.
-        tool: ``train_cls`` or ``train_net``.
+        about: text of the section before its table.
+        command: that trains, ``train`` or ``train_cls``.
         methods: in the order of the table.
         settings: of every run.
-        grid: values to try by key; the best point of each method is chosen with the first seed.
+        grid: values to try by key; each method's best point is chosen with the first seed.
         seeds: of the final runs.
-        select: metric that chooses, of data that are not tested; the highest of a run counts.
-        report: metrics of the final runs, by heading.
-        final_settings, grid_settings: of these runs alone, such as those that turn off the test.
+        select: metric that chooses, on data that are not tested; the highest of a run counts.
+        report: metrics of the final runs by column heading.
+        final_settings, grid_settings: of these runs alone; the latter turn off the final test.
         curves: names of methods whose ``select`` is drawn over the training.
-        before: commands that make what the runs read; the report names them.
+        before: commands that prepare the data, for the report.
     """
 
     name: str
     title: str
     about: str
-    tool: str
+    command: str
     methods: tuple[Method, ...]
     settings: Settings
     grid: Mapping[str, Sequence]
@@ -108,11 +110,11 @@ class Plan:
             return []
         return [Run(method, point, self.seeds[0], is_final=False) for point in points]
 
-    def final_runs(self, method: Method, choice: Settings) -> list[Run]:
+    def final_runs(self, method: Method, point: Settings) -> list[Run]:
         """Return a run for each seed."""
-        return [Run(method, choice, seed, is_final=True) for seed in self.seeds]
+        return [Run(method, point, seed, is_final=True) for seed in self.seeds]
 
-    def only_choice(self, method: Method) -> Settings:
+    def only_point(self, method: Method) -> Settings:
         """Return the one point of a method's grid where there is no choice."""
         grid = self.grid if method.grid is None else method.grid
         return {key: values[0] for key, values in grid.items()}
@@ -124,17 +126,21 @@ class Plan:
         return {"train.prompt_statistics": output / f"statistics/{method.statistics}.safetensors"}
 
     def overrides(self, run: Run, output: Path) -> list[str]:
-        """Return the settings of a run as ``key=value``; later ones replace earlier ones."""
+        """Return the overrides of a run: ``method=NAME`` and its settings as ``key=value``.
+
+        A later setting replaces an earlier one of the same key.
+        """
         settings = {
             **self.settings,
             **run.method.settings,
             **self.statistics_setting(run.method, output),
-            **run.choice,
+            **run.point,
             **(self.final_settings if run.is_final else self.grid_settings),
             "train.seed": run.seed,
             "train.output_dir": output / run.folder,
         }
-        return [_override(key, value) for key, value in settings.items()]
+        composed = [] if run.method.method is None else [f"method={run.method.method}"]
+        return [*composed, *(_override(key, value) for key, value in settings.items())]
 
 
 def _override(key: str, value: Any) -> str:
@@ -143,15 +149,15 @@ def _override(key: str, value: Any) -> str:
     return f"{key}={'null' if value is None else value}"
 
 
-def load_plan(path: str) -> Plan:
+def load_experiment(path: str) -> Experiment:
     """Load the `plan` of a LazyConfig file.
 
     Raises:
-        InputError: the file is missing or holds no plan, or a part of it is missing, unknown or
+        InputError: the file is missing or has no `plan`, or a field of it is missing, unknown or
             out of range.
     """
     if not Path(path).is_file():
-        raise InputError(f"plan '{path}' does not exist; see the folder configs/compare/.")
+        raise InputError(f"plan '{path}' does not exist.", hint="plan")
     try:
         content = LazyConfig.load(path).get("plan")
     except SyntaxError as error:
@@ -159,7 +165,7 @@ def load_plan(path: str) -> Plan:
     except (ValueError, ImportError, AttributeError, TypeError, NameError) as error:
         raise InputError(f"plan '{path}' cannot be loaded: {one_line(error)}") from error
     if not isinstance(content, DictConfig):
-        raise InputError(f"'{path}' holds no `plan`; see the folder configs/compare/.")
+        raise InputError(f"'{path}' has no `plan`.", hint="plan")
     content = OmegaConf.to_container(content)
     methods = content.pop("methods", None) or {}
     for name, method in methods.items():
@@ -171,22 +177,23 @@ def load_plan(path: str) -> Plan:
     ]
     if not built:
         raise InputError(f"'{path}' compares no methods; give plan.methods some.")
-    plan = _build(Plan, f"the plan of '{path}'", content, methods=tuple(built))
-    _refuse_bad_values(plan)
-    return plan
+    experiment = _build(Experiment, f"the plan of '{path}'", content, methods=tuple(built))
+    _check_values(experiment)
+    return experiment
 
 
-def _refuse_bad_values(plan: Plan) -> None:
-    if plan.tool not in _TOOLS:
-        raise InputError(f"plan.tool must be {' or '.join(_TOOLS)}, got '{plan.tool}'.")
-    seeds = plan.seeds
+def _check_values(experiment: Experiment) -> None:
+    command = experiment.command
+    if command not in _COMMANDS:
+        raise InputError(f"plan.command must be {' or '.join(_COMMANDS)}, got '{command}'.")
+    seeds = experiment.seeds
     if not isinstance(seeds, list) or not seeds or not all(isinstance(s, int) for s in seeds):
-        raise InputError(f"plan.seeds must be a list of whole numbers, got {seeds!r}.")
-    if isinstance(plan.before, str):
-        raise InputError(f"plan.before must be a list of commands, got '{plan.before}'.")
-    grids = {"plan.grid": plan.grid} | {
+        raise InputError(f"plan.seeds must be a list of integers, got {seeds!r}.")
+    if isinstance(experiment.before, str):
+        raise InputError(f"plan.before must be a list of commands, got '{experiment.before}'.")
+    grids = {"plan.grid": experiment.grid} | {
         f"plan.methods.{method.name}.grid": method.grid
-        for method in plan.methods
+        for method in experiment.methods
         if method.grid is not None
     }
     for name, grid in grids.items():
@@ -195,13 +202,13 @@ def _refuse_bad_values(plan: Plan) -> None:
                 raise InputError(
                     f"{name} must hold a list of values for each key, got {values!r} for {key}."
                 )
-    if plan.select.endswith("loss"):
+    if experiment.select.endswith("loss"):
         raise InputError(
             f"plan.select must be a metric of which more is better, such as val/top1, got "
-            f"'{plan.select}'."
+            f"'{experiment.select}'."
         )
-    names = [method.name for method in plan.methods]
-    for name in plan.curves:
+    names = [method.name for method in experiment.methods]
+    for name in experiment.curves:
         if name not in names:
             raise InputError(
                 f"plan.curves names {name}, which is none of its methods: {', '.join(names)}."
@@ -209,7 +216,7 @@ def _refuse_bad_values(plan: Plan) -> None:
 
 
 def _build(kind: type, what: str, content: dict, **more: Any) -> Any:
-    known = {one.name for one in fields(kind)} - set(more)
+    known = {field.name for field in fields(kind)} - set(more)
     unknown = sorted(set(content) - known)
     if unknown:
         raise InputError(f"{what} has no '{unknown[0]}'; it may have {', '.join(sorted(known))}.")
@@ -217,4 +224,4 @@ def _build(kind: type, what: str, content: dict, **more: Any) -> Any:
         return kind(**content, **more)
     except TypeError as error:  # names what is missing
         text = str(error).partition("__init__() ")[2]
-        raise InputError(f"{what} is {text}; see the folder configs/compare/.") from error
+        raise InputError(f"{what} is {text}.", hint="plan") from error

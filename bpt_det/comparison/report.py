@@ -1,4 +1,4 @@
-"""The results of a comparison as a section of a Markdown file, with a picture of the curves."""
+"""Report of a comparison: a section of a Markdown file, with a figure of the curves."""
 
 import math
 import re
@@ -13,39 +13,39 @@ from bpt_det.engine.metrics import read_records
 from bpt_det.utils.atomic import atomic_write
 from bpt_det.visualization.curves import collect_curves
 
-from .experiment import Method, Plan
-from .runs import Outcome, choose
+from .experiment import Experiment, Method, Settings
+from .results import Result, choose_point
 
 _SIZE, _DOTS_PER_INCH = (8, 4.5), 100  # inches
 _HEADING = "# Results\n"
 
 
 def write_report(
-    plan: Plan, outcomes: Sequence[Outcome], report: Path, output: Path, command: str
+    experiment: Experiment, results: Sequence[Result], report: Path, output: Path, command: str
 ) -> None:
-    """Write, or replace, the section of a plan in a Markdown file, and its curves beside it.
+    """Write or replace the section of an experiment in a Markdown file, and its curves beside it.
 
     Args:
-        plan: what was compared.
-        outcomes: of all its runs.
+        experiment: methods that were compared.
+        results: of all their runs.
         report: the file; other sections in it stay as they are.
         output: folder of the runs, whose metrics the curves are drawn from.
-        command: that carried them out.
+        command: command line of the comparison.
 
     Raises:
         InputError: a file cannot be written.
     """
-    commands = [f"    {one}" for one in (*plan.before, command)]
-    lines = [f"## {plan.title}", "", plan.about.strip(), "", *commands, ""]
-    lines += [format_results(plan, outcomes), ""]
-    if any(not outcome.run.is_final for outcome in outcomes):
-        lines += ["Settings tried, with the first seed:", "", format_grid(plan, outcomes), ""]
-    if plan.curves:
-        picture = report.parent / f"{report.stem}_{plan.name}.png"
-        draw_method_curves(plan, outcomes, output, picture)
-        lines += [f"![{plan.select} over the training]({picture.name})", ""]
+    commands = [f"    {line}" for line in (*experiment.before, command)]
+    lines = [f"## {experiment.title}", "", experiment.about.strip(), "", *commands, ""]
+    lines += [format_results(experiment, results), ""]
+    if any(not result.run.is_final for result in results):
+        lines += ["Settings tried, with the first seed:", "", format_grid(experiment, results), ""]
+    if experiment.curves:
+        picture = report.parent / f"{report.stem}_{experiment.name}.png"
+        draw_method_curves(experiment, results, output, picture)
+        lines += [f"![{experiment.select} over the training]({picture.name})", ""]
     section = "\n".join(lines)
-    begin, end = (f"<!-- {plan.name}: {which} -->" for which in ("begin", "end"))
+    begin, end = (f"<!-- {experiment.name}: {which} -->" for which in ("begin", "end"))
     section = f"{begin}\n{section}\n{end}\n"
     text = report.read_text() if report.is_file() else _HEADING
     pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}\n", re.DOTALL)
@@ -57,81 +57,79 @@ def write_report(
         partial.write_text(text)
 
 
-def format_results(plan: Plan, outcomes: Sequence[Outcome]) -> str:
-    """Return a table with a row a method: mean ± standard deviation over the seeds."""
-    metrics = dict(plan.report)
-    if plan.select not in metrics.values():
-        metrics[f"{plan.select} (last)"] = plan.select
+def format_results(experiment: Experiment, results: Sequence[Result]) -> str:
+    """Return a table with a row per method: mean ± standard deviation over the seeds."""
+    metrics = dict(experiment.report)
+    if experiment.select not in metrics.values():
+        metrics[f"{experiment.select} (last)"] = experiment.select
     rows = []
-    for method in plan.methods:
-        finals = _of(outcomes, method, is_final=True)
-        choice = choose(plan, method, _of(outcomes, method, is_final=False))
+    for method in experiment.methods:
+        finals = _of(results, method, is_final=True)
+        point = choose_point(experiment, method, _of(results, method, is_final=False))
         rows.append(
             [
                 method.label,
-                f"{finals[0].result.num_trained:,}",
-                _join(choice),
+                f"{finals[0].num_trained:,}",
+                _join(point),
                 *(_mean_and_spread(finals, metric) for metric in metrics.values()),
-                f"{fmean(o.result.seconds for o in finals):.0f}",
+                f"{fmean(result.seconds for result in finals):.0f}",
             ]
         )
     headers = ["method", "trained", "chosen", *metrics, "s a run"]
     return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True)
 
 
-def format_grid(plan: Plan, outcomes: Sequence[Outcome]) -> str:
+def format_grid(experiment: Experiment, results: Sequence[Result]) -> str:
     """Return a table of the best ``select`` of every run that helped to choose."""
     rows = []
-    for method in plan.methods:
-        tried = _of(outcomes, method, is_final=False)
+    for method in experiment.methods:
+        tried = _of(results, method, is_final=False)
         cells = [
-            f"{_join(o.run.choice)}: "
-            + ("no value" if o.result.selected is None else f"{o.result.selected:.2f}")
-            for o in tried
+            f"{_join(result.run.point)}: "
+            + ("no value" if result.selected is None else f"{result.selected:.2f}")
+            for result in tried
         ]
         rows.append([method.label, "; ".join(cells) or "no choice"])
-    return tabulate(rows, ["method", f"best {plan.select}"], tablefmt="pipe")
+    return tabulate(rows, ["method", f"best {experiment.select}"], tablefmt="pipe")
 
 
 def draw_method_curves(
-    plan: Plan, outcomes: Sequence[Outcome], output: Path, picture: Path
+    experiment: Experiment, results: Sequence[Result], output: Path, picture: Path
 ) -> None:
     """Draw ``select`` over the training, the mean of the seeds, for the methods of ``curves``."""
     figure = Figure(figsize=_SIZE, dpi=_DOTS_PER_INCH, layout="constrained")
     axes = figure.subplots()
-    for method in plan.methods:
-        if method.name not in plan.curves:
+    for method in experiment.methods:
+        if method.name not in experiment.curves:
             continue
         curves = [
-            dict(
-                collect_curves(read_records(output / o.run.folder / "metrics.json"), [plan.select])[
-                    plan.select
-                ]
-            )
-            for o in _of(outcomes, method, is_final=True)
-            if o.result.selected is not None
+            _read_curve(output / result.run.folder, experiment.select)
+            for result in _of(results, method, is_final=True)
+            if result.selected is not None
         ]
         shared = sorted(set.intersection(*map(set, curves))) if curves else []
         means = [fmean(curve[iteration] for curve in curves) for iteration in shared]
         axes.plot(shared, means, marker=".", label=method.label)
     axes.set_xlabel("iteration")
-    axes.set_ylabel(f"{plan.select}, mean of {len(plan.seeds)} seeds")
+    axes.set_ylabel(f"{experiment.select}, mean of {len(experiment.seeds)} seeds")
     axes.grid(alpha=0.3)
     axes.legend()
     with atomic_write(picture) as partial:
         figure.savefig(partial, format="png")
 
 
-def _of(outcomes: Sequence[Outcome], method: Method, *, is_final: bool) -> list[Outcome]:
-    return [o for o in outcomes if o.run.method == method and o.run.is_final == is_final]
+def _read_curve(folder: Path, metric: str) -> dict[int, float]:
+    return dict(collect_curves(read_records(folder / "metrics.json"), [metric])[metric])
 
 
-def _mean_and_spread(finals: Sequence[Outcome], metric: str) -> str:
+def _of(results: Sequence[Result], method: Method, *, is_final: bool) -> list[Result]:
+    return [r for r in results if r.run.method == method and r.run.is_final == is_final]
+
+
+def _mean_and_spread(finals: Sequence[Result], metric: str) -> str:
     """Return mean ± sample standard deviation; runs without a value are counted beside it."""
-    found = [
-        o.result.metrics.get(metric, math.nan) for o in finals if o.result.selected is not None
-    ]
-    values = [value for value in found if math.isfinite(value)]
+    known = [result.metrics.get(metric) for result in finals if result.selected is not None]
+    values = [value for value in known if value is not None and math.isfinite(value)]
     num_without = len(finals) - len(values)
     note = f"{num_without} without a value" if num_without else ""
     if not values:
@@ -140,10 +138,10 @@ def _mean_and_spread(finals: Sequence[Outcome], metric: str) -> str:
     return f"{fmean(values):.2f}{spread}" + (f" ({note})" if note else "")
 
 
-def _join(choice: dict) -> str:
+def _join(point: Settings) -> str:
     return ", ".join(
         f"{key.rpartition('.')[2]} {value:g}"
         if isinstance(value, float)
         else f"{key.rpartition('.')[2]} {value}"
-        for key, value in choice.items()
+        for key, value in point.items()
     )

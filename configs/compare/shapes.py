@@ -22,7 +22,7 @@ plan = dict(
         "python -m bpt_det.shapes --output datasets/shapes",
         f"python -m bpt_det.shapes --output {_TEST} --num-train 1 --num-val 500 --seed 2",
     ],
-    tool="train_net",
+    command="train",
     settings={"+dataloader.evaluator.overlap_iou": 0.1},
     grid={},
     final_settings={

@@ -1,8 +1,8 @@
-"""A plan that cannot be used is refused before anything runs."""
+"""Experiment plans: bad values are refused before anything runs."""
 
 import pytest
 
-from bpt_det.comparison import load_plan
+from bpt_det.comparison import load_experiment
 from bpt_det.utils.errors import InputError
 from tests.support.plans import PLAN
 
@@ -10,15 +10,15 @@ from tests.support.plans import PLAN
 @pytest.mark.parametrize(
     ("old", "new", "text"),
     [
-        ("plan = dict(", "plans = dict(", "holds no `plan`; see the folder configs/compare/"),
-        ('tool="train_cls",', "", "missing 1 required positional argument: 'tool'"),
-        ("seeds=", "seed=", "has no 'seed'; it may have about, before, curves, "),
+        ("plan = dict(", "plans = dict(", "has no `plan`"),
+        ('command="train_cls",', "", "missing 1 required positional argument: 'command'"),
+        ("seeds=", "seed=", "has no 'seed'; it may have about, before, command, "),
         ('label="BPT", ', "", "method bpt of .* missing 1 required positional argument: 'label'."),
         ('curves=["bpt"]', 'curves=["spt"]', "plan.curves names spt, which is none of its methods"),
-        ("seeds=[3, 4]", "seeds=[]", r"plan.seeds must be a list of whole numbers, got \[\]"),
+        ("seeds=[3, 4]", "seeds=[]", r"plan.seeds must be a list of integers, got \[\]"),
         ("[0.1, 0.01]", "0.1", "plan.grid must hold a list of values for each key, got 0.1 for "),
         ("[0.5]", "[]", "plan.methods.linear.grid must hold a list of values for each key, got"),
-        ('tool="train_cls"', 'tool="train"', "plan.tool must be train_cls or train_net, got 'tra"),
+        ('"train_cls"', '"predict"', "plan.command must be train or train_cls, got 'predict'"),
         ('label="BPT"', 'name="x", label="BPT"', "method bpt of .* has no 'name'; it may have"),
         ('select="val/top1"', 'select="val/loss"', "plan.select must be a metric of which more is"),
         ('"bpt": dict(', '"spt": 3, "bpt": dict(', "method spt of .* must be a dict, got 3"),
@@ -29,10 +29,10 @@ from tests.support.plans import PLAN
 def test_a_plan_that_cannot_be_used_is_one_line(old, new, text, tmp_path):
     (tmp_path / "plan.py").write_text(PLAN.replace(old, new))
     with pytest.raises(InputError, match=text) as caught:
-        load_plan(str(tmp_path / "plan.py"))
+        load_experiment(str(tmp_path / "plan.py"))
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_plan_is_named():
     with pytest.raises(InputError, match="plan 'none.py' does not exist"):
-        load_plan("none.py")
+        load_experiment("none.py")

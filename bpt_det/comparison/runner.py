@@ -1,0 +1,209 @@
+"""Experiment runner: executes the runs as subprocesses, several at a time, and resumes them."""
+
+import logging
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from bpt_det.engine.hooks.best import FINAL_NAME
+from bpt_det.engine.result import EXIT_STATUS, RESULT_NAME, RunResult, read_result
+from bpt_det.utils.errors import InputError, one_line
+
+from .experiment import Experiment, Method, Run
+from .results import DIVERGED, ENDED, Result, choose_point, read_run, write_status
+
+logger = logging.getLogger(__name__)
+
+_RESUME = "--resume"
+
+
+def run_experiment(
+    experiment: Experiment, output: Path, program: Sequence[str], *, jobs: int = 1
+) -> list[Result]:
+    """Execute all runs of an experiment that ``output`` does not hold yet; return all results.
+
+    A run that was interrupted is resumed. With several jobs, each has its share of the cores.
+    Ctrl-C terminates all of them; where a run fails, those at the same time run to their end.
+    Its result.json in ``output`` holds the status and the results.
+
+    Args:
+        experiment: methods, grids and seeds.
+        output: folder of the comparison; every run has a folder in it.
+        program: words that start the command line of bpt_det, before the name of a command.
+        jobs: runs at the same time.
+
+    Raises:
+        InputError: a run failed for another reason than divergence.
+    """
+    runner = _Runner(experiment, output, program, jobs)
+    output.mkdir(parents=True, exist_ok=True)
+    write_status(output, experiment, "running")
+    status = "failed"
+    try:
+        runner.run_all()
+        status = "finished"
+    except KeyboardInterrupt:
+        status = "interrupted"
+        raise
+    finally:
+        write_status(output, experiment, status, runner.results)
+    return runner.results
+
+
+class _Runner:
+    def __init__(
+        self, experiment: Experiment, output: Path, program: Sequence[str], jobs: int
+    ) -> None:
+        self.experiment = experiment
+        self.output = output
+        self.program = list(program)
+        self.jobs = jobs
+        self.results: list[Result] = []
+        self.children: set[subprocess.Popen] = set()  # of all threads
+
+    def run_all(self) -> None:
+        """Collect statistics, search the grids, and run every method with every seed."""
+        experiment = self.experiment
+        for method in experiment.methods:  # first, as runs at the same time would each collect them
+            self.collect_statistics(method)
+        with ThreadPoolExecutor(self.jobs) as pool:
+            self.run_together(
+                pool, [r for m in experiment.methods for r in experiment.grid_runs(m)]
+            )
+            tried = list(self.results)
+            finals = [
+                run
+                for method in experiment.methods
+                for run in experiment.final_runs(method, choose_point(experiment, method, tried))
+            ]
+            self.run_together(pool, finals)
+
+    def run_together(self, pool: ThreadPoolExecutor, runs: Sequence[Run]) -> None:
+        futures: list[Future] = []
+        with self.terminated_together(futures):
+            futures += (pool.submit(self.run_one, run) for run in runs)
+            self.results += [future.result() for future in futures]
+
+    @contextmanager
+    def terminated_together(self, futures: list[Future]) -> Iterator[None]:
+        """Start nothing more after an error; after an interrupt terminate the children too."""
+        try:
+            try:
+                yield
+            except Exception:
+                _cancel(futures)
+                wait(futures)
+                raise
+        except KeyboardInterrupt:
+            _cancel(futures)
+            self.terminate_children()
+            while wait(futures, timeout=1).not_done:  # a thread may have been about to start one
+                self.terminate_children()
+            raise
+
+    def run_one(self, run: Run) -> Result:
+        """Run, or resume, what has not ended yet, and read its result."""
+        folder = self.output / run.folder
+        arguments = build_arguments(self.experiment, run, self.output)
+        earlier = _read_earlier(folder, arguments)
+        if earlier is None or earlier.status not in ENDED:
+            self.train(folder, arguments, may_resume=earlier is not None)
+        result = read_run(run, self.experiment.select, folder)
+        value = result.status if result.selected is None else f"{result.selected:.2f}"
+        logger.info("%s: %s %s", run.folder, self.experiment.select, value)
+        return result
+
+    def train(self, folder: Path, arguments: list[str], *, may_resume: bool) -> None:
+        words = list(arguments)
+        tag = folder / "last_checkpoint"
+        if may_resume and tag.is_file() and tag.read_text().strip() == f"{FINAL_NAME}.pth":
+            logger.info("'%s' lacks its last evaluation and is run anew", folder)
+            shutil.rmtree(folder)
+        elif may_resume:  # before the first checkpoint, it starts anew
+            words.append(_RESUME)
+        self.execute(words, self.jobs, accepted=(0, EXIT_STATUS[DIVERGED]))
+
+    def collect_statistics(self, method: Method) -> None:
+        """Collect the token statistics of a method, unless there are none or they exist."""
+        settings = self.experiment.statistics_setting(method, self.output)
+        if all(path.exists() for path in settings.values()):
+            return
+        run = Run(method, {}, self.experiment.seeds[0], is_final=False)
+        overrides = self.experiment.overrides(run, self.output)
+        self.execute(["stats", "--config-file", method.config, *overrides], jobs=1)
+
+    def execute(self, arguments: Sequence[str], jobs: int, accepted: Sequence[int] = (0,)) -> None:
+        """Run a command of bpt_det with its share of the cores.
+
+        Raises:
+            InputError: its exit status is none of ``accepted``; with its last line on stderr.
+        """
+        shown = shlex.join(["bpt-det", *arguments])
+        logger.info("$ %s", shown)
+        threads = max(1, torch.get_num_threads() // jobs)
+        stderr, status = self.call([*self.program, *arguments], {"OMP_NUM_THREADS": str(threads)})
+        if status not in accepted:
+            lines = stderr.strip().splitlines() or [""]
+            text = one_line(lines[-1]).removeprefix("error: ")
+            raise InputError(f"`{shown}` ended with status {status}: {text}")
+
+    def call(self, words: Sequence[str], variables: dict[str, str]) -> tuple[str, int]:
+        """Run a program to its end; return what it wrote to stderr, and its exit status."""
+        with subprocess.Popen(
+            words,
+            env={**os.environ, **variables},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as child:
+            self.children.add(child)
+            try:
+                _, stderr = child.communicate()
+            except BaseException:
+                child.terminate()
+                child.wait()
+                raise
+            finally:
+                self.children.discard(child)
+        return stderr, child.returncode
+
+    def terminate_children(self) -> None:
+        for child in list(self.children):
+            child.terminate()
+
+
+def build_arguments(experiment: Experiment, run: Run, output: Path) -> list[str]:
+    """Return the command and the arguments of a run."""
+    overrides = experiment.overrides(run, output)
+    return [experiment.command, "--config-file", run.method.config, *overrides]
+
+
+def _read_earlier(folder: Path, arguments: list[str]) -> RunResult | None:
+    """Return what a run has written; None if it has not begun.
+
+    Raises:
+        InputError: the folder is that of another run.
+    """
+    if not (folder / RESULT_NAME).is_file():
+        return None
+    result = read_result(folder)
+    earlier = [word for word in result.command[1:] if word != _RESUME]
+    if earlier != arguments:
+        changed = next((new for new in arguments if new not in earlier), arguments[2])
+        raise InputError(
+            f"'{folder}' is of another run than the plan asks for ({changed}); choose another "
+            "output folder, or delete the folders of the runs that have changed."
+        )
+    return result
+
+
+def _cancel(futures: Sequence[Future]) -> None:
+    for future in futures:
+        future.cancel()

@@ -1,0 +1,53 @@
+"""Report of a comparison: its tables, its figure, and the other sections of the file."""
+
+import pytest
+from PIL import Image
+
+from bpt_det.comparison import load_experiment, run_experiment, write_report
+from tests.support.plans import PLAN
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    (tmp_path / "plan.py").write_text(PLAN)
+    return load_experiment(str(tmp_path / "plan.py"))
+
+
+def test_the_report_has_means_and_spreads_and_keeps_other_sections(
+    experiment, output, program, tmp_path
+):
+    report = tmp_path / "docs/results.md"
+    report.parent.mkdir()
+    report.write_text(
+        "# Results\n\nBefore.\n<!-- birds: begin -->\nold\n<!-- birds: end -->\nAfter.\n"
+    )
+    results = run_experiment(experiment, output, program.words)
+    for _ in range(2):  # the second time changes nothing
+        write_report(experiment, results, report, output, "bpt-det compare --plan x")
+        text = report.read_text()
+        assert text.startswith("# Results\n\nBefore.\n") and text.endswith("After.\n")
+        assert text.count("<!-- birds: begin -->") == 1 and "old" not in text
+    commands = "    python prepare.py\n    bpt-det compare --plan x\n"
+    assert f"## Birds\n\nWhat this is.\n\n{commands}" in text
+    row = next(line for line in text.splitlines() if line.startswith("| BPT"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    # values of the seeds 3 and 4 at lr 0.1: 12 and 13 on test, 11 and 12 at the end on val
+    assert cells == ["BPT", "1,234", "lr 0.1", "12.50 ± 0.71", "11.50 ± 0.71", "10"]
+    assert "no choice" in text and "lr 0.1: 13.00; lr 0.01: 4.00" in text
+    assert Image.open(report.parent / "results_birds.png").size == (800, 450)
+
+
+@pytest.mark.parametrize("behavior", ["diverge", "predict nothing"])
+def test_a_run_without_a_value_is_reported_as_such(experiment, output, program, tmp_path, behavior):
+    program.behave({"optimizer.lr=0.1": behavior, "train.seed=4": behavior})
+    results = run_experiment(experiment, output, program.words)
+    write_report(experiment, results, tmp_path / "results.md", output, "command")
+    text = (tmp_path / "results.md").read_text()
+    assert "lr 0.1: no value; lr 0.01: 4.00" in text and "nan" not in text
+    assert text.count("(1 without a value)") == 4  # two metrics of two methods
+
+
+def test_a_new_report_begins_with_its_heading(experiment, output, program, tmp_path):
+    results = run_experiment(experiment, output, program.words)
+    write_report(experiment, results, tmp_path / "new.md", output, "command")
+    assert (tmp_path / "new.md").read_text().startswith("# Results\n\n<!-- birds: begin -->\n")

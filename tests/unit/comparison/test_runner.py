@@ -1,0 +1,191 @@
+"""Experiment runner: which runs are executed, resumed and refused; the program is a stand-in."""
+
+import json
+import logging
+import os
+import signal
+import threading
+
+import pytest
+
+from bpt_det.comparison import load_experiment, run_experiment
+from bpt_det.comparison.runner import build_arguments
+from bpt_det.utils.errors import InputError
+from tests.support.plans import PLAN
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Load the plan with a part of its text replaced."""
+
+    def load(old="", new=""):
+        assert old in PLAN
+        (tmp_path / "plan.py").write_text(PLAN.replace(old, new))
+        return load_experiment(str(tmp_path / "plan.py"))
+
+    return load
+
+
+def read_status(output):
+    return json.loads((output / "result.json").read_text())["status"]
+
+
+def test_a_run_is_a_command_with_the_method_first_and_the_settings_of_all_levels(load, output):
+    experiment = load()
+    method = experiment.methods[1]
+    run = experiment.grid_runs(method)[1]
+    assert run.folder == "bpt/grid/lr_0.01"
+    assert build_arguments(experiment, run, output) == [
+        *("train_cls", "--config-file", "b.py", "method=bpt_s", "data='folder:/birds'"),
+        *("train.epochs=3", "model.backbone.placement=[0, 2]", "optimizer.lr=0.01"),
+        *("dataloader.final_test=null", "train.seed=3", f"train.output_dir={output}/{run.folder}"),
+    ]
+    final = experiment.final_runs(method, {"optimizer.lr": 0.1})[1]
+    words = build_arguments(experiment, final, output)
+    assert "train.seed=4" in words and "dataloader.final_test=null" not in words
+
+
+def test_the_point_with_the_best_selecting_metric_is_run_with_every_seed(load, output, program):
+    results = run_experiment(load(), output, program.words)
+    assert [(r.run.folder, r.run.is_final) for r in results] == [
+        *(("bpt/grid/lr_0.1", False), ("bpt/grid/lr_0.01", False)),
+        *(("linear/seed_3", True), ("linear/seed_4", True)),
+        *(("bpt/seed_3", True), ("bpt/seed_4", True)),
+    ]
+    assert [r.run.point["optimizer.lr"] for r in results[2:]] == [0.5, 0.5, 0.1, 0.1]
+    final = results[4]
+    assert final.selected == 13.0  # the best, not the last
+    assert (final.num_trained, final.seconds, final.status) == (1234, 10.0, "finished")
+    content = json.loads((output / "result.json").read_text())
+    assert (content["status"], content["experiment"]) == ("finished", "birds")
+    assert content["runs"][4]["run"] == "bpt/seed_3"
+    assert content["runs"][4]["metrics"] == {"val/top1": 11.0, "test/top1": 12.0}
+
+
+def interrupt(folder, checkpoint):
+    """Leave a finished run as an interruption would have left it."""
+    result = json.loads((folder / "result.json").read_text())
+    (folder / "result.json").write_text(json.dumps({**result, "status": "running"}))
+    (folder / "last_checkpoint").write_text(checkpoint)
+
+
+def test_ended_runs_are_not_repeated_and_an_interrupted_one_is_resumed(load, output, program):
+    first = run_experiment(load(), output, program.words)
+    interrupt(output / "bpt/seed_4", "model_0000009.pth")
+    program.behave({})
+    assert run_experiment(load(), output, program.words, jobs=2) == first
+    (call,) = program.calls
+    assert call[-1] == "--resume" and "train.seed=4" in call
+    assert run_experiment(load(), output, program.words) == first  # with --resume in its command
+    assert len(program.calls) == 1
+
+
+def test_a_run_that_lacks_only_its_last_evaluation_is_run_anew(load, output, program):
+    """The training command has nothing left to train then, and refuses to resume."""
+    first = run_experiment(load(), output, program.words)
+    interrupt(output / "bpt/seed_4", "model_final.pth")
+    program.behave({})
+    assert run_experiment(load(), output, program.words) == first
+    (call,) = program.calls
+    assert "--resume" not in call
+    assert not (output / "bpt/seed_4/last_checkpoint").exists()
+
+
+@pytest.mark.parametrize("is_interrupted", [False, True])
+def test_runs_of_other_settings_are_refused_and_left_alone(load, output, program, is_interrupted):
+    run_experiment(load(), output, program.words)
+    if is_interrupted:
+        interrupt(output / "bpt/grid/lr_0.1", "model_0000009.pth")
+    runs = {path: path.read_bytes() for path in output.glob("*/**/*") if path.is_file()}
+    program.behave({})
+    with pytest.raises(InputError, match=r"another run .* \(train.epochs=5\); choose another out"):
+        run_experiment(load('"train.epochs": 3', '"train.epochs": 5'), output, program.words)
+    assert not program.calls
+    assert {path: path.read_bytes() for path in output.glob("*/**/*") if path.is_file()} == runs
+    assert read_status(output) == "failed"
+
+
+def test_another_selecting_metric_is_read_from_the_runs_that_exist(load, output, program):
+    run_experiment(load(), output, program.words)
+    program.behave({})
+    results = run_experiment(load('"val/top1"', '"test/top1"'), output, program.words)
+    assert not program.calls
+    assert results[0].selected == 12.0
+
+
+def test_a_selecting_metric_that_no_run_has_is_named(load, output, program):
+    with pytest.raises(InputError, match="holds no val/top9; correct plan.select"):
+        run_experiment(load('"val/top1"', '"val/top9"'), output, program.words)
+
+
+@pytest.mark.parametrize("behavior", ["diverge", "predict nothing"])
+def test_a_run_without_a_value_is_not_chosen(load, output, program, behavior):
+    program.behave({"optimizer.lr=0.1": behavior})
+    results = run_experiment(load(), output, program.words)
+    assert results[0].selected is None
+    assert results[-1].run.point == {"optimizer.lr": 0.01}
+    program.behave({})
+    assert run_experiment(load(), output, program.words) == results  # nor is it run again
+    assert not program.calls
+
+
+def test_when_no_run_of_a_method_has_a_value_the_next_step_is_said(load, output, program):
+    program.behave({"b.py": "diverge"})
+    with pytest.raises(InputError, match="every run of bpt diverged, or has no val/top1; give it"):
+        run_experiment(load(), output, program.words)
+
+
+def test_a_failed_run_ends_the_comparison_with_its_command_and_its_error(load, output, program):
+    program.behave({"b.py": "fail"})
+    with pytest.raises(InputError, match=r"train_cls --config-file b.py .* status 1: no images; a"):
+        run_experiment(load(), output, program.words)
+    assert not list(output.rglob("metrics.json"))
+    assert read_status(output) == "failed"
+
+
+@pytest.fixture
+def heeded_interrupts():
+    """A shell may have started the tests in the background, where it has SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded_interrupts")
+@pytest.mark.parametrize("has_failed", [False, True])
+def test_an_interrupt_terminates_the_runs(load, output, program, has_failed):
+    begun = program.folder / "begun"
+    os.mkfifo(begun)
+    other = "fail" if has_failed else "hang"
+    program.behave({"optimizer.lr=0.1": other, "optimizer.lr=0.01": "hang"})
+
+    def interrupt():
+        begun.read_text()
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(load(), output, program.words, jobs=2 if has_failed else 1)
+    thread.join()
+    assert len(program.calls) == 1 + has_failed
+    assert read_status(output) == "interrupted"
+
+
+def test_statistics_are_collected_once_before_the_runs(load, output, program):
+    experiment = load('settings={"train.epochs": 3}', 'statistics="tokens"')
+    path = output / "statistics/tokens.safetensors"
+    run_experiment(experiment, output, program.words)
+    run_experiment(experiment, output, program.words)
+    collected, *runs = program.calls
+    named = f"train.prompt_statistics={path}"
+    assert collected[:4] == ["stats", "--config-file", "b.py", "method=bpt_s"]
+    assert named in collected and path.is_file()
+    assert len(runs) == 6
+    assert [named in words for words in runs] == ["b.py" in words for words in runs]
+
+
+def test_every_command_is_logged(load, output, program, caplog):
+    with caplog.at_level(logging.INFO):
+        run_experiment(load(), output, program.words)
+    assert caplog.text.count("$ bpt-det train_cls --config-file") == len(program.calls) == 6
