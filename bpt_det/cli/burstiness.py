@@ -24,9 +24,8 @@ from bpt_det.engine import load_config
 from bpt_det.engine.config_tree import find_vit_owner
 from bpt_det.prompts import Whitening, query_key_product
 from bpt_det.utils.atomic import atomic_write
-from bpt_det.vit.burstiness import measure_burstiness
-from bpt_det.vit.embedding import embed_images
-from bpt_det.vit.preprocessing import center_square
+from bpt_det.vit.analysis import measure_burstiness
+from bpt_det.vit.embedding import center_square, embed_images
 
 from .launch import build_tool_parser, check_range, run_tool, show_log
 

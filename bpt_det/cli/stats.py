@@ -37,7 +37,7 @@ from bpt_det.engine.precision import resolve_device
 from bpt_det.utils.atomic import make_writable
 from bpt_det.utils.errors import InputError
 from bpt_det.vit import PromptedViT, TokenStatistics, collect_statistics
-from bpt_det.vit.preprocessing import center_square
+from bpt_det.vit.embedding import center_square
 from bpt_det.vit.statistics import save_statistics
 
 from .launch import build_tool_parser, check_range, run_tool, show_log

@@ -168,7 +168,7 @@ def _prompted_vits(model: nn.Module) -> Iterator[tuple[str, PromptedNetwork]]:
 
 def _read_checkpoint(path: str) -> dict[str, Any]:
     hint = _PUBLISHED if Path(path).suffix == ".pkl" else _HINT
-    checkpoint = read_weights(path, hint=hint)
+    checkpoint = read_weights(path, source=hint)
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("model"), dict):
         raise InputError(f"'{path}' is not a checkpoint of this project. {_HINT}")
     return checkpoint

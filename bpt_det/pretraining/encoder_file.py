@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from bpt_det.utils.atomic import atomic_write
 from bpt_det.utils.errors import InputError
-from bpt_det.vit.centering import center_last_tokens
+from bpt_det.vit.analysis import center_last_tokens
 
 logger = logging.getLogger(__name__)
 

@@ -1,20 +1,20 @@
-"""The method: what a prompt is and which blocks carry one. Needs torch only."""
+"""The method: parametrizations of prompts, and which blocks carry them. Needs torch only."""
 
-from .insertion import insert_prompts
-from .parametrization import BilinearPrompt, FreePrompt, WhitenedPrompt
+from .initialization import BlockStatistics
+from .parametrization import BilinearPrompt, FactoredPrompt, FreePrompt, Prompt, WhitenedPrompt
 from .placement import Placement, resolve_placement
-from .statistics import BlockStatistics
 from .whitening import SecondMoment, Whitening, query_key_product
 
 __all__ = [
     "BilinearPrompt",
     "BlockStatistics",
+    "FactoredPrompt",
     "FreePrompt",
     "Placement",
+    "Prompt",
     "SecondMoment",
     "WhitenedPrompt",
     "Whitening",
-    "insert_prompts",
     "query_key_product",
     "resolve_placement",
 ]

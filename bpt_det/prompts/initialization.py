@@ -1,4 +1,4 @@
-"""Initial values of free prompts: VPT's uniform ones, and SPT's from tokens of training images.
+"""Initial values of prompts: VPT's uniform ones, and SPT's from tokens of training images.
 
 Source of the latter: Wang et al., "Revisiting the Power of Prompt for Visual Tuning" (ICML 2024);
 the pools are over consecutive windows of an image's tokens, as in its code
@@ -8,6 +8,7 @@ P prompt_length, D embed_dim.
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,6 +16,27 @@ from torch import Tensor
 from bpt_det.utils.errors import InputError
 
 COEFF_STD = 0.02  # of coefficients and of whitened prompts, as of MAE's class token
+
+
+@dataclass(frozen=True)
+class BlockStatistics:
+    """Statistics of the tokens that reach one block of a ViT without prompts.
+
+    Attributes:
+        second_moment: (D, D), float64, of M Xᵀ over tokens, not centered; M = Wq Wkᵀ of the block
+            and X its tokens after the block's first norm. None: not collected.
+        num_tokens: number of tokens that it was taken over.
+        tokens: (I, N, D), patch tokens of some images as they enter the block, in raster order.
+            None: not collected.
+        token_rms: root mean square of the entries of all tokens that enter the block.
+        patch_size: side of the ViT's patches in pixels.
+    """
+
+    second_moment: Tensor | None
+    num_tokens: int
+    tokens: Tensor | None
+    token_rms: float
+    patch_size: int
 
 
 def uniform_bound(patch_size: int, embed_dim: int) -> float:
@@ -42,7 +64,7 @@ def max_pool(tokens: Tensor, prompt_length: int, generator: torch.Generator) -> 
 
 def kmeans_centers(tokens: Tensor, prompt_length: int, generator: torch.Generator) -> Tensor:
     """Return the centers (P, D) of P clusters of all tokens, by scikit-learn's k-means++."""
-    from sklearn.cluster import KMeans  # a second to import, and only this needs it
+    from sklearn.cluster import KMeans  # takes a second to import, and only this needs it
 
     seed = int(torch.randint(2**31, (), generator=generator))
     kmeans = KMeans(n_clusters=prompt_length, n_init=1, random_state=seed)
@@ -75,9 +97,10 @@ def tokens_to_prompts(
     num_images, num_tokens = tokens.shape[:2]
     available = num_tokens if name.endswith("pool") else num_images * num_tokens
     if prompt_length > available:
-        of_what = "an image has" if name.endswith("pool") else "the statistics hold"
+        source = "an image has" if name.endswith("pool") else "the statistics hold"
         raise InputError(
-            f"init '{name}' makes at most as many prompts as {of_what} tokens, {available}; "
-            f"got prompt_length={prompt_length}."
+            f"init '{name}' makes at most as many prompts as {source} tokens, {available}; "
+            f"got prompt_length={prompt_length}.",
+            parameter="prompt_length",
         )
     return TOKEN_INITIALIZATIONS[name](tokens, prompt_length, generator)

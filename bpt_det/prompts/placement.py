@@ -1,4 +1,4 @@
-"""Which blocks carry prompts of their own, independent of what a prompt is.
+"""Placement of prompts: the blocks that carry their own, whatever a prompt is.
 
 At a listed block the prompt tokens that are there are replaced by the block's own, or inserted
 where none are there yet; at every other block they are carried through.
@@ -16,7 +16,7 @@ _NUM_RELEASED = 4  # as published: the basis is trained in the last 4 blocks
 
 @dataclass(frozen=True)
 class Placement:
-    """The blocks that receive prompts of their own, as block indexes from 0.
+    """Blocks that receive prompts of their own, as block indexes from 0.
 
     Attributes:
         blocks: ascending indexes.
@@ -37,7 +37,7 @@ class Placement:
 
 
 def resolve_placement(placement: str | Sequence[int], num_blocks: int) -> Placement:
-    """Return the blocks a placement means in a ViT of a given depth.
+    """Return the blocks that a placement stands for in a ViT of a given depth.
 
     Args:
         placement: a list of block indexes from 0, or one of these names:
@@ -55,14 +55,15 @@ def resolve_placement(placement: str | Sequence[int], num_blocks: int) -> Placem
     """
     if isinstance(placement, Sequence) and not isinstance(placement, str):
         return _listed(placement, num_blocks)
-    for _, pattern, blocks_of in _FAMILIES:
+    for _, pattern, resolve in _FAMILIES:
         match = re.fullmatch(pattern, str(placement))
         if match:
-            return blocks_of(match, num_blocks)
-    known = ", ".join(written for written, _, _ in _FAMILIES)
+            return resolve(match, num_blocks)
+    known = ", ".join(spelling for spelling, _, _ in _FAMILIES)
     raise InputError(
         f"placement '{placement}' is unknown; write one of: {known}, or a list of block indexes "
-        "such as [0,3,6]."
+        "such as [0,3,6].",
+        parameter="placement",
     )
 
 
@@ -72,7 +73,8 @@ def _listed(indexes: Sequence[int], num_blocks: int) -> Placement:
     if not blocks or not is_valid or blocks != sorted(set(blocks)):
         raise InputError(
             f"placement {blocks} must be ascending block indexes in [0, {num_blocks - 1}]: the ViT "
-            f"has num_blocks={num_blocks}."
+            f"has num_blocks={num_blocks}.",
+            parameter="placement",
         )
     return Placement(tuple(blocks))
 
@@ -82,12 +84,13 @@ def _shallow(match: re.Match, num_blocks: int) -> Placement:
 
 
 def _ends(match: re.Match, num_blocks: int) -> Placement:
-    """The first and the last so many blocks; a pattern may name one of the counts only."""
+    """Resolve the families of first and last blocks; a pattern may have one of the counts only."""
     num_first, num_last = (int(match.groupdict().get(end) or 0) for end in ("first", "last"))
     if not 1 <= num_first + num_last <= num_blocks:
         raise InputError(
             f"placement '{match.string}' needs between 1 and {num_blocks} blocks: "
-            f"the ViT has num_blocks={num_blocks}."
+            f"the ViT has num_blocks={num_blocks}.",
+            parameter="placement",
         )
     return Placement((*range(num_first), *range(num_blocks - num_last, num_blocks)))
 
@@ -97,25 +100,26 @@ def _all(match: re.Match, num_blocks: int) -> Placement:
 
 
 def _interval(match: re.Match, num_blocks: int) -> Placement:
-    _refuse_fewer_than(_NUM_QUARTERS, match, num_blocks)
+    _check_num_blocks(_NUM_QUARTERS, match, num_blocks)
     return Placement(tuple(i * num_blocks // _NUM_QUARTERS for i in range(_NUM_QUARTERS)))
 
 
 def _released(match: re.Match, num_blocks: int) -> Placement:
-    _refuse_fewer_than(_NUM_RELEASED, match, num_blocks)
+    _check_num_blocks(_NUM_RELEASED, match, num_blocks)
     blocks = tuple(range(num_blocks))
     return Placement(blocks, fixed_basis_blocks=blocks[:-_NUM_RELEASED])
 
 
-def _refuse_fewer_than(least: int, match: re.Match, num_blocks: int) -> None:
-    if num_blocks < least:
+def _check_num_blocks(minimum: int, match: re.Match, num_blocks: int) -> None:
+    if num_blocks < minimum:
         raise InputError(
-            f"placement '{match.string}' needs at least {least} blocks: "
-            f"the ViT has num_blocks={num_blocks}."
+            f"placement '{match.string}' needs at least {minimum} blocks: "
+            f"the ViT has num_blocks={num_blocks}.",
+            parameter="placement",
         )
 
 
-# One row a family of placements: how it is written, and what it means at a given depth.
+# One row per family of placements: how it is written, its pattern, and what it stands for.
 _FAMILIES: tuple[tuple[str, str, Callable[[re.Match, int], Placement]], ...] = (
     ("shallow", r"shallow", _shallow),
     ("all", r"all", _all),

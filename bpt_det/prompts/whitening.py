@@ -1,4 +1,4 @@
-"""Whitening of M Xᵀ, what a prompt meets in attention (arXiv:2506.22908, Eq. for fWhiten).
+"""Whitening of M Xᵀ, which prompts are multiplied with in attention (arXiv:2506.22908, fWhiten).
 
 M = Wq Wkᵀ is a block's query-key product and X its tokens after the first norm, with heads taken
 together and biases left out. Shape legend: N tokens, D embed_dim.
@@ -13,8 +13,7 @@ from torch import Tensor
 
 from bpt_det.utils.errors import InputError
 
-from .initialization import COEFF_STD, uniform_bound
-from .statistics import BlockStatistics
+from .initialization import COEFF_STD, BlockStatistics, uniform_bound
 
 logger = logging.getLogger(__name__)
 
@@ -66,11 +65,11 @@ class SecondMoment:
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Eigenvalues of a second moment, seen through a floor.
+    """Spectrum of a second moment, with a floor.
 
     Attributes:
         eigenvalues: (D,), ascending, at least 0.
-        eigenvectors: (D, D), one a column.
+        eigenvectors: (D, D), one per column.
         eps: floor relative to the largest eigenvalue.
     """
 
@@ -108,7 +107,7 @@ def compute_spectrum(second_moment: Tensor, eps: float) -> Spectrum:
 
 @dataclass(frozen=True)
 class Whitening:
-    """How W = Σ^(-1/2) is made of the second moment Σ = U S Uᵀ of a block (ZCA: W = U S^(-1/2) Uᵀ).
+    """ZCA whitening: W = Σ^(-1/2) = U S^(-1/2) Uᵀ of the second moment Σ = U S Uᵀ of a block.
 
     The spectrum of Σ spans many orders of magnitude, so S^(-1/2) needs a floor, and W a scale.
     docs/fidelity.md shows what each choice does. The published code has neither:
@@ -133,26 +132,33 @@ class Whitening:
 
     def __post_init__(self) -> None:
         if not (isinstance(self.eps, int | float) and 0 <= self.eps < 1):
-            raise InputError(f"eps of the whitening must be in [0, 1), got {self.eps}.")
+            raise InputError(
+                f"eps of the whitening must be in [0, 1), got {self.eps}.", parameter="eps"
+            )
         for name, value, known in (("floor", self.floor, _FLOORS), ("scale", self.scale, _SCALES)):
             if value not in known:
                 raise InputError(
-                    f"{name} of the whitening must be one of {', '.join(known)}, got '{value}'."
+                    f"{name} of the whitening must be one of {', '.join(known)}, got '{value}'.",
+                    parameter=name,
                 )
 
     def spectrum(self, statistics: BlockStatistics) -> Spectrum:
         """Return the spectrum of Σ, and log its rank above the floor and its condition number.
 
-        A warning where there are fewer tokens than dimensions: Σ is then singular.
+        It is a warning where there are fewer tokens than dimensions: Σ is then singular.
         """
+        assert statistics.second_moment is not None
         spectrum = compute_spectrum(statistics.second_moment, self.eps)
         embed_dim = len(spectrum.eigenvalues)
         logger.log(
             logging.WARNING if statistics.num_tokens < embed_dim else logging.INFO,
             "Whitening over %d tokens of width %d: rank %d above eps=%g of the largest "
             "eigenvalue, condition number %.3g%s",
-            *(statistics.num_tokens, embed_dim, spectrum.rank, spectrum.eps),
-            *(spectrum.condition_number,),
+            statistics.num_tokens,
+            embed_dim,
+            spectrum.rank,
+            spectrum.eps,
+            spectrum.condition_number,
             "; collect statistics of more images" if statistics.num_tokens < embed_dim else "",
         )
         return spectrum
@@ -171,17 +177,18 @@ class Whitening:
             raise InputError(
                 f"the whitening matrix is infinite: the second moment has rank {spectrum.rank} of "
                 f"{len(values)} and eps={self.eps:g}; collect statistics of more images, or raise "
-                "eps."
+                "eps.",
+                parameter="eps",
             )
         vectors = spectrum.eigenvectors
         return vectors @ torch.diag(values * self._factor(values, statistics)) @ vectors.T
 
     def _factor(self, values: Tensor, statistics: BlockStatistics) -> float:
-        """Return what W is multiplied by, from its eigenvalues."""
+        """Return the factor that scales W, from its eigenvalues."""
         if self.scale == "none":
             return 1.0
-        wanted = {
+        target_rms = {
             "tokens": statistics.token_rms,
             "vpt": uniform_bound(statistics.patch_size, len(values)) / math.sqrt(3),
         }[self.scale]
-        return wanted / (COEFF_STD * values.square().mean().sqrt().item())
+        return target_rms / (COEFF_STD * values.square().mean().sqrt().item())

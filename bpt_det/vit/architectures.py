@@ -1,4 +1,6 @@
-"""Vision Transformer sizes as one table, and the function that builds one of them."""
+"""Vision Transformer architectures: a table of sizes, and the function that builds a ViT."""
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +14,7 @@ from .timm_models import PREFIX, build_timm_vit
 from .weights import load_weights
 
 # B to 2B: Table 7 of the supplementary of arXiv:2506.22908 (2B: facebookresearch/maws). Tiny and
-# Small are DeiT's; MoCo v3's Small has 12 heads. Micro is ours, for tests and trials.
+# Small are DeiT's; MoCo v3's Small has 12 heads. Micro is for tests and trials.
 ARCHITECTURES: dict[str, dict[str, int]] = {
     "vit_b": {"embed_dim": 768, "num_blocks": 12, "num_heads": 12, "patch_size": 16},
     "vit_l": {"embed_dim": 1024, "num_blocks": 24, "num_heads": 16, "patch_size": 16},
@@ -57,40 +59,43 @@ def build_vit(
             the first; only a ViT that is trained drops anything.
         checkpoint: pre-trained weights: path or http(s) address of a file in any format of
             `load_weights`; ``bpt_det:NAME``, a file that comes with the package; or ``timm:NAME``:
-            then timm decides all that is not a size here (`build_timm_vit`). None leaves random
-            weights.
+            then timm decides all that is not a size here (`build_timm_vit`). None: random weights.
         init_seed: seed of the random weights. A frozen ViT is not part of a training checkpoint,
             so its random weights must be the same in every process that builds it.
 
     Raises:
         InputError: sizes do not fit each other, or the checkpoint does not fit them.
     """
-    sizes = {"embed_dim": embed_dim, "num_heads": num_heads, "patch_size": patch_size}
     if not (isinstance(drop_path_rate, int | float) and 0 <= drop_path_rate < 1):
-        raise InputError(f"drop_path_rate must be in [0, 1), got {drop_path_rate}.")
-    if checkpoint is not None and checkpoint.startswith(PREFIX):
-        return build_timm_vit(
-            checkpoint,
-            **sizes,
-            num_blocks=num_blocks,
-            pretrained_patch_size=pretrained_patch_size,
-            drop_path_rate=drop_path_rate,
+        raise InputError(
+            f"drop_path_rate must be in [0, 1), got {drop_path_rate}.", parameter="drop_path_rate"
         )
-    grid_side = _grid_side(embed_dim, num_heads, pretrain_size, patch_size, pretrained_patch_size)
-    options = {
-        **sizes,
-        "img_size": grid_side * patch_size,
-        "depth": num_blocks,
-        "mlp_ratio": mlp_ratio,
+    options: dict[str, Any] = {
+        "embed_dim": embed_dim,
+        "num_heads": num_heads,
+        "patch_size": patch_size,
         "drop_path_rate": drop_path_rate,
     }
-    if checkpoint is None:
-        return _random_vit(init_seed, **options)
-    with torch.device("meta"):  # random values would cost a minute at ViT-2B, for nothing
-        vit = _plain_vit(**options)
-    vit = vit.to_empty(device="cpu")
-    load_weights(vit, checkpoint, pretrained_patch_size=pretrained_patch_size)
-    return vit
+    try:
+        if checkpoint is not None and checkpoint.startswith(PREFIX):
+            return build_timm_vit(
+                checkpoint,
+                num_blocks=num_blocks,
+                pretrained_patch_size=pretrained_patch_size,
+                **options,
+            )
+        side = _grid_side(embed_dim, num_heads, pretrain_size, patch_size, pretrained_patch_size)
+        options |= {"img_size": side * patch_size, "depth": num_blocks, "mlp_ratio": mlp_ratio}
+        if checkpoint is None:
+            return _random_vit(init_seed, **options)
+        with torch.device("meta"):  # random values would cost a minute at ViT-2B, for nothing
+            vit = _plain_vit(**options)
+        vit = vit.to_empty(device="cpu")
+        load_weights(vit, checkpoint, pretrained_patch_size=pretrained_patch_size)
+        return vit
+    except InputError as error:
+        error.parameter = error.parameter or "checkpoint"
+        raise
 
 
 def _grid_side(
@@ -103,19 +108,26 @@ def _grid_side(
     """Return the side of the grid of positions, after checking that all sizes fit."""
     for divisor, name in ((num_heads, "num_heads="), (4, "")):
         if embed_dim % divisor:
-            raise InputError(f"embed_dim={embed_dim} is not a multiple of {name}{divisor}.")
+            raise InputError(
+                f"embed_dim={embed_dim} is not a multiple of {name}{divisor}.",
+                parameter="embed_dim",
+            )
     divisor, name = patch_size, "patch_size"
     if pretrained_patch_size is not None:
         divisor, name = pretrained_patch_size, "pretrained_patch_size"
     if pretrain_size % divisor:
-        raise InputError(f"pretrain_size={pretrain_size} is not a multiple of {name}={divisor}.")
+        raise InputError(
+            f"pretrain_size={pretrain_size} is not a multiple of {name}={divisor}.",
+            parameter="pretrain_size",
+        )
     return pretrain_size // divisor
 
 
-def _random_vit(init_seed: int, **options) -> VisionTransformer:
+def _random_vit(init_seed: int, **options: Any) -> VisionTransformer:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(init_seed)  # torch.manual_seed would reseed GPUs too
         vit = _plain_vit(**options)
+        assert vit.cls_token is not None and vit.pos_embed is not None
         nn.init.normal_(vit.cls_token, std=0.02)
     positions = build_sincos2d_pos_embed(vit.patch_embed.grid_size, vit.embed_dim)
     with torch.no_grad():
@@ -123,7 +135,7 @@ def _random_vit(init_seed: int, **options) -> VisionTransformer:
     return vit
 
 
-def _plain_vit(**options) -> VisionTransformer:
+def _plain_vit(**options: Any) -> VisionTransformer:
     return VisionTransformer(
         **options,
         num_classes=0,

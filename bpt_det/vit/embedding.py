@@ -1,18 +1,55 @@
-"""From images to the tokens that enter the first block of a ViT.
+"""Image embedding: from pictures to the tokens that enter the first block of a ViT.
 
-Shape legend: B batch, N patches, D embed_dim, h w patch grid, p patch_size.
+Shape legend: B batch, H W image size in pixels, N patches, D embed_dim, h w patch grid, p
+patch_size.
 """
 
+from collections.abc import Sequence
+
+import numpy as np
+import torch
 import torch.nn.functional as F
 from timm.layers import Format, PatchEmbed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as transforms
 
 from bpt_det.utils.errors import InputError
 
 
+def center_square(
+    image: np.ndarray, size: int, pixel_mean: Sequence[float], pixel_std: Sequence[float]
+) -> Tensor:
+    """Return the normalized center of an image, (3, size, size), float32.
+
+    The shorter side is resized to ``size`` (bicubic, antialiased), then the center is cut out.
+
+    Args:
+        image: (H, W, 3), uint8, in the order of channels that the ViT takes.
+        size: side of the square in pixels.
+        pixel_mean, pixel_std: of each channel, in [0, 255].
+    """
+    pixels = torch.tensor(image).permute(2, 0, 1)  # a copy: the array may be read-only
+    bicubic = InterpolationMode.BICUBIC
+    pixels = transforms.resize(pixels, [size], interpolation=bicubic, antialias=True)
+    pixels = transforms.center_crop(pixels, [size, size])
+    return transforms.normalize(pixels.float(), list(pixel_mean), list(pixel_std))
+
+
 def grid_size(vit: VisionTransformer, height: int, width: int) -> tuple[int, int]:
     """Return the patch grid (H / patch_size, W / patch_size) of an image size in pixels.
+
+    Raises:
+        InputError: a side is no multiple of the patch size.
+    """
+    check_image_size(vit, height, width)
+    patch_size = vit.patch_embed.patch_size[0]
+    return height // patch_size, width // patch_size
+
+
+def check_image_size(vit: VisionTransformer, height: int, width: int) -> None:
+    """Check that patches divide an image size in pixels.
 
     Raises:
         InputError: a side is no multiple of the patch size.
@@ -23,7 +60,6 @@ def grid_size(vit: VisionTransformer, height: int, width: int) -> tuple[int, int
             f"image size {height}x{width} is not a multiple of patch_size={patch_size}; "
             "pad the image first."
         )
-    return height // patch_size, width // patch_size
 
 
 def embed_images(vit: VisionTransformer, images: Tensor) -> Tensor:
@@ -35,19 +71,19 @@ def embed_images(vit: VisionTransformer, images: Tensor) -> Tensor:
     Raises:
         InputError: H or W is no multiple of the patch size.
     """
-    grid_size(vit, *images.shape[-2:])
+    check_image_size(vit, images.shape[-2], images.shape[-1])
     by_product = images.is_cuda and is_product(vit.patch_embed)
     patches = embed_by_product(vit.patch_embed, images) if by_product else vit.patch_embed(images)
     return vit.norm_pre(vit.patch_drop(vit._pos_embed(patches)))
 
 
 def is_product(patch_embed: nn.Module) -> bool:
-    """Whether `embed_by_product` computes what this patch embedding does: timm's, for any size."""
+    """Return whether `embed_by_product` computes this patch embedding: timm's, for any size."""
     return type(patch_embed) is PatchEmbed and patch_embed.output_fmt == Format.NHWC
 
 
 def embed_by_product(patch_embed: PatchEmbed, images: Tensor) -> Tensor:
-    """Return patches (B, h, w, D) of images (B, 3, h * p, w * p): each pixel is in one product.
+    """Return patches (B, h, w, D) of images (B, 3, h * p, w * p), by one matrix product.
 
     It is the convolution that timm's `PatchEmbed` is, for which cuDNN has slow kernels at these
     sizes: docs/benchmarks.md, "Kernels of the ViT on a GPU".

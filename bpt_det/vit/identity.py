@@ -1,4 +1,4 @@
-"""Telling one frozen network from another."""
+"""Fingerprint of a frozen network."""
 
 import hashlib
 
@@ -6,9 +6,9 @@ from torch import nn
 
 
 def fingerprint(vit: nn.Module) -> str:
-    """Return a sha256 of what a ViT computes.
+    """Return a sha256 of all that decides what a ViT computes.
 
-    Of its parameters in float32, its heads, its norms' eps, and activations other than GELU.
+    Its parameters in float32, number of heads, eps of norms, and activations other than GELU.
     """
     digest = hashlib.sha256()
     for name, module in vit.named_modules():

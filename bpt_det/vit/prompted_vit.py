@@ -1,18 +1,18 @@
-"""A frozen Vision Transformer with learned prompts in some of its blocks.
+"""Prompted ViT: a frozen Vision Transformer with learned prompts in some of its blocks.
 
 Shape legend: B batch, H W image size in pixels, N patches, P prompt_length, D embed_dim.
 """
 
 import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from bpt_det.prompts import insert_prompts, resolve_placement
+from bpt_det.prompts import FactoredPrompt, Prompt, resolve_placement
 from bpt_det.utils.errors import InputError
 
 from .embedding import embed_images, grid_size
@@ -30,22 +30,22 @@ class PromptedViT(nn.Module):
 
     Args:
         vit: the network to freeze, built with ``dynamic_img_size=True``.
-        prompt: a prompt module, for instance `BilinearPrompt`; the first prompted block takes it,
-            each further one a copy with its own initial values. None: no prompts.
+        prompt: for instance a `BilinearPrompt`; the first prompted block takes it, each further one
+            a copy with its own initial values. None: no prompts.
         placement: which blocks are prompted, see `resolve_placement`.
         frozen: False trains the ViT too (full fine-tuning), all but its final norm.
-        activation_checkpointing: keep only what enters each block for the backward pass, which
+        activation_checkpointing: save only the input of each block for the backward pass, which
             computes the rest again: less memory for up to half as much more time.
 
     Raises:
-        InputError: the prompt is no module or not as wide as the ViT, or the placement does not fit
-            its depth.
+        InputError: the prompt is no `Prompt` or not as wide as the ViT, or the placement does not
+            fit the depth, or fixes the basis of prompts that have none.
     """
 
     def __init__(
         self,
         vit: VisionTransformer,
-        prompt: nn.Module | None = None,
+        prompt: Prompt | None = None,
         placement: str | Sequence[int] = "shallow",
         *,
         frozen: bool = True,
@@ -59,56 +59,57 @@ class PromptedViT(nn.Module):
         self.prompts = nn.ModuleDict()
         self.prompt_length = 0  # P, of the prompts that leave the last block
         self.first_prompted_block = len(vit.blocks)
-        where = resolve_placement(placement, len(vit.blocks))
+        resolved = resolve_placement(placement, len(vit.blocks))
         if prompt is None:
             return
-        if not isinstance(prompt, nn.Module):
-            raise InputError(f"prompt must be a prompt module, or null for none, got '{prompt}'.")
-        if prompt.embed_dim != vit.embed_dim:
-            raise InputError(
-                f"the prompt has embed_dim={prompt.embed_dim} but the ViT has "
-                f"embed_dim={vit.embed_dim}; give the prompt the ViT's."
-            )
-        for index in where.blocks:
-            self.prompts[str(index)] = prompt if index == where.first_block else _sibling(prompt)
-        for index in where.fixed_basis_blocks:
-            self.prompts[str(index)].freeze_basis()
+        _check_prompt(prompt, vit)
+        further = resolved.blocks[1:]
+        prompts = {resolved.first_block: prompt, **{index: _sibling(prompt) for index in further}}
+        for index in resolved.fixed_basis_blocks:
+            _freeze_basis(prompts[index], placement)
+        self.prompts.update({str(index): prompts[index] for index in resolved.blocks})
         self.prompt_length = prompt.prompt_length
-        self.first_prompted_block = where.first_block
+        self.first_prompted_block = resolved.first_block
 
     @property
     def needed_statistics(self) -> dict[int, str]:
-        """Which field of `BlockStatistics` the initial prompts of each block are made of."""
+        """Field of `BlockStatistics` by block index, where initial prompts are made of one."""
         return {
-            int(index): prompt.needed_statistics
-            for index, prompt in self.prompts.items()
+            index: prompt.needed_statistics
+            for index, prompt in self._indexed_prompts()
             if prompt.needed_statistics
         }
 
     def initialize_prompts(self, seed: int, statistics: TokenStatistics | None = None) -> None:
         """Set the initial prompts that are made of token statistics.
 
-        Called once at the start of training. Other prompts keep what they were built with. No
-        checkpoint needs this: it holds all values.
+        Called once at the start of training. Other prompts keep the values they were built with.
+        A model that is loaded from a checkpoint does not need it.
 
         Args:
             seed: of the random choices, the same in every process.
             statistics: of this ViT's tokens; None: there are none.
 
         Raises:
-            MissingStatisticsError: prompts need statistics that are not there.
+            InputError: prompts need statistics that are not there.
         """
         needed = self.needed_statistics
         if not needed:
             return
         statistics = check_statistics(statistics, self.vit, needed)
         generator = torch.Generator().manual_seed(seed)
-        for index in needed:
-            logger.info("Block %d: initial prompts of '%s'", index, statistics.source)
-            self.prompts[str(index)].reset_parameters(generator, statistics.blocks[index])
+        for index, prompt in self._indexed_prompts():
+            if index in needed:
+                logger.info("Block %d: initial prompts of '%s'", index, statistics.source)
+                prompt.reset_parameters(generator, statistics.blocks[index])
+
+    def _indexed_prompts(self) -> Iterator[tuple[int, Prompt]]:
+        for index, prompt in self.prompts.items():
+            assert isinstance(prompt, Prompt)
+            yield int(index), prompt
 
     def parameter_depths(self) -> dict[nn.Parameter, int]:
-        """Return how deep each parameter lies, for layer-wise learning rates.
+        """Return the depth of each parameter, for layer-wise learning rates.
 
         0: patch embedding, class token and positions; i + 1: block i; the number of blocks + 1:
         prompts and the final norm.
@@ -151,14 +152,17 @@ class PromptedViT(nn.Module):
         return self.finish(self.prefix_tokens(images))
 
     def prefix_tokens(self, images: Tensor) -> Tensor:
-        """Return what enters the first prompted block, (B, 1 + N, D), of images (B, 3, H, W).
+        """Return the tokens that enter the first prompted block, (B, 1 + N, D).
 
-        Of a frozen ViT it depends on the image alone. Without prompts it is all tokens after the
-        last block.
+        Those of a frozen ViT depend on the image alone. Without prompts they are all tokens after
+        the last block.
+
+        Args:
+            images: normalized, (B, 3, H, W).
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             tokens = embed_images(self.vit, images)
-            for block in self.vit.blocks[: self.first_prompted_block]:
+            for block in list(self.vit.blocks)[: self.first_prompted_block]:
                 tokens = self._run_block(block, tokens)
         return tokens
 
@@ -179,7 +183,50 @@ class PromptedViT(nn.Module):
         return block(tokens)
 
 
-def _sibling(prompt: nn.Module) -> nn.Module:
+def insert_prompts(
+    tokens: Tensor, prompts: Tensor, num_prefix_tokens: int, num_replaced: int = 0
+) -> Tensor:
+    """Insert prompts between the prefix tokens and the patches, replacing those already there.
+
+    Args:
+        tokens: (B, num_prefix_tokens + num_replaced + N, D): prefix, old prompts, N patches.
+        prompts: (B, P, D), the new prompts.
+        num_prefix_tokens: tokens before the prompts, 1 for a class token.
+        num_replaced: old prompt tokens to drop, 0 where there are none yet.
+
+    Returns:
+        (B, num_prefix_tokens + P + N, D).
+    """
+    prefix = tokens[:, :num_prefix_tokens]
+    patches = tokens[:, num_prefix_tokens + num_replaced :]
+    return torch.cat([prefix, prompts.to(tokens.dtype), patches], dim=1)
+
+
+def _check_prompt(prompt: Prompt, vit: VisionTransformer) -> None:
+    if not isinstance(prompt, Prompt):
+        raise InputError(
+            f"prompt must be a prompt module, or null for none, got '{prompt}'.",
+            parameter="prompt",
+        )
+    if prompt.embed_dim != vit.embed_dim:
+        raise InputError(
+            f"the prompt has embed_dim={prompt.embed_dim} but the ViT has "
+            f"embed_dim={vit.embed_dim}; give the prompt the ViT's.",
+            parameter="prompt",
+        )
+
+
+def _freeze_basis(prompt: Prompt, placement: str | Sequence[int]) -> None:
+    if not isinstance(prompt, FactoredPrompt):
+        raise InputError(
+            f"placement '{placement}' fixes the basis of prompts, but a {type(prompt).__name__} "
+            "has none; use a BilinearPrompt or WhitenedPrompt, or placement 'all'.",
+            parameter="placement",
+        )
+    prompt.freeze_basis()
+
+
+def _sibling(prompt: Prompt) -> Prompt:
     """Return a copy of a prompt module with initial values of its own."""
     sibling = copy.deepcopy(prompt)
     sibling.reset_parameters()

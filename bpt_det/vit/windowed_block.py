@@ -1,4 +1,4 @@
-"""A transformer block on a grid of tokens that attends within windows, or over the whole grid.
+"""Windowed transformer block: attention on a grid of tokens, within windows or over all of it.
 
 Shape legend: B batch, H W grid of tokens (not pixels), D embed_dim.
 """
@@ -55,6 +55,7 @@ class WindowedBlock(nn.Module):
     def _attend(self, tokens: Tensor) -> Tensor:
         if not self.window_size:
             return self.attn(tokens)
+        _, height, width, _ = tokens.shape
         windows, padded_size = window_partition(tokens, self.window_size)
         windows = self.attn(windows)
-        return window_unpartition(windows, self.window_size, tokens.shape[1:3], padded_size)
+        return window_unpartition(windows, self.window_size, (height, width), padded_size)

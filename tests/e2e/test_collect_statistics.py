@@ -13,7 +13,7 @@ from PIL import Image
 from bpt_det.cli.launch import run_training_tool
 from bpt_det.engine import load_config
 from bpt_det.vit import fingerprint
-from bpt_det.vit.preprocessing import center_square
+from bpt_det.vit.embedding import center_square
 from bpt_det.vit.statistics import load_statistics
 from tests.support.detectors import shrink, use_shapes
 from tests.support.paths import ROOT

@@ -1,4 +1,4 @@
-"""Reading Detectron2's model files, which are plain pickles of NumPy arrays.
+"""Detectron2's model files: a restricted unpickler for NumPy arrays.
 
 Source: facebookresearch/detectron2 detectron2/checkpoint/detection_checkpoint.py reads
 ``{"model": {name: array}, "__author__": …}`` with an unrestricted unpickler and the latin1
@@ -12,53 +12,37 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from bpt_det.utils.errors import InputError
 
-# What pickle and NumPy raise on files cut or overwritten at various places.
-_SIGNS_OF_DAMAGE = (
-    *(pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError),
-    *(AttributeError, OverflowError, MemoryError, RuntimeError),
-)
 
+def read_detectron2_pickle(path: Path) -> dict[str, Any]:
+    """Return the content of a Detectron2 ``.pkl``; arrays come back as tensors, at any depth.
 
-def read_detectron2_pickle(path: str | Path) -> dict[str, Any]:
-    """Return what a Detectron2 ``.pkl`` holds; arrays come back as tensors, at any depth.
+    A damaged file raises whatever pickle and NumPy do; `read_weights` reports it.
 
     Args:
         path: local file, such as a ``model_final_*.pkl`` of Detectron2's model zoo.
 
     Raises:
-        InputError: the file cannot be read, is damaged, is no dictionary, or holds Python objects
-            besides numerical arrays and plain data; none of these is executed.
+        InputError: the file is no dictionary, or holds Python objects besides numerical arrays and
+            plain data; none of these is executed.
     """
-    path = Path(path)
-    try:
-        with path.open("rb") as file:
-            content = _ArrayUnpickler(file, path).load()
-        if not isinstance(content, dict):
-            raise InputError(
-                f"'{path}' holds a {type(content).__name__}, not the dictionary of a Detectron2 "
-                "model."
-            )
-        return _to_tensors(content, path)
-    except InputError:  # what is refused below
-        raise
-    except OSError as error:
-        raise InputError(f"'{path}' cannot be read: {error.strerror}.") from error
-    except _SIGNS_OF_DAMAGE as error:
+    with path.open("rb") as file:
+        content = _ArrayUnpickler(file, path).load()
+    if not isinstance(content, dict):
         raise InputError(
-            f"'{path}' ({path.stat().st_size} bytes) is truncated or not a model file of "
-            "Detectron2; delete it and download it again."
-        ) from error
+            f"'{path}' holds a {type(content).__name__}, not the dictionary of a Detectron2 model."
+        )
+    return _to_tensors(content, path)
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Knows the names that NumPy 1 and 2 write for arrays, and no others."""
+    """Unpickler that knows the names which NumPy 1 and 2 write for arrays, and no others."""
 
     def __init__(self, file: Any, path: Path) -> None:
         super().__init__(file, encoding="latin1")  # zoo files come from Python 2 and 3
@@ -75,7 +59,7 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 class _DType:
-    """Stands for `numpy.dtype`; of its state only the byte order is looked at."""
+    """Stand-in for `numpy.dtype`; of its state only the byte order is used."""
 
     def __init__(self, name: str, *_flags: Any) -> None:
         self.name = name  # such as f4
@@ -87,19 +71,30 @@ class _DType:
 
 @dataclass
 class _Array:
-    """Stands for an array or a scalar, described as the pickle does."""
+    """Stand-in for an array or a scalar, described as in the pickle."""
 
     dtype: _DType | None = None
     data: Any = b""
     shape: tuple[int, ...] = ()
-    order: str = "C"
+    order: Literal["C", "F"] = "C"
 
     def __setstate__(self, state: tuple) -> None:
         _version, self.shape, self.dtype, is_fortran, self.data = state
         self.order = "F" if is_fortran else "C"
 
-    def to_tensor(self) -> torch.Tensor:
-        """Return a writable tensor in C order."""
+    def to_tensor(self, path: Path, name: str) -> torch.Tensor:
+        """Return a writable tensor in C order.
+
+        Raises:
+            InputError: it holds anything but numbers.
+        """
+        if self.dtype is None:
+            raise pickle.UnpicklingError(f"{name} is an array without a description")
+        if not re.fullmatch(r"b1|[iuf][1248]", self.dtype.name):
+            raise InputError(
+                f"'{path}' holds '{name}' of dtype {self.dtype.name}, which is no weight; save its "
+                "state_dict alone with torch.save."
+            )
         data = self.data.encode("latin1") if isinstance(self.data, str) else self.data
         array = np.frombuffer(data, self.dtype.byte_order + self.dtype.name)
         array = array.reshape(self.shape, order=self.order)
@@ -108,7 +103,7 @@ class _Array:
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """Protocol 2 writes bytes as latin1 text; other codecs are not needed."""
+    """Return bytes that protocol 2 wrote as latin1 text; other codecs are not needed."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"codec {encoding}")
     return text.encode("latin1")
@@ -131,9 +126,4 @@ def _to_tensors(value: Any, path: Path, name: str = "") -> Any:
         return {key: _to_tensors(item, path, f"{prefix}{key}") for key, item in value.items()}
     if not isinstance(value, _Array):
         return value
-    if not re.fullmatch(r"b1|[iuf][1248]", value.dtype.name):
-        raise InputError(
-            f"'{path}' holds '{name}' of dtype {value.dtype.name}, which is no weight; save its "
-            "state_dict alone with torch.save."
-        )
-    return value.to_tensor()
+    return value.to_tensor(path, name)

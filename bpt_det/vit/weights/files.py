@@ -1,6 +1,6 @@
-"""Reading files of weights: local or downloaded, never unpickling more than tensors.
+"""Weight files: reading of local and downloaded ones, never unpickling more than tensors.
 
-Every reader of the project goes through `read_weights`, so a damaged file is named the same way
+Every reader of the project goes through `read_weights`, so a damaged file is reported the same way
 everywhere. The kind of a file is recognized by its first bytes, whatever its name.
 """
 
@@ -29,20 +29,32 @@ from .detectron2_pickle import read_detectron2_pickle
 
 logger = logging.getLogger(__name__)
 
-# What the readers raise on files cut or overwritten at various places.
-_SIGNS_OF_DAMAGE = (
-    *(RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError),
-    *(TypeError, struct.error, zipfile.BadZipFile, zlib.error, SafetensorError),
+# Exceptions that readers raise on files cut or overwritten at various places.
+SIGNS_OF_DAMAGE = (
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    SafetensorError,
+    pickle.UnpicklingError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
 )
-_HEAD_BYTES = 512  # enough to tell a web page or a Git LFS pointer from weights
+_HEAD_BYTES = 512  # enough to recognize a web page or a Git LFS pointer
 _LEGACY_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the number before every old torch.save file
 _MAX_SAFETENSORS_HEADER = 100_000_000  # bytes; the limit of the format
 _SHIPPED_PREFIX = "bpt_det:"
 _SHIPPED_FOLDER = Path(__file__).parents[2] / "pretrained"
 
 
-def read_weights(location: str, *, hint: str = "") -> Any:
-    """Return what a file of weights holds; nothing of it is executed.
+def read_weights(location: str, *, source: str = "", hint: str | None = None) -> Any:
+    """Return the content of a weight file; nothing of it is executed.
 
     It may be written by ``torch.save`` (read with ``weights_only=True``), as safetensors, as
     NumPy's npz, or as a model file of Detectron2 (a pickle of arrays); arrays become tensors.
@@ -50,7 +62,8 @@ def read_weights(location: str, *, hint: str = "") -> Any:
     Args:
         location: local path, http(s) address, which is downloaded once and cached, or
             ``bpt_det:NAME``, a file that comes with the package.
-        hint: where such a file comes from; ends the error about a missing one.
+        source: where such a file comes from; ends the error about a missing one.
+        hint: of the error about a missing one, see `InputError`.
 
     Raises:
         InputError: the file is missing, truncated, a web page, a Git LFS pointer, or holds more
@@ -60,15 +73,15 @@ def read_weights(location: str, *, hint: str = "") -> Any:
     if path.is_dir():
         raise InputError(f"weights '{location}' are a folder; give the path of a file in it.")
     if not path.is_file():
-        raise InputError(f"weights '{location}' do not exist. {hint}".rstrip())
+        raise InputError(f"weights '{location}' do not exist. {source}".rstrip(), hint=hint)
     head = _read_head(path)
-    _refuse_impostors(path, head)
+    _check_head(path, head)
     kind = next(kind for kind in _KINDS if kind.recognize(head))
     try:
         return kind.read(path)
-    except InputError:  # already says what is wrong
+    except InputError:
         raise
-    except _SIGNS_OF_DAMAGE as error:
+    except SIGNS_OF_DAMAGE as error:
         raise _damaged(path, kind.name) from error
 
 
@@ -129,7 +142,7 @@ _KINDS = (
 
 
 class StateDifferences(NamedTuple):
-    """Names in which a state_dict differs from the one that is expected."""
+    """Names of tensors in which a state_dict differs from the expected one."""
 
     missing: list[str]
     resized: list[str]
@@ -137,7 +150,7 @@ class StateDifferences(NamedTuple):
 
 
 def compare_states(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> StateDifferences:
-    """Return which tensors a state_dict lacks, has in another shape, or has beyond the expected."""
+    """Return the names of tensors that are missing, have another shape, or are not expected."""
     return StateDifferences(
         missing=[name for name in expected if name not in state],
         resized=[n for n, v in expected.items() if n in state and state[n].shape != v.shape],
@@ -146,10 +159,10 @@ def compare_states(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) 
 
 
 def local_path(location: str) -> Path:
-    """Return a local path of a file of weights, downloading it into torch's cache if need be.
+    """Return the local path of a weight file, downloading it into torch's cache if need be.
 
     Raises:
-        InputError: it cannot be downloaded, or no such file comes with the package.
+        InputError: the download fails, or no such file comes with the package.
     """
     if location.startswith(_SHIPPED_PREFIX):
         return _shipped_path(location.removeprefix(_SHIPPED_PREFIX))
@@ -186,7 +199,7 @@ def _read_head(path: Path) -> bytes:
         raise InputError(f"'{path}' cannot be read: {error.strerror}.") from error
 
 
-def _refuse_impostors(path: Path, head: bytes) -> None:
+def _check_head(path: Path, head: bytes) -> None:
     if not head:
         raise InputError(f"'{path}' is empty; delete it and download it again.")
     if head.startswith(b"version https://git-lfs"):

@@ -1,4 +1,4 @@
-"""Resampling of weights to another patch size and another grid of positions, as timm does it."""
+"""Resampling of weights to another patch size and another grid of positions, by timm."""
 
 import math
 
@@ -12,24 +12,24 @@ _PATCHES = "patch_embed.proj.weight"
 def fit_patch_embedding(
     state: dict[str, Tensor], expected: dict[str, Tensor], pretrained_patch_size: int | None
 ) -> str:
-    """Resample the patch embedding if it is of ``pretrained_patch_size``; return what was done.
+    """Resample the patch embedding if it is of ``pretrained_patch_size``; return a report or ''.
 
     ViTDet-H does this from 14 to 16 pixels: a patch that is enlarged is embedded as before.
     """
     stored, side = _side_of_patches(state), _side_of_patches(expected)
     if not stored or stored == side or stored != pretrained_patch_size:
-        return ""  # left as it is; a difference is named later
+        return ""  # left as it is; loading reports a difference
     state[_PATCHES] = resample_patch_embed(state[_PATCHES], [side, side])
     return report_patches(stored, side)
 
 
 def report_patches(old: int, new: int) -> str:
-    """Return what a report says of patches resampled from one side in pixels to another."""
+    """Return the report of patches resampled from one side in pixels to another; '' if equal."""
     return "" if old == new else f"{_PATCHES} {old}x{old} -> {new}x{new} pixels"
 
 
-def patch_size_hint(state: dict[str, Tensor], expected: dict[str, Tensor]) -> str:
-    """Return the end of an error's advice, how to use patches of another size, or ''."""
+def patch_size_advice(state: dict[str, Tensor], expected: dict[str, Tensor]) -> str:
+    """Return advice on patches of another size, for the end of an error, or ''."""
     stored, side = _side_of_patches(state), _side_of_patches(expected)
     if not stored or stored == side or state[_PATCHES].shape[:2] != expected[_PATCHES].shape[:2]:
         return ""
@@ -42,13 +42,13 @@ def fit_positions(
     num_prefix_tokens: int,
     pretrained_patch_size: int | None,
 ) -> str:
-    """Resample the positions to the ViT's grid where it differs; return what was done, or ''."""
+    """Resample the positions to the ViT's grid where it differs; return a report or ''."""
     stored = state.get(_POSITIONS)
     if stored is None or stored.ndim != 3 or stored.shape[1] == expected[_POSITIONS].shape[1]:
         return ""
     old, new = (_grid_side(p, num_prefix_tokens) for p in (stored, expected[_POSITIONS]))
     if not old or stored.shape[2] != expected[_POSITIONS].shape[2]:
-        return ""  # left as it is, and named among the differences
+        return ""  # left as it is; loading reports a difference
     patch_size = pretrained_patch_size or _side_of_patches(expected)
     state[_POSITIONS] = resample_abs_pos_embed(
         stored, new_size=(new, new), num_prefix_tokens=num_prefix_tokens
@@ -62,8 +62,9 @@ def fit_positions(
 def _side_of_patches(state: dict[str, Tensor]) -> int:
     """Return the side of square patches in pixels, 0 if there are none."""
     weight = state.get(_PATCHES)
-    is_square = weight is not None and weight.ndim == 4 and weight.shape[2] == weight.shape[3]
-    return weight.shape[3] if is_square else 0
+    if weight is None or weight.ndim != 4 or weight.shape[2] != weight.shape[3]:
+        return 0
+    return weight.shape[3]
 
 
 def _grid_side(pos_embed: Tensor, num_prefix_tokens: int) -> int:

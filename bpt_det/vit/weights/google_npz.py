@@ -1,18 +1,16 @@
-"""Google's JAX checkpoints of supervised ViTs (google-research/vision_transformer), by timm."""
+"""Google's JAX checkpoints of supervised ViTs (google-research/vision_transformer).
 
-import math
+Shape legend: D embed_dim, p patch_size, h heads, k head width.
+"""
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from bpt_det.utils.errors import InputError, one_line
 
-from .files import local_path
-
 _POSITIONS = "Transformer/posembed_input/pos_embedding"
-_QUERY = "Transformer/encoderblock_0/MultiHeadDotProductAttention_1/query/kernel"
-_MLP_BIAS = "Transformer/encoderblock_0/MlpBlock_3/Dense_0/bias"
+_ATTENTION = "MultiHeadDotProductAttention_1"
+_VIT_PREFIXES = ("Transformer/", "embedding/", "cls")
 
 
 def is_google(state: dict[str, Tensor]) -> bool:
@@ -23,39 +21,51 @@ def is_google(state: dict[str, Tensor]) -> bool:
 def convert_google(state: dict[str, Tensor], location: str) -> tuple[dict[str, Tensor], int]:
     """Return the weights under timm's names, and the number of heads.
 
-    timm fills a ViT of the file's own sizes, so it neither resamples nor leaves anything out.
-
     Raises:
-        InputError: an array is missing, or the arrays do not fit each other.
+        InputError: an array is missing, or has too few dimensions.
     """
+    names = {name.split("/")[1] for name in state if "/encoderblock_" in name}
     try:
-        vit, num_heads = _empty_vit(state)
-        vit.load_pretrained(str(local_path(location)))
-    except (KeyError, RuntimeError, ValueError, IndexError) as error:
+        converted = {
+            "cls_token": state["cls"],
+            "pos_embed": state[_POSITIONS],
+            "patch_embed.proj.weight": state["embedding/kernel"].permute(
+                3, 2, 0, 1
+            ),  # (p, p, 3, D)
+            "patch_embed.proj.bias": state["embedding/bias"],
+        }
+        for index in range(len(names)):
+            block = _convert_block(state, f"Transformer/encoderblock_{index}")
+            converted |= {f"blocks.{index}.{name}": value for name, value in block.items()}
+        converted |= _convert_norm(state, "Transformer/encoder_norm", "norm")
+        num_heads = state[f"Transformer/encoderblock_0/{_ATTENTION}/query/kernel"].shape[1]
+    except (KeyError, RuntimeError, IndexError) as error:
         reason = one_line(error).strip("'\"")
         raise InputError(
             f"'{location}' does not hold a whole ViT in Google's layout: {reason}; download it "
             "again."
         ) from error
-    is_of_vit = ("Transformer/", "embedding/", "cls")
-    others = {n: value for n, value in state.items() if not n.startswith(is_of_vit)}
-    return {**vit.state_dict(), **others}, num_heads
+    others = {n: value for n, value in state.items() if not n.startswith(_VIT_PREFIXES)}
+    return {**converted, **others}, num_heads
 
 
-def _empty_vit(state: dict[str, Tensor]) -> tuple[VisionTransformer, int]:
-    """Build a ViT of the sizes of the file, its values not set."""
-    patch_size, _, _, embed_dim = state["embedding/kernel"].shape
-    num_heads = state[_QUERY].shape[1]  # (D, heads, D / heads)
-    num_patches = state[_POSITIONS].shape[1] - 1
-    with torch.device("meta"):  # draws no random numbers
-        vit = VisionTransformer(
-            img_size=math.isqrt(num_patches) * patch_size,
-            patch_size=patch_size,
-            embed_dim=embed_dim,
-            depth=len({name.split("/")[1] for name in state if "/encoderblock_" in name}),
-            num_heads=num_heads,
-            mlp_ratio=state[_MLP_BIAS].shape[0] / embed_dim,
-            num_classes=0,
-            global_pool="",
-        )
-    return vit.to_empty(device="cpu").requires_grad_(False), num_heads
+def _convert_block(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    attention = f"{prefix}/{_ATTENTION}"
+    layers = [f"{attention}/{name}" for name in ("query", "key", "value")]
+    weights = [state[f"{layer}/kernel"].flatten(1).T for layer in layers]  # (D, h, k) each
+    return {
+        **_convert_norm(state, f"{prefix}/LayerNorm_0", "norm1"),
+        "attn.qkv.weight": torch.cat(weights),
+        "attn.qkv.bias": torch.cat([state[f"{layer}/bias"].flatten() for layer in layers]),
+        "attn.proj.weight": state[f"{attention}/out/kernel"].flatten(end_dim=1).T,  # (h, k, D)
+        "attn.proj.bias": state[f"{attention}/out/bias"],
+        **_convert_norm(state, f"{prefix}/LayerNorm_2", "norm2"),
+        "mlp.fc1.weight": state[f"{prefix}/MlpBlock_3/Dense_0/kernel"].T,
+        "mlp.fc1.bias": state[f"{prefix}/MlpBlock_3/Dense_0/bias"],
+        "mlp.fc2.weight": state[f"{prefix}/MlpBlock_3/Dense_1/kernel"].T,
+        "mlp.fc2.bias": state[f"{prefix}/MlpBlock_3/Dense_1/bias"],
+    }
+
+
+def _convert_norm(state: dict[str, Tensor], prefix: str, name: str) -> dict[str, Tensor]:
+    return {f"{name}.weight": state[f"{prefix}/scale"], f"{name}.bias": state[f"{prefix}/bias"]}

@@ -1,10 +1,10 @@
-"""The formats that pre-trained ViTs are published in, as one table.
+"""Readers of pre-trained ViTs, one per published format.
 
 A reader recognizes its format by the names of the tensors and translates them to timm's.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,19 +12,15 @@ import torch
 from torch import Tensor
 
 from .google_npz import convert_google, is_google
-from .load_report import describe_images
 
 _MAWS_WIDTHS = (2560, 4096)  # ViT-2B and ViT-6.5B, which nobody else published
-_PASS = (
-    "download one and pass model.backbone.net.vit.checkpoint=PATH (of a classifier: "
-    "model.backbone.vit.checkpoint=PATH)."
-)
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation, RGB
 _FACEBOOK = "https://dl.fbaipublicfiles.com"
 
 
 @dataclass(frozen=True)
 class WeightFile:
-    """A file of weights as it is: ``state`` are its tensors, ``extras`` what lies beside them."""
+    """Content of a weight file: ``state`` are its tensors, ``extras`` all that is beside them."""
 
     location: str
     state: dict[str, Tensor]
@@ -34,7 +30,7 @@ class WeightFile:
 
 @dataclass(frozen=True)
 class Converted:
-    """The same under timm's names, whatever is not the ViT's under names that timm has not."""
+    """Tensors under timm's names; those that are not the ViT's have names unknown to timm."""
 
     state: dict[str, Tensor]
     num_heads: int | None = None  # where the file says so: no shape tells
@@ -44,15 +40,14 @@ class Converted:
 
 @dataclass(frozen=True)
 class Reader:
-    """One format.
+    """Reader of one format.
 
     Args:
         name: of the pre-training or the publisher.
-        layout: how its files look, for an error.
-        recognize: whether a file is of this format.
-        convert: translate a file that is.
-        spelling: pattern that locations of such files match, to name the right source of a
-            missing one.
+        layout: names of the tensors in its files, for an error.
+        recognize: returns whether a file is of this format.
+        convert: translates a file of this format.
+        spelling: pattern of the locations of such files, to name the right source of a missing one.
         source: where such files are, and their license.
     """
 
@@ -62,6 +57,14 @@ class Reader:
     convert: Callable[[WeightFile], Converted]
     spelling: str
     source: str
+
+
+def describe_images(mean: Sequence[float], std: Sequence[float]) -> str:
+    """Return the report of a normalization in [0, 1] that is not ImageNet's, else ''."""
+    if (tuple(mean), tuple(std)) == _IMAGENET:
+        return ""
+    means, stds = ([round(255 * value, 3) for value in values] for values in (mean, std))
+    return f"trained with pixel_mean={means} pixel_std={stds}"
 
 
 def _has_prefix(prefix: str) -> Callable[[WeightFile], bool]:
@@ -113,7 +116,7 @@ def _convert_google(file: WeightFile) -> Converted:
 
 
 def _convert_vitdet(file: WeightFile) -> Converted:
-    """The `ViT` of ViTDet (arXiv:2203.16527) has neither a class token nor a final norm."""
+    """ViTDet's `ViT` (arXiv:2203.16527) has neither a class token nor a final norm."""
     prefix = "backbone.net."
     state = {}
     for name, value in file.state.items():
@@ -133,7 +136,7 @@ MAE = Reader(
     spelling=r"mae",
     source=(
         "The official MAE weights (CC BY-NC 4.0: non-commercial) are at "
-        f"{_FACEBOOK}/mae/pretrain/mae_pretrain_vit_base.pth (also _large, _huge); {_PASS}"
+        f"{_FACEBOOK}/mae/pretrain/mae_pretrain_vit_base.pth (also _large, _huge); download one."
     ),
 )
 MOCO = Reader(
@@ -144,7 +147,7 @@ MOCO = Reader(
     spelling=r"moco|vit-[sb]-\d+ep",
     source=(
         "The official MoCo v3 weights (CC BY-NC 4.0: non-commercial) are at "
-        f"{_FACEBOOK}/moco-v3/vit-b-300ep/vit-b-300ep.pth.tar (also vit-s-300ep); {_PASS}"
+        f"{_FACEBOOK}/moco-v3/vit-b-300ep/vit-b-300ep.pth.tar (also vit-s-300ep); download one."
     ),
 )
 MAWS = Reader(
@@ -155,7 +158,8 @@ MAWS = Reader(
     spelling=r"\bmaws|vit_2b14|vit_6\.5b14",
     source=(
         "The official MAWS weights (CC BY-NC 4.0: non-commercial) are at "
-        f"{_FACEBOOK}/maws/pretrain/maws/vit_2b14.pt (also vit_b16, vit_l16, vit_h14); {_PASS}"
+        f"{_FACEBOOK}/maws/pretrain/maws/vit_2b14.pt (also vit_b16, vit_l16, vit_h14); "
+        "download one."
     ),
 )
 VITDET = Reader(
@@ -166,7 +170,7 @@ VITDET = Reader(
     spelling=r"vitdet|model_final_\w+\.pkl",
     source=(
         "The official ViTDet weights (CC BY-SA 3.0) are linked from projects/ViTDet in the "
-        f"repository of arXiv:2203.16527; {_PASS}"
+        "repository of arXiv:2203.16527; download one."
     ),
 )
 GOOGLE = Reader(
@@ -178,7 +182,7 @@ GOOGLE = Reader(
     source=(
         "Google's supervised weights (Apache 2.0) are at "
         "https://storage.googleapis.com/vit_models/imagenet21k/ViT-B_16.npz and under "
-        f"https://storage.googleapis.com/vit_models/augreg; {_PASS}"
+        "https://storage.googleapis.com/vit_models/augreg; download one."
     ),
 )
 TIMM = Reader(

@@ -19,10 +19,10 @@ def tokens():
 
 def windows_of(image, count):
     """Cut (N, D) into consecutive windows of nearly the same length, longer ones first."""
-    long, rest = divmod(len(image), count)
+    length_of_all, num_longer = divmod(len(image), count)
     start = 0
     for index in range(count):
-        length = long + (index < rest)
+        length = length_of_all + (index < num_longer)
         yield image[start : start + length]
         start += length
 
@@ -75,22 +75,21 @@ def test_the_same_seed_gives_the_same_prompts(tokens, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "available", "what"),
+    ("name", "available", "source"),
     [
-        ("random_sample", 33, "the statistics hold"),
-        ("kmeans", 33, "the statistics hold"),
-        ("mean_pool", 11, "an image has"),
-        ("max_pool", 11, "an image has"),
+        ("random_sample", IMAGES * TOKENS, "statistics"),
+        ("kmeans", IMAGES * TOKENS, "statistics"),
+        ("mean_pool", TOKENS, "image"),
+        ("max_pool", TOKENS, "image"),
     ],
 )
-def test_more_prompts_than_tokens_are_refused_with_both_numbers(tokens, name, available, what):
+def test_more_prompts_than_tokens_are_refused_with_both_numbers(tokens, name, available, source):
     tokens_to_prompts(name, tokens, available, seeded())
     with pytest.raises(InputError) as refused:
         tokens_to_prompts(name, tokens, available + 1, seeded())
-    assert str(refused.value) == (
-        f"init '{name}' makes at most as many prompts as {what} tokens, {available}; "
-        f"got prompt_length={available + 1}."
-    )
+    text = str(refused.value)
+    assert f"'{name}'" in text and source in text and f" {available};" in text
+    assert f"prompt_length={available + 1}" in text
 
 
 @pytest.mark.parametrize("name", TOKEN_INITIALIZATIONS)
@@ -108,8 +107,6 @@ def test_uniform_prompts_need_no_statistics():
 
 
 def test_an_unknown_initialization_is_refused_with_the_known_ones():
-    with pytest.raises(InputError) as refused:
+    known = "uniform, random_sample, kmeans, mean_pool, max_pool"
+    with pytest.raises(InputError, match=f"^init must be one of {known}, got 'zeros'"):
         FreePrompt(4, WIDTH, patch_size=2, init="zeros")
-    assert str(refused.value) == (
-        "init must be one of uniform, random_sample, kmeans, mean_pool, max_pool, got 'zeros'."
-    )

@@ -139,15 +139,6 @@ def test_a_fixed_basis_is_not_trained_and_the_coefficients_are(prompt):
     assert prompt.coeff.requires_grad and not prompt.basis.requires_grad
 
 
-def test_free_prompts_have_no_basis_to_fix():
-    with pytest.raises(InputError) as refused:
-        FreePrompt(7, 10, patch_size=3).freeze_basis()
-    assert str(refused.value) == (
-        "placement 'released' fixes the basis of prompts, but a FreePrompt has none; use a "
-        "BilinearPrompt or WhitenedPrompt, or placement 'all'."
-    )
-
-
 def statistics_of(embed_dim):
     factor = torch.randn(embed_dim, embed_dim, dtype=torch.float64)
     return BlockStatistics(factor @ factor.T, 1000, None, token_rms=0.5, patch_size=3)
@@ -215,25 +206,25 @@ def test_a_seeded_generator_gives_the_same_initial_values(make):
     first.reset_parameters(torch.Generator().manual_seed(5))
     torch.rand(3)  # the global generator has no part in it
     second.reset_parameters(torch.Generator().manual_seed(5))
-    for one, other in zip(first.parameters(), second.parameters(), strict=True):
-        assert torch.equal(one, other)
+    assert all(map(torch.equal, first.parameters(), second.parameters()))
     second.reset_parameters(torch.Generator().manual_seed(6))
-    for one, other in zip(first.parameters(), second.parameters(), strict=True):
-        assert not torch.equal(one, other)
+    assert not any(map(torch.equal, first.parameters(), second.parameters()))
 
 
 @pytest.mark.parametrize("prompt_length", [0, -3, 1.5, "ten", None])
-def test_a_prompt_length_below_one_is_refused(prompt_length):
-    text = (
-        rf"^prompt_length must be at least 1, got {prompt_length}; "
-        r"for a frozen ViT without prompts set prompt=None\.$"
-    )
-    with pytest.raises(InputError, match=text):
-        FreePrompt(prompt_length, embed_dim=8, patch_size=2)
-    with pytest.raises(InputError, match=text):
-        BilinearPrompt(prompt_length, rank=4, embed_dim=8)
-    with pytest.raises(InputError, match=text):
-        WhitenedPrompt(prompt_length, embed_dim=8, train_basis=False)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda prompt_length: FreePrompt(prompt_length, embed_dim=8, patch_size=2),
+        lambda prompt_length: BilinearPrompt(prompt_length, rank=4, embed_dim=8),
+        lambda prompt_length: WhitenedPrompt(prompt_length, embed_dim=8, train_basis=False),
+    ],
+)
+def test_a_prompt_length_below_one_is_refused(make, prompt_length):
+    with pytest.raises(InputError, match=f"prompt_length .* at least 1, got {prompt_length}") as e:
+        make(prompt_length)
+    assert e.value.parameter == "prompt_length"
+    assert "prompt=None" in str(e.value)  # the way to have none
 
 
 @pytest.mark.parametrize("rank", [-1, 0, 9, 2.5, None])
@@ -243,5 +234,5 @@ def test_an_out_of_range_rank_is_refused_with_both_numbers(rank):
 
 
 def test_a_patch_size_below_one_is_refused():
-    with pytest.raises(InputError, match=r"^patch_size must be at least 1, got 0\.$"):
+    with pytest.raises(InputError, match=r"^patch_size .* at least 1, got 0\.$"):
         FreePrompt(prompt_length=7, embed_dim=8, patch_size=0)

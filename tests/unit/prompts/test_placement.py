@@ -1,4 +1,8 @@
+import re
+
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from bpt_det.prompts import Placement, resolve_placement
 from bpt_det.utils.errors import InputError
@@ -56,40 +60,75 @@ def test_released_prompts_every_block_and_trains_the_basis_in_the_last_four(num_
 
 
 UNKNOWN = ["deep", "last_", "last_four", "last_-1", "shallow ", "", "3+", "+1", "1+1+1", "first"]
+NAMES = ("shallow", "all", "last_<k>", "first_<k>", "<a>+<b>", "interval", "released")
+
+
+def refusal(placement, num_blocks):
+    with pytest.raises(InputError) as caught:
+        resolve_placement(placement, num_blocks)
+    assert caught.value.parameter == "placement"
+    return str(caught.value)
 
 
 @pytest.mark.parametrize("name", [*UNKNOWN, 3, 1.5, None, {"first": 2}])
 def test_an_unknown_placement_is_refused_with_the_known_ones(name):
-    with pytest.raises(InputError) as refused:
-        resolve_placement(name, 12)
-    assert str(refused.value) == (
-        f"placement '{name}' is unknown; write one of: shallow, all, last_<k>, first_<k>, <a>+<b>, "
-        "interval, released, or a list of block indexes such as [0,3,6]."
-    )
+    text = refusal(name, 12)
+    assert text.startswith(f"placement '{name}' is unknown")
+    assert all(known in text for known in NAMES)
 
 
 @pytest.mark.parametrize("name", ["last_0", "last_7", "first_0", "first_7", "0+0", "3+4", "7+0"])
 def test_more_blocks_than_the_vit_has_or_none_are_refused_with_the_depth(name):
-    with pytest.raises(InputError) as refused:
-        resolve_placement(name, 6)
-    assert str(refused.value) == (
-        f"placement '{name}' needs between 1 and 6 blocks: the ViT has num_blocks=6."
-    )
+    text = refusal(name, 6)
+    assert f"'{name}'" in text and "between 1 and 6 blocks" in text and "num_blocks=6" in text
 
 
 @pytest.mark.parametrize("name", ["interval", "released"])
 def test_a_placement_of_four_parts_needs_four_blocks(name):
-    with pytest.raises(InputError) as refused:
-        resolve_placement(name, 3)
-    assert str(refused.value) == (
-        f"placement '{name}' needs at least 4 blocks: the ViT has num_blocks=3."
-    )
+    text = refusal(name, 3)
+    assert f"'{name}'" in text and "at least 4 blocks" in text and "num_blocks=3" in text
 
 
 @pytest.mark.parametrize("blocks", [[], [0, 6], [-1], [2, 1], [1, 1], [0.5], ["0"]])
 def test_a_list_that_is_not_ascending_blocks_of_the_vit_is_refused(blocks):
-    with pytest.raises(InputError) as refused:
-        resolve_placement(blocks, 6)
-    assert str(refused.value) == (
-        f"placement {blocks} must be ascending block indexes in [0, 5]: the ViT has num_blocks=6."
-    )
+    text = refusal(blocks, 6)
+    assert str(blocks) in text and "ascending" in text and "[0, 5]" in text
+
+
+counts = st.integers(0, 40)
+placements = st.one_of(
+    st.sampled_from(["shallow", "all", "interval", "released"]),
+    st.builds("last_{}".format, counts),
+    st.builds("first_{}".format, counts),
+    st.builds("{}+{}".format, counts, counts),
+    st.lists(st.integers(-2, 40), max_size=6),
+)
+
+
+@given(placement=placements, num_blocks=st.integers(1, 40))
+def test_every_placement_is_ascending_blocks_of_the_vit_or_a_refusal(placement, num_blocks):
+    try:
+        resolved = resolve_placement(placement, num_blocks)
+    except InputError as error:
+        assert str(num_blocks) in str(error) or str(num_blocks - 1) in str(error)
+        return
+    assert list(resolved.blocks) == sorted(set(resolved.blocks))
+    assert set(resolved.blocks) <= set(range(num_blocks))
+    assert set(resolved.fixed_basis_blocks) <= set(resolved.blocks)
+    assert resolved.first_block == min(resolved.blocks)
+
+
+@given(num_first=counts, num_last=counts, num_blocks=st.integers(1, 40))
+def test_first_and_last_blocks_are_as_many_as_asked_for(num_first, num_last, num_blocks):
+    if not 1 <= num_first + num_last <= num_blocks:
+        refusal(f"{num_first}+{num_last}", num_blocks)
+        return
+    blocks = resolve_placement(f"{num_first}+{num_last}", num_blocks).blocks
+    assert blocks[:num_first] == tuple(range(num_first))
+    assert blocks[num_first:] == tuple(range(num_blocks))[num_blocks - num_last :]
+
+
+@given(text=st.text(max_size=8))
+def test_any_other_text_is_refused_as_unknown(text):
+    assume(not re.fullmatch(r"shallow|all|interval|released|(last|first)_\d+|\d+\+\d+", text))
+    assert f"placement '{text}' is unknown" in refusal(text, 12)

@@ -76,7 +76,7 @@ def test_one_batch_of_100_and_four_of_25_give_the_same():
 
 
 def test_no_tokens_have_no_second_moment():
-    with pytest.raises(InputError, match="^no tokens were seen, so they have no second moment"):
+    with pytest.raises(InputError, match="no tokens were seen"):
         SecondMoment(WIDTH).compute()
 
 
@@ -146,8 +146,8 @@ def test_fewer_tokens_than_dimensions_are_warned_about_with_rank_and_condition(c
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     text = record.getMessage()
-    assert text.startswith("Whitening over 4 tokens of width 6: rank 4 above eps=1e-06 of the ")
-    assert text.endswith("; collect statistics of more images")
+    assert "4 tokens of width 6: rank 4 above eps=1e-06" in text
+    assert "collect statistics of more images" in text
     assert float(text.partition("condition number ")[2].partition(";")[0]) > 1e12
 
 
@@ -157,20 +157,15 @@ def test_enough_tokens_are_reported_without_a_warning(caplog, eps, rank):
     Whitening(eps=eps).matrix(statistics_of(moment_with([1.0, 2, 3, 4, 5, 8])))
     (record,) = caplog.records
     assert record.levelno == logging.INFO
-    assert record.getMessage() == (
-        f"Whitening over 1000 tokens of width 6: rank {rank} above eps={eps:g} of the largest "
-        "eigenvalue, condition number 8"
-    )
+    text = record.getMessage()
+    assert f"1000 tokens of width 6: rank {rank} above eps={eps:g}" in text
+    assert text.endswith("condition number 8")
 
 
 def test_an_infinite_whitening_is_refused():
     singular = torch.diag(torch.tensor([0.0, 1, 2], dtype=torch.float64))
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(InputError, match="infinite: .* rank 2 of 3 and eps=0; .* raise eps"):
         PUBLISHED.matrix(statistics_of(singular))
-    assert str(refused.value) == (
-        "the whitening matrix is infinite: the second moment has rank 2 of 3 and eps=0; collect "
-        "statistics of more images, or raise eps."
-    )
 
 
 def test_dropping_keeps_a_whitening_finite_without_a_floor():
@@ -188,16 +183,18 @@ def test_tokens_that_are_all_zero_cannot_be_whitened(floor):
 
 
 @pytest.mark.parametrize(
-    ("settings", "text"),
+    ("name", "value", "allowed"),
     [
-        ({"eps": -0.1}, "eps of the whitening must be in [0, 1), got -0.1."),
-        ({"eps": 1.0}, "eps of the whitening must be in [0, 1), got 1.0."),
-        ({"eps": None}, "eps of the whitening must be in [0, 1), got None."),
-        ({"floor": "cut"}, "floor of the whitening must be one of drop, clamp, got 'cut'."),
-        ({"scale": "big"}, "scale of the whitening must be one of vpt, tokens, none, got 'big'."),
+        ("eps", -0.1, "[0, 1)"),
+        ("eps", 1.0, "[0, 1)"),
+        ("eps", None, "[0, 1)"),
+        ("floor", "cut", "drop, clamp"),
+        ("scale", "big", "vpt, tokens, none"),
     ],
 )
-def test_a_setting_out_of_range_is_refused(settings, text):
+def test_a_setting_out_of_range_is_refused(name, value, allowed):
     with pytest.raises(InputError) as refused:
-        Whitening(**settings)
-    assert str(refused.value) == text
+        Whitening(**{name: value})
+    text = str(refused.value)
+    assert text.startswith(f"{name} of the whitening") and allowed in text and str(value) in text
+    assert refused.value.parameter == name

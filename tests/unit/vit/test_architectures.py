@@ -121,7 +121,7 @@ def test_random_weights_start_as_those_of_maes_encoder():
     assert torch.equal(vit.pos_embed[0, 0], torch.zeros(8))  # the class token has no place
     frequencies = [1, 1 / 100]  # 10000 ** -(i / 2)
     for row, column in [(0, 0), (1, 2), (2, 1)]:
-        found = sorted(vit.pos_embed[0, 1 + 3 * row + column].tolist())
+        positions = sorted(vit.pos_embed[0, 1 + 3 * row + column].tolist())
         angles = [place * f for place in (row, column) for f in frequencies]
         expected = sorted(f(angle) for angle in angles for f in (math.sin, math.cos))
-        assert found == pytest.approx(expected, abs=1e-5)
+        assert positions == pytest.approx(expected, abs=1e-5)

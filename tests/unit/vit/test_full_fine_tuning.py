@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from bpt_det.prompts import BilinearPrompt, FreePrompt
-from bpt_det.utils.errors import InputError
+from bpt_det.prompts import BilinearPrompt
 from bpt_det.vit import PromptedViT
 from tests.support.vits import TINY_SIZES, tiny_vit
 
@@ -22,7 +21,7 @@ def bilinear():
 
 @pytest.mark.parametrize("prompt", [None, bilinear()])
 def test_everything_but_the_unused_norm_is_trained_and_has_a_gradient(prompt):
-    """No gradient would stop a distributed training, which waits for all of them."""
+    """A parameter without a gradient would stop distributed training, which waits for all."""
     model = trained_vit(prompt)
     model(torch.randn(2, 3, 20, 36)).sum().backward()
     for name, parameter in model.named_parameters():
@@ -69,8 +68,3 @@ def test_a_released_placement_fixes_the_basis_before_the_last_four_blocks():
     trained = {name for name, p in model.prompts.named_parameters() if p.requires_grad}
     every = {f"{index}.coeff" for index in range(NUM_BLOCKS)}
     assert trained == every | {f"{index}.basis" for index in range(1, NUM_BLOCKS)}
-
-
-def test_a_released_placement_of_prompts_without_a_basis_is_refused():
-    with pytest.raises(InputError, match="^placement 'released' fixes the basis of prompts, but a"):
-        PromptedViT(tiny_vit(), FreePrompt(7, WIDTH, patch_size=4), "released")

@@ -10,6 +10,7 @@ from bpt_det.prompts import BilinearPrompt, FreePrompt
 from bpt_det.utils.errors import InputError
 from bpt_det.vit import PromptedViT
 from bpt_det.vit.embedding import embed_images
+from bpt_det.vit.prompted_vit import insert_prompts
 from tests.support.vits import TINY_SIZES, tiny_vit
 
 # (H, W) in pixels; with patches of 4 and pre-training at 24 x 24, neither is the stored grid.
@@ -268,23 +269,26 @@ def test_each_prompted_block_has_initial_values_of_its_own(kind):
 
 
 def test_a_prompt_of_another_width_is_refused_with_both():
-    text = r"^the prompt has embed_dim=8 but the ViT has embed_dim=12; give the prompt the ViT's\.$"
-    with pytest.raises(InputError, match=text):
+    with pytest.raises(InputError, match="prompt has embed_dim=8 but the ViT has embed_dim=12"):
         PromptedViT(tiny_vit(), BilinearPrompt(7, rank=3, embed_dim=8))
 
 
-def test_what_is_no_prompt_module_is_refused():
-    text = r"^prompt must be a prompt module, or null for none, got 'none'\.$"
-    with pytest.raises(InputError, match=text):
-        PromptedViT(tiny_vit(), "none")
+@pytest.mark.parametrize("prompt", ["none", nn.Linear(3, EMBED_DIM)])
+def test_a_prompt_that_is_no_prompt_module_is_refused(prompt):
+    with pytest.raises(InputError, match="^prompt must be a prompt module, or null for none, got "):
+        PromptedViT(tiny_vit(), prompt)
+
+
+def test_a_placement_that_fixes_the_basis_refuses_prompts_without_one():
+    with pytest.raises(InputError, match="'released' .* a FreePrompt has none; .* 'all'") as caught:
+        PromptedViT(tiny_vit(), FreePrompt(7, EMBED_DIM, patch_size=4), "released")
+    assert caught.value.parameter == "placement"
 
 
 @pytest.mark.parametrize("size", [(22, 36), (20, 35)])
 def test_an_image_that_is_no_multiple_of_the_patch_is_refused(size):
     height, width = size
-    text = (
-        rf"^image size {height}x{width} is not a multiple of patch_size=4; pad the image first\.$"
-    )
+    text = f"image size {height}x{width} is not a multiple of patch_size=4"
     with pytest.raises(InputError, match=text):
         prompted_vit()(images_of(size))
 
@@ -339,3 +343,35 @@ def test_activation_checkpointing_trains_a_whole_vit_too():
         model.double()(images_of(IMAGE_SIZES[0])).square().mean().backward()
         gradients.append(model.vit.blocks[0].mlp.fc1.weight.grad)
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("num_prefix_tokens", [0, 1, 2])
+@pytest.mark.parametrize("num_replaced", [0, 3])
+def test_prompts_take_the_place_of_old_ones_between_prefix_and_patches(
+    num_prefix_tokens, num_replaced
+):
+    num_patches, prompt_length = 5, 4
+    tokens = torch.randn(2, num_prefix_tokens + num_replaced + num_patches, 6)
+    prompts = torch.randn(2, prompt_length, 6)
+    inserted = insert_prompts(tokens, prompts, num_prefix_tokens, num_replaced)
+    assert inserted.shape == (2, num_prefix_tokens + prompt_length + num_patches, 6)
+    for image in range(2):
+        for n in range(num_prefix_tokens):
+            assert torch.equal(inserted[image, n], tokens[image, n])
+        for n in range(prompt_length):
+            assert torch.equal(inserted[image, num_prefix_tokens + n], prompts[image, n])
+        for n in range(1, num_patches + 1):
+            assert torch.equal(inserted[image, -n], tokens[image, -n])
+
+
+def test_inserting_leaves_its_arguments_alone():
+    tokens, prompts = torch.randn(2, 6, 3), torch.randn(2, 4, 3)
+    copies = tokens.clone(), prompts.clone()
+    insert_prompts(tokens, prompts, num_prefix_tokens=1, num_replaced=2).zero_()
+    assert torch.equal(tokens, copies[0]) and torch.equal(prompts, copies[1])
+
+
+def test_prompts_take_the_type_of_the_tokens():
+    """Under autocast the tokens are of half precision, the parameters are not."""
+    tokens = torch.randn(2, 6, 3, dtype=torch.bfloat16)
+    assert insert_prompts(tokens, torch.randn(2, 4, 3), 1).dtype == torch.bfloat16

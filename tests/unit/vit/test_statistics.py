@@ -38,7 +38,7 @@ def tokens_entering(vit, block, images):
 
 
 @pytest.mark.parametrize("index", [0, 3, NUM_BLOCKS - 1])
-def test_the_second_moment_is_of_what_a_query_times_a_key_makes_of_all_tokens(vit, images, index):
+def test_the_second_moment_is_of_all_tokens_times_the_query_key_product(vit, images, index):
     """An independent writing: q = x Wq + b, so (q(x) - q(0)) · (k(y) - k(0)) = x M yᵀ."""
     statistics = collect_statistics(vit, [images], {index: "second_moment"}).blocks[index]
     tokens = vit.blocks[index].norm1(tokens_entering(vit, index, images)).reshape(-1, WIDTH)
@@ -65,7 +65,7 @@ def test_one_pass_over_8_images_and_four_over_2_give_the_same(vit, images):
         assert at_once.blocks[index].token_rms == pytest.approx(streamed.blocks[index].token_rms)
 
 
-def test_whitening_what_was_collected_gives_the_identity(vit, images):
+def test_whitening_the_collected_second_moment_gives_the_identity(vit, images):
     statistics = collect_statistics(vit, [images], {2: "second_moment"}).blocks[2]
     matrix = Whitening(eps=1e-14, scale="none").matrix(statistics)
     whitened = matrix @ statistics.second_moment @ matrix.T
@@ -113,7 +113,7 @@ def test_collecting_costs_at_most_a_fifth_more_than_the_forward_pass(vit, images
 
 
 def test_no_images_are_refused(vit):
-    with pytest.raises(InputError, match=r"^there are no images to collect statistics of\.$"):
+    with pytest.raises(InputError, match="no images to collect statistics of"):
         collect_statistics(vit, [], SECOND_MOMENTS)
 
 
@@ -148,10 +148,10 @@ def test_statistics_are_refused_with_another_vit(saved):
     other.blocks[0].norm1.weight.data[0] += 1e-3
     with pytest.raises(MissingStatisticsError) as refused:
         check_statistics(load_statistics(path), other, {0: "second_moment"})
-    assert str(refused.value) == (
-        f"token statistics '{path}' are of another frozen ViT (fingerprint "
-        f"{statistics.fingerprint[:12]} there, {fingerprint(other)[:12]} here)"
-    )
+    text = str(refused.value)
+    for fact in (path, statistics.fingerprint[:12], fingerprint(other)[:12]):
+        assert str(fact) in text
+    assert refused.value.hint == "collect_statistics"
 
 
 def test_everything_a_file_lacks_is_named(saved, vit):
@@ -159,15 +159,15 @@ def test_everything_a_file_lacks_is_named(saved, vit):
     needed = {0: "tokens", 1: "tokens", 4: "second_moment"}
     with pytest.raises(MissingStatisticsError) as refused:
         check_statistics(load_statistics(path), vit, needed)
-    assert str(refused.value) == (
-        f"token statistics '{path}' lack tokens of block 0, second_moment of block 4"
-    )
+    text = str(refused.value)
+    assert f"'{path}' lack tokens of block 0, second_moment of block 4" in text
 
 
 def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(MissingStatisticsError) as refused:
-        load_statistics(tmp_path / "no.safetensors")
-    assert str(refused.value) == f"token statistics '{tmp_path / 'no.safetensors'}' do not exist"
+    path = tmp_path / "no.safetensors"
+    with pytest.raises(MissingStatisticsError, match=f"'{path}' do not exist") as refused:
+        load_statistics(path)
+    assert refused.value.hint == "collect_statistics"
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:200], lambda b: b"", lambda b: b"<html>" + b])

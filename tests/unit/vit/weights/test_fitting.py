@@ -39,8 +39,10 @@ def test_an_enlarged_patch_is_embedded_as_the_patch_before(path):
     weight, bias = (state[f"patch_embed.proj.{n}"].double() for n in ("weight", "bias"))
     patches = torch.randn(6, 3, 7, 7, dtype=torch.float64)
     enlarged = F.interpolate(patches, size=(8, 8), mode="bicubic", antialias=True)
-    found = torch.stack([vit.patch_embed(e.repeat(1, 5, 5)[None])[0, 3, 1] for e in enlarged])
-    torch.testing.assert_close(found, F.conv2d(patches, weight, bias)[..., 0, 0], rtol=0, atol=1e-5)
+    embedded = torch.stack([vit.patch_embed(e.repeat(1, 5, 5)[None])[0, 3, 1] for e in enlarged])
+    torch.testing.assert_close(
+        embedded, F.conv2d(patches, weight, bias)[..., 0, 0], rtol=0, atol=1e-5
+    )
 
 
 def test_the_resampled_kernel_is_the_pseudo_inverse_of_the_enlargement(path):

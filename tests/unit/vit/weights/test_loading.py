@@ -112,25 +112,24 @@ def refusal(path, vit):
     return str(caught.value)
 
 
-ADVICE = "Choose the architecture that the file was made with (embed_dim, num_blocks, patch_size)."
-
-
 def test_missing_keys_are_named(path, vit):
     write_mae_file(path, MICRO)
     rewrite(path, lambda state: (state.pop("blocks.1.attn.qkv.bias"), state.pop("norm.weight")))
-    assert refusal(path, vit) == (
+    text = refusal(path, vit)
+    assert text.startswith(
         f"'{path}' does not hold this ViT: 2 missing (blocks.1.attn.qkv.bias, norm.weight). "
-        f"{ADVICE}"
     )
+    assert all(name in text for name in ("embed_dim", "num_blocks", "patch_size"))
 
 
 def test_wrong_sizes_are_named_with_both_shapes(path, vit):
     write_mae_file(path, {**MICRO, "patch_size": 3, "pretrain_size": 18})
-    assert refusal(path, vit) == (
+    text = refusal(path, vit)
+    assert text.startswith(
         f"'{path}' does not hold this ViT: 1 of another size (patch_embed.proj.weight is "
-        f"(12, 3, 3, 3) but the ViT needs (12, 3, 4, 4)). {ADVICE[:-1]}, or resample its patches: "
-        "patch_size=4 pretrained_patch_size=3."
+        "(12, 3, 3, 3) but the ViT needs (12, 3, 4, 4)). "
     )
+    assert "patch_size=4 pretrained_patch_size=3" in text
 
 
 def test_a_wider_file_is_refused_and_its_positions_are_not_resampled(path, vit):
@@ -142,10 +141,9 @@ def test_a_wider_file_is_refused_and_its_positions_are_not_resampled(path, vit):
 
 def test_further_blocks_of_a_deeper_file_are_named(path, vit):
     write_mae_file(path, {**MICRO, "num_blocks": 7})
-    assert refusal(path, vit) == (
+    assert refusal(path, vit).startswith(
         f"'{path}' does not hold this ViT: 24 of further blocks (blocks.5.norm1.weight, "
         "blocks.5.norm1.bias, blocks.5.attn.qkv.weight and 21 more). "
-        f"{ADVICE}"
     )
 
 
@@ -172,20 +170,19 @@ def test_positions_that_are_no_square_grid_are_a_wrong_size(path, vit, shape):
 @pytest.mark.parametrize("content", [[1, 2], {"model": 3}, {"epoch": 7}, torch.zeros(3)])
 def test_a_file_without_a_state_dict_is_refused(path, vit, content):
     torch.save(content, path)
-    assert refusal(path, vit) == (
-        f"'{path}' holds no state_dict, neither bare nor under 'model' or 'state_dict'."
-    )
-
-
-def test_a_missing_file_is_named_with_its_source_and_license(path, vit):
     text = refusal(path, vit)
+    assert text.startswith(f"'{path}' holds no state_dict")
+    assert "'model'" in text and "'state_dict'" in text
+
+
+def test_a_missing_file_is_named_with_its_source_license_and_hint(path):
+    with pytest.raises(InputError) as caught:
+        build_vit(**MICRO, checkpoint=str(path))
+    text = str(caught.value)
     assert text.startswith(f"weights '{path}' do not exist. ")
     assert "https://dl.fbaipublicfiles.com/mae/pretrain/mae_pretrain_vit_base.pth" in text
     assert "CC BY-NC 4.0: non-commercial" in text
-    assert text.endswith(
-        "download one and pass model.backbone.net.vit.checkpoint=PATH (of a classifier: "
-        "model.backbone.vit.checkpoint=PATH)."
-    )
+    assert (caught.value.parameter, caught.value.hint) == ("checkpoint", "weights")
 
 
 def test_an_address_is_loaded_like_a_path(tmp_path, vit, monkeypatch):
