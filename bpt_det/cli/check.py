@@ -29,12 +29,13 @@ import bpt_det.detection.datasets  # noqa: F401  registers the datasets
 from bpt_det.classification.layouts.catalog import FOLDER_PREFIX, SPECS
 from bpt_det.classification.layouts.datasets import read_dataset
 from bpt_det.data.coco import read_annotation_file, split_source
-from bpt_det.data.validation import Findings, Limits, check_dataset, format_report, report_as_dict
-from bpt_det.data.validation.folder_checks import (
-    ClassificationCheck,
-    check_classification,
-    classification_as_dict,
-    format_classification,
+from bpt_det.data.validation import (
+    Findings,
+    Limits,
+    check_coco,
+    check_labeled,
+    format_report,
+    report_as_dict,
 )
 from bpt_det.utils.errors import InputError
 
@@ -110,7 +111,7 @@ def check(args: argparse.Namespace) -> int:
         raise InputError(f"image folder '{image_root}' {what}; correct the path.")
     content = read_annotation_file(json_file)
     limits = Limits(args.min_mask_area, args.min_box_iou)
-    findings = check_dataset(content, image_root, limits, args.num_workers)
+    findings = check_coco(content, image_root, limits, args.num_workers)
     num_examples = 3 if args.examples is None else args.examples
     print(f"{json_file}: {format_report(findings, num_examples)}")
     source = {"annotations": json_file, "images": image_root}
@@ -134,17 +135,15 @@ def _check_classification(args: argparse.Namespace) -> int:
     if args.root is not None and name.startswith(FOLDER_PREFIX):
         raise InputError(f"--root {args.root} and '{name}' both name a folder; leave --root out.")
     dataset = read_dataset(name, args.root)
-    found = check_classification(
-        dataset, skip_images=args.skip_images, num_workers=args.num_workers
-    )
-    print(format_classification(found, args.examples))
+    findings = check_labeled(dataset, skip_images=args.skip_images, num_workers=args.num_workers)
+    print(format_report(findings, args.examples))
     source = {"data": name, "root": dataset.tree.file_name("")}
-    return _finish(args, found, {**source, **classification_as_dict(found)})
+    return _finish(args, findings, {**source, **report_as_dict(findings)})
 
 
-def _finish(args: argparse.Namespace, found: Findings | ClassificationCheck, report: dict) -> int:
+def _finish(args: argparse.Namespace, findings: Findings, report: dict) -> int:
     """Write the report that was asked for, and return the exit status."""
-    num_bad = found.total("error") + (found.total("warning") if args.strict else 0)
+    num_bad = findings.total("error") + (findings.total("warning") if args.strict else 0)
     status = EXIT_FOUND if num_bad else 0
     if args.json is not None:
         _write(args.json, {**report, "exit_status": status})

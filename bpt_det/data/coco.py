@@ -1,4 +1,4 @@
-"""Annotation files in COCO's format: reading one, and saying what makes one unusable."""
+"""COCO annotation files: reading one, what makes one unusable, and sources FILE:FOLDER."""
 
 import json
 import os
@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bpt_det.utils.errors import InputError
+
+from .custom_data import absolute_path
 
 LISTS = ("images", "annotations", "categories")
 
@@ -62,21 +64,22 @@ def explain_bad_annotations(
         raise InputError(
             f"annotation file '{path}': category ids {ids[:3]} are not among those "
             f"of {'its categories' if unknown else 'the registered dataset'}; correct the file, "
-            "or load it under a name of its own with json_file= and image_root=."
+            "or load it under a name of its own with json_file and image_root.",
+            hint="check_dataset",
         )
 
 
 def split_source(value: object, option: str) -> tuple[str, str]:
-    """Return the absolute paths of annotation file and image folder from ``FILE:FOLDER``.
+    """Split ``FILE:FOLDER`` into the absolute paths of annotation file and image folder.
 
     Where a path has a colon too, the parts are those that exist.
 
     Args:
         value: the text.
-        option: what precedes it on the command line, for the error.
+        option: what the caller writes before it, for the error.
 
     Raises:
-        InputError: it has not two parts.
+        InputError: it does not have two parts.
     """
     text = str(value)
     splits = [(text[:i], text[i + 1 :]) for i, letter in enumerate(text) if letter == ":"]
@@ -86,5 +89,5 @@ def split_source(value: object, option: str) -> tuple[str, str]:
             f"'{option}{text}' is not of the form FILE:FOLDER; give the annotation file and the "
             f"folder of its images, as in {option}/data/mine/train.json:/data/mine/images."
         )
-    splits = [tuple(os.path.abspath(os.path.expanduser(p)) for p in parts) for parts in splits]
-    return max(splits, key=lambda parts: os.path.isfile(parts[0]) + os.path.isdir(parts[1]))
+    sources = [(absolute_path(file), absolute_path(folder)) for file, folder in splits]
+    return max(sources, key=lambda source: os.path.isfile(source[0]) + os.path.isdir(source[1]))

@@ -14,7 +14,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog, get_detection_datas
 from detectron2.data.datasets import register_coco_instances
 
 from bpt_det.data.coco import explain_bad_annotations
-from bpt_det.data.rle import UnusableRle, decode_rle
+from bpt_det.data.rle import RleError, decode_rle
 from bpt_det.utils.errors import InputError, shorten
 
 _HELP = (
@@ -131,10 +131,10 @@ def _refuse_broken_rle(records: list[dict], json_file: str) -> None:
                 continue
             try:
                 decode_rle(segmentation, record["height"], record["width"])
-            except UnusableRle as error:
+            except RleError as error:
                 raise InputError(
                     f"annotation file '{json_file}': a mask (RLE) of image "
-                    f"'{record['file_name']}' cannot be used: {error.args[1]}; correct or remove "
+                    f"'{record['file_name']}' cannot be used: {error}; correct or remove "
                     "it. tools/check_dataset.py lists all faults."
                 ) from error
 

@@ -45,12 +45,16 @@ fault_of_annotation(
 )
 fault_of_annotation("bbox_malformed", 8, "bbox is [1, 2, nan, 4]", bbox=[1, 2, float("nan"), 4])
 fault_of_annotation(
-    *("bbox_outside_image", 10, "bbox [48, 3, 9, 9] in 48 x 64 pixels"),
+    "bbox_outside_image",
+    10,
+    "bbox [48, 3, 9, 9] in 48 x 64 pixels",
     bbox=[48, 3, 9, 9],
     segmentation=[[39, 3, 48, 3, 48, 12, 39, 12]],
 )
 fault_of_annotation(
-    *("bbox_beyond_image", 15, "bbox [30, 35, 20.5, 8] in 48 x 64 pixels: 2.5 pixels beyond"),
+    "bbox_beyond_image",
+    15,
+    "bbox [30, 35, 20.5, 8] in 48 x 64 pixels: 2.5 pixels beyond",
     bbox=[30, 35, 20.5, 8],
     segmentation=[[30, 35, 48, 35, 48, 43, 30, 43]],
 )
@@ -62,11 +66,15 @@ fault_of_annotation(
     segmentation=[[1, 2, 9, 9], [1, 2, 3, 4, 5, 6]],
 )
 fault_of_annotation(
-    *("rle_malformed", 7, "its runs sum up to 3071, not 64 x 48 pixels"),
+    "rle_malformed",
+    7,
+    "its runs sum up to 3071, not 64 x 48 pixels",
     **rle(64, 48, [71, 3000]),
 )
 fault_of_annotation(
-    *("rle_size", 22, "size is [48, 64], not the image's [height, width] [64, 64]"),
+    "rle_size",
+    22,
+    "size is [48, 64], not the image's [height, width] [64, 64]",
     **rle(48, 64, [0, 48 * 64]),
 )
 fault_of_annotation(
@@ -77,17 +85,23 @@ fault_of_annotation(
     segmentation=[[14, 16, 36, 16, 36, 38, 14, 38]],
 )
 fault_of_annotation(
-    *("mask_beyond_image", 31, "3.5 pixels beyond 64 x 56"),
+    "mask_beyond_image",
+    31,
+    "3.5 pixels beyond 64 x 56",
     bbox=[40, 5, 24, 26],
     segmentation=[[40, 5, 67.5, 5, 67.5, 31, 40, 31]],
 )
 fault_of_annotation(
-    *("mask_tiny", 33, "its area is 3 pixels, less than 4"),
+    "mask_tiny",
+    33,
+    "its area is 3 pixels, less than 4",
     bbox=[32, 3, 3, 1],
     segmentation=[[32, 3, 35, 3, 35, 4, 32, 4]],
 )
 fault_of_annotation(
-    *("mask_empty", 51, "its area is 0 pixels"),
+    "mask_empty",
+    51,
+    "its area is 0 pixels",
     **rle(48, 64, [48 * 64]),
 )
 
@@ -112,15 +126,14 @@ def _(content, images):
 
 @fault("bbox_negative_size")
 def _(content, images):
-    one = content["annotations"][48]
-    one["bbox"] = [25, 6, -13, 18]
+    content["annotations"][48]["bbox"] = [25, 6, -13, 18]
     return "annotations[48]", "bbox [25, 6, -13, 18]; it is x, y, width, height"
 
 
 @fault("bbox_zero_size")
 def _(content, images):
-    one = content["annotations"][49]
-    one.update(bbox=[47, 32, 0, 3], segmentation=[[46, 32, 48, 32, 48, 35, 46, 35]])
+    polygons = [[46, 32, 48, 32, 48, 35, 46, 35]]
+    content["annotations"][49].update(bbox=[47, 32, 0, 3], segmentation=polygons)
     return "annotations[49]", "bbox [47, 32, 0, 3]"
 
 

@@ -40,6 +40,7 @@ sys.meta_path.insert(0, Blocker())
         ("bpt_det.vit", ("detectron2", "omegaconf", "cv2")),
         ("bpt_det.data.images", ("torch", "detectron2", "timm", "omegaconf", "cv2")),
         ("bpt_det.data.splits", ("torch", "detectron2", "timm", "omegaconf", "cv2")),
+        ("bpt_det.data.validation", ("torch", "detectron2", "timm", "omegaconf", "cv2")),
         ("bpt_det.classification.layouts", ("torch", "detectron2", "timm", "omegaconf", "cv2")),
     ],
 )

@@ -1,4 +1,4 @@
-"""Checks of what an annotation file lists: keys, types, ids and what refers to what."""
+"""Checks of the lists of an annotation file: keys, types, ids and references."""
 
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ def _is_text(value: object) -> bool:
 
 _WHOLE = (_is_whole, "a whole number")
 _TEXT = (_is_text, "a text")
-_ANY = (lambda value: True, "")  # looked at elsewhere
+_ANY = (lambda value: True, "")  # checked elsewhere
 _REQUIRED: dict[str, dict[str, tuple[Callable[[object], bool], str]]] = {
     "images": {"id": _WHOLE, "file_name": _TEXT, "height": _WHOLE, "width": _WHOLE},
     "annotations": {"id": _WHOLE, "image_id": _WHOLE, "category_id": _WHOLE, "bbox": _ANY},
@@ -27,7 +27,7 @@ _OPTIONAL = ("area", "iscrowd")  # of annotations
 
 @dataclass(frozen=True)
 class Entries:
-    """The entries that are sound enough to be looked at further.
+    """The entries that are sound enough to be checked further.
 
     Attributes:
         images: position and entry of images that have every key.
@@ -40,7 +40,7 @@ class Entries:
 
 
 def check_entries(content: dict, findings: Findings) -> Entries:
-    """Check the lists of an annotation file, and return what can be looked at further."""
+    """Check the lists of an annotation file, and return what can be checked further."""
     sound = {name: _sound_entries(content[name], name, findings) for name in _REQUIRED}
     for name in _REQUIRED:
         if not content[name]:
@@ -131,7 +131,7 @@ def _find_unused(
         ("categories", "category_id", "category_without_instances"),
         ("images", "image_id", "image_without_annotations"),
     ):
-        used = {str(one.get(key)) for one in annotations if isinstance(one, dict)}
+        used = {str(a.get(key)) for a in annotations if isinstance(a, dict)}
         for index, entry in sound[name]:
             if str(entry["id"]) not in used:
                 findings.add(kind, place(name, index, entry))

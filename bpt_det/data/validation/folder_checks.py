@@ -1,11 +1,10 @@
-"""Everything that is wrong with the images of a classification dataset, at once."""
+"""Checks of a labeled dataset, in folders or an archive: all images of all splits, and counts."""
 
 import hashlib
 import os
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
@@ -15,77 +14,68 @@ from bpt_det.data.labeled_dataset import LabeledDataset
 from bpt_det.data.splits import LabeledImage
 from bpt_det.utils.errors import InputError
 
-ERROR, WARNING = "error", "warning"
+from .findings import ERROR, WARNING, Findings, Kind
 
-# Error: a run stops. Warning: it may measure something else than what is meant.
-KINDS = {
-    "image_missing": (ERROR, "image files that do not exist"),
-    "image_unreadable": (ERROR, "image files that cannot be read or decoded"),
-    "same_image_in_two_splits": (WARNING, "images with the same content in two splits"),
-    "same_image_in_two_classes": (WARNING, "images with the same content in two classes"),
-    "class_without_images": (WARNING, "classes without an image in val or test"),
-    "count_differs": (WARNING, "numbers of images or classes other than expected"),
+FOLDER_KINDS = {
+    "image_missing": Kind(ERROR, "image files that do not exist"),
+    "image_unreadable": Kind(ERROR, "image files that cannot be read or decoded"),
+    "same_image_in_two_splits": Kind(WARNING, "images with the same content in two splits"),
+    "same_image_in_two_classes": Kind(WARNING, "images with the same content in two classes"),
+    "class_without_images": Kind(WARNING, "classes without an image in val or test"),
+    "count_differs": Kind(WARNING, "numbers of images or classes other than expected"),
 }
 
 
-@dataclass
-class ClassificationCheck:
-    """What was found in a dataset.
-
-    Attributes:
-        dataset: what was looked at.
-        findings: lines by key of `KINDS`, in its order; only the kinds that were found.
-    """
-
-    dataset: LabeledDataset
-    findings: dict[str, list[str]] = field(default_factory=dict)
-
-    def total(self, severity: str) -> int:
-        """Return the number of findings of one severity."""
-        return sum(len(v) for kind, v in self.findings.items() if KINDS[kind][0] == severity)
-
-
-def check_classification(
+def check_labeled(
     dataset: LabeledDataset, *, skip_images: bool = False, num_workers: int | None = None
-) -> ClassificationCheck:
-    """Look at all splits; labels and lists have been checked when they were read.
+) -> Findings:
+    """Check all splits of a dataset; labels and lists have been checked when they were read.
 
     Args:
-        dataset: what to look at.
+        dataset: what to check.
         skip_images: leave the content of the image files out.
-        num_workers: threads that decode; None takes one a core.
+        num_workers: threads that decode; None takes one per core.
     """
-    images = sorted(dataset.layout.images)
-    there = [image for image in images if image.path in dataset.tree.files]
-    found = {
-        "image_missing": [f"{i.path} ({i.split})" for i in sorted(set(images) - set(there))],
-        "class_without_images": list(_classes_without_images(dataset)),
-        "count_differs": list(_other_counts(dataset)),
+    facts = {
+        "classes": len(dataset.class_names),
+        "images": {split: _class_sizes(dataset, split).total() for split in dataset.splits},
     }
+    findings = Findings(FOLDER_KINDS, _heading(dataset), facts)
+    images = sorted(dataset.layout.images)
+    present = [image for image in images if image.path in dataset.tree.files]
+    findings.add_all("image_missing", map(_describe, sorted(set(images) - set(present))))
+    findings.add_all("class_without_images", _classes_without_images(dataset))
+    findings.add_all("count_differs", _unexpected_counts(dataset))
     if not skip_images:
-        found |= _look_into(dataset, there, num_workers or os.cpu_count())
-    return ClassificationCheck(dataset, {kind: found[kind] for kind in KINDS if found.get(kind)})
+        _check_contents(dataset, present, findings, num_workers or os.cpu_count())
+    return findings
 
 
-def _look_into(
-    dataset: LabeledDataset, images: list[LabeledImage], num_workers: int
-) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = defaultdict(list)
+def _describe(image: LabeledImage) -> str:
+    return f"{image.path} ({image.split})"
+
+
+def _check_contents(
+    dataset: LabeledDataset,
+    images: Sequence[LabeledImage],
+    findings: Findings,
+    num_workers: int | None,
+) -> None:
+    """Decode every image, and compare its bytes with those of all others."""
     first: dict[bytes, LabeledImage] = {}
     with ThreadPoolExecutor(num_workers) as pool:
         contents = pool.map(_read, (dataset.tree.file_name(image.path) for image in images))
         progress = tqdm(contents, total=len(images), desc="images", disable=None)
         for image, content in zip(images, progress, strict=True):
             if isinstance(content, str):
-                found["image_unreadable"].append(f"{image.path} ({image.split}): {content}")
+                findings.add("image_unreadable", _describe(image), content)
                 continue
             other = first.setdefault(content, image)
-            pair = f"{other.path} ({other.split}) and {image.path} ({image.split})"
+            pair = f"{_describe(other)} and {_describe(image)}"
             if other.split != image.split:
-                found["same_image_in_two_splits"].append(pair)
+                findings.add("same_image_in_two_splits", pair)
             if other.class_id != image.class_id:
-                found["same_image_in_two_classes"].append(pair)
-    return found
+                findings.add("same_image_in_two_classes", pair)
 
 
 def _read(file_name: str) -> bytes | str:
@@ -98,7 +88,7 @@ def _read(file_name: str) -> bytes | str:
     return hashlib.sha256(data).digest()
 
 
-def _classes_without_images(dataset: LabeledDataset) -> Iterable[str]:
+def _classes_without_images(dataset: LabeledDataset) -> Iterator[str]:
     for split in dataset.splits:
         counts = _class_sizes(dataset, split)
         for class_id, name in sorted(dataset.layout.class_names.items()):
@@ -106,7 +96,7 @@ def _classes_without_images(dataset: LabeledDataset) -> Iterable[str]:
                 yield f"{name} ({split})"
 
 
-def _other_counts(dataset: LabeledDataset) -> Iterable[str]:
+def _unexpected_counts(dataset: LabeledDataset) -> Iterator[str]:
     for split in dataset.splits:
         size, expected = _class_sizes(dataset, split).total(), dataset.expected_count(split)
         if expected not in (None, size):
@@ -116,18 +106,7 @@ def _other_counts(dataset: LabeledDataset) -> Iterable[str]:
         yield f"{size:,} classes, expected {expected:,}"
 
 
-def _class_sizes(dataset: LabeledDataset, split: str) -> Counter:
-    return Counter(image.class_id for image in dataset.layout.images if image.split == split)
-
-
-def format_classification(check: ClassificationCheck, num_examples: int | None = None) -> str:
-    """Return a report in lines.
-
-    Args:
-        check: what was found.
-        num_examples: shown of each kind; None shows all errors, and 3 of each kind of warning.
-    """
-    dataset = check.dataset
+def _heading(dataset: LabeledDataset) -> str:
     lines = [
         f"{dataset.name}: {len(dataset.class_names):,} classes, '{dataset.tree.file_name('')}'"
     ]
@@ -137,36 +116,8 @@ def format_classification(check: ClassificationCheck, num_examples: int | None =
         least, most = min(per_class), max(per_class)
         spread = f"{least:,} a class" if least == most else f"{least:,} to {most:,} a class"
         lines.append(f"    {split}: {sizes.total():,} images, {spread}")
-    for kind, found in check.findings.items():
-        severity, title = KINDS[kind]
-        shown = num_examples
-        if shown is None:
-            shown = len(found) if severity == ERROR else 3
-        lines += ["", f"{severity}: {len(found)} × {title} [{kind}]"]
-        lines += [f"    {line}" for line in found[:shown]]
-        if len(found) > shown:
-            lines.append(f"    and {len(found) - shown} more")
-    totals = [(severity, check.total(severity)) for severity in (ERROR, WARNING)]
-    summary = ", ".join(f"{n} {severity}{'' if n == 1 else 's'}" for severity, n in totals)
-    return "\n".join([*lines, "", summary if check.findings else "nothing wrong"])
+    return "\n".join(lines)
 
 
-def classification_as_dict(check: ClassificationCheck) -> dict:
-    """Return what was found as JSON can hold it."""
-    dataset = check.dataset
-    return {
-        "classes": len(dataset.class_names),
-        "images": {split: _class_sizes(dataset, split).total() for split in dataset.splits},
-        "errors": check.total(ERROR),
-        "warnings": check.total(WARNING),
-        "kinds": [
-            {
-                "kind": kind,
-                "severity": KINDS[kind][0],
-                "title": KINDS[kind][1],
-                "count": len(found),
-                "findings": found,
-            }
-            for kind, found in check.findings.items()
-        ],
-    }
+def _class_sizes(dataset: LabeledDataset, split: str) -> Counter:
+    return Counter(image.class_id for image in dataset.layout.images if image.split == split)

@@ -1,33 +1,42 @@
-"""What was found, as text for a terminal and as a dict for scripts."""
+"""Reports of a dataset check: text for a terminal and a dict for scripts."""
 
 import textwrap
 from collections.abc import Iterator
 
-from .findings import KINDS, SEVERITIES, Findings
+from .findings import ERROR, Findings
+
+_NUM_SHOWN = 3  # of a kind that is no error
 
 
-def format_report(findings: Findings, num_examples: int = 3, width: int = 100) -> str:
-    """Return a report in lines of at most ``width`` characters where words allow it.
+def format_report(findings: Findings, num_examples: int | None = None, width: int = 100) -> str:
+    """Return a report in lines, the worst findings first.
 
     Args:
-        findings: what was found.
-        num_examples: shown of each kind.
-        width: of a line.
+        findings: of a check.
+        num_examples: shown of each kind; None shows all errors, and 3 of each other kind.
+        width: at which the lines of examples are broken at words, if they have keys.
     """
-    lines = [", ".join(f"{count} {name}" for name, count in findings.totals.items())]
-    for severity in SEVERITIES:
+    lines = [findings.heading]
+    for severity in findings.severities:
         for kind in findings.kinds(severity):
-            lines += ["", f"{severity}: {findings.counts[kind]} × {KINDS[kind][1]} [{kind}]"]
-            lines += _example_lines(findings, kind, num_examples, width)
+            count, title = findings.counts[kind], findings.table[kind].title
+            lines += ["", f"{severity}: {count} × {title} [{kind}]"]
+            shown = num_examples
+            if shown is None:
+                shown = count if severity == ERROR else _NUM_SHOWN
+            lines += _example_lines(findings, kind, shown, width)
     return "\n".join([*lines, "", _summary(findings)])
 
 
 def _example_lines(findings: Findings, kind: str, num_examples: int, width: int) -> Iterator[str]:
     shown = findings.examples[kind][:num_examples]
     for example in shown:
+        if isinstance(example, str):
+            yield f"    {example}"
+            continue
         detail = f": {example['detail']}" if example["detail"] else ""
         yield from textwrap.wrap(
-            describe(example) + detail,
+            _describe(example) + detail,
             width,
             initial_indent="    ",
             subsequent_indent="      ",
@@ -39,7 +48,7 @@ def _example_lines(findings: Findings, kind: str, num_examples: int, width: int)
         yield f"    and {more} more"
 
 
-def describe(example: dict) -> str:
+def _describe(example: dict) -> str:
     """Return where a finding is: ``annotation 5 of image 3, a.jpg``."""
     parts = []
     if "annotation_id" in example:
@@ -57,29 +66,26 @@ def describe(example: dict) -> str:
 
 
 def _summary(findings: Findings) -> str:
-    counts = {severity: findings.total(severity) for severity in SEVERITIES}
-    if not any(counts.values()):
+    if not findings.counts:
         return "nothing wrong"
-    named = [f"{n} {severity}{'' if n == 1 else 's'}" for severity, n in counts.items()]
-    return ", ".join(named)
+    totals = [(findings.total(severity), severity) for severity in findings.severities]
+    return ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for count, name in totals)
 
 
 def report_as_dict(findings: Findings) -> dict:
-    """Return what was found as JSON can hold it; of each kind up to 10,000 findings are listed."""
+    """Return what was found as JSON can hold it."""
     return {
-        "totals": findings.totals,
-        "errors": findings.total("error"),
-        "warnings": findings.total("warning"),
-        "notes": findings.total("note"),
+        **findings.facts,
+        **{f"{severity}s": findings.total(severity) for severity in findings.severities},
         "kinds": [
             {
                 "kind": kind,
-                "severity": KINDS[kind][0],
-                "title": KINDS[kind][1],
+                "severity": severity,
+                "title": findings.table[kind].title,
                 "count": findings.counts[kind],
                 "findings": findings.examples[kind],
             }
-            for severity in SEVERITIES
+            for severity in findings.severities
             for kind in findings.kinds(severity)
         ],
     }

@@ -1,4 +1,4 @@
-"""Run lengths of a detector's masks, without the masks at the size of the image in between.
+"""Run lengths of RoI masks, computed without pasting the masks into the image.
 
 Detectron2 pastes each soft mask into an image of its own and encodes that. Here only the pixels
 around a mask's box are computed, and the runs are moved to where they lie in the image. The result
@@ -14,7 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_NUM_TOGETHER = 25  # masks; bounds the memory for their windows
+from bpt_det.data.rle import encode_counts
+
+_CHUNK = 25  # masks; bounds the memory for their windows
 # Values this near to the threshold are computed again as Detectron2 does. Two ways to interpolate
 # in float32 differ by less: a coordinate of up to S = 28 is rounded to 2e-6, values are in [0, 1].
 _TOLERANCE = 1e-5
@@ -32,13 +34,13 @@ def encode_roi_masks(
         threshold: of a pixel that belongs to the mask.
     """
     masks, boxes = masks.detach().float().cpu(), boxes.detach().float().cpu()
-    found = []
-    for start in range(0, len(masks), _NUM_TOGETHER):
-        part = slice(start, start + _NUM_TOGETHER)
+    texts = []
+    for start in range(0, len(masks), _CHUNK):
+        part = slice(start, start + _CHUNK)
         windows = _windows(boxes[part].numpy(), *image_size)
         is_on = _paste(masks[part], windows, threshold)
-        found += _compress(*_run_lengths(is_on, windows, *image_size), image_size)
-    return found
+        texts += encode_counts(*_run_lengths(is_on, windows, *image_size))
+    return [{"size": list(image_size), "counts": text} for text in texts]
 
 
 @dataclass
@@ -153,28 +155,3 @@ def _run_lengths(
     bounds = np.concatenate([window * size + pixel, np.arange(num_masks + 1) * size])
     bounds.sort()
     return np.diff(bounds), np.bincount(window, minlength=num_masks) + 1
-
-
-def _compress(lengths: np.ndarray, numbers: np.ndarray, image_size: tuple[int, int]) -> list[dict]:
-    """Return run lengths in COCO's text form: differences, five bits a character.
-
-    Source: rleToString of cocodataset/cocoapi common/maskApi.c.
-    """
-    end = np.cumsum(numbers)
-    place = np.arange(len(lengths)) - np.repeat(end - numbers, numbers)  # within its mask
-    rest = lengths.copy()
-    rest[2:] -= np.where(place[2:] > 2, lengths[:-2], 0)
-    characters, is_used = [], [np.ones(len(rest), bool)]
-    while is_used[-1].any():
-        bits = rest & 31
-        rest = rest >> 5
-        goes_on = np.where(bits & 16, rest != -1, rest != 0)
-        characters.append((bits + 32 * goes_on + 48).astype(np.uint8))
-        is_used.append(is_used[-1] & goes_on)
-    is_used = np.stack(is_used[:-1], axis=1)
-    text = np.stack(characters, axis=1)[is_used].tobytes().decode("ascii")
-    ends = np.cumsum(is_used.sum(axis=1))[end - 1].tolist()
-    return [
-        {"size": list(image_size), "counts": text[start:stop]}
-        for start, stop in zip([0, *ends], ends, strict=False)
-    ]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bpt_det.data.validation import ERROR, KINDS, Limits, check_dataset, format_report
+from bpt_det.data.validation import COCO_KINDS, ERROR, Limits, check_coco, format_report
 from tests.support.dataset_faults import ALONE, ALSO, FAULTS
 
 
@@ -29,35 +29,35 @@ def rectangle(x, y, width, height):
     return [[x, y, x + width, y, x + width, y + height, x, y + height]]
 
 
-def test_a_clean_data_set_is_clean(content, images):
-    findings = check_dataset(content, str(images))
+def test_a_clean_dataset_is_clean(content, images):
+    findings = check_coco(content, str(images))
     assert findings.counts == findings.examples == {}
-    assert findings.totals == {"images": 12, "annotations": 78, "categories": 10}
+    assert findings.facts == {"totals": {"images": 12, "annotations": 78, "categories": 10}}
 
 
 def test_a_check_changes_nothing(content, images):
     before = copy.deepcopy(content)
-    check_dataset(content, str(images))
+    check_coco(content, str(images))
     assert content == before
 
 
 def test_real_photographs_have_no_errors(coco_root):
     path = coco_root / "annotations/instances_val2017.json"
-    findings = check_dataset(json.loads(path.read_text()), str(coco_root / "val2017"))
+    findings = check_coco(json.loads(path.read_text()), str(coco_root / "val2017"))
     assert findings.kinds(ERROR) == []
 
 
 def test_every_kind_has_its_fault():
-    assert set(FAULTS) == set(KINDS)
+    assert set(FAULTS) == set(COCO_KINDS)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", COCO_KINDS)
 def test_a_fault_is_found_where_it_is_and_nothing_else(kind, content, images):
     entry, detail = FAULTS[kind](content, images)
-    findings = check_dataset(content, str(images))
-    found = findings.examples[kind][0]
-    assert found["entry"] == entry
-    assert found["detail"].startswith(detail) and bool(found["detail"]) == bool(detail)
+    findings = check_coco(content, str(images))
+    example = findings.examples[kind][0]
+    assert example["entry"] == entry
+    assert example["detail"].startswith(detail) and bool(example["detail"]) == bool(detail)
     also = {} if kind in ALONE else ALSO.get(kind, {})
     assert {k: n for k, n in findings.counts.items() if k != kind} == also
     if kind != "empty_list":
@@ -70,12 +70,12 @@ def test_all_faults_are_found_at_once(content, images):
         if kind not in ALONE:
             spoil(content, images)
             expected += Counter({kind: 1, **ALSO.get(kind, {})})
-    assert check_dataset(content, str(images)).counts == expected
+    assert check_coco(content, str(images)).counts == expected
 
 
 def test_a_finding_names_the_ids_and_the_file(content, images):
     FAULTS["bbox_negative_size"](content, images)
-    assert check_dataset(content, None).examples["bbox_negative_size"] == [
+    assert check_coco(content, None).examples["bbox_negative_size"] == [
         {
             "entry": "annotations[48]",
             "annotation_id": 49,
@@ -88,7 +88,7 @@ def test_a_finding_names_the_ids_and_the_file(content, images):
 
 def test_image_files_are_left_out_without_a_folder(content, images):
     FAULTS["image_missing"](content, images)
-    assert check_dataset(content, None).counts == {}
+    assert check_coco(content, None).counts == {}
 
 
 @pytest.mark.parametrize(
@@ -103,14 +103,14 @@ def test_image_files_are_left_out_without_a_folder(content, images):
 def test_thresholds_decide(content, limits, kinds):
     """The mask of annotation 28 covers 22 x 22 pixels, its box 22 x 16 of them: IoU 0.727."""
     content["annotations"][27].update(bbox=[14, 16, 22, 16], segmentation=rectangle(14, 16, 22, 22))
-    assert check_dataset(content, None, limits).counts == kinds
+    assert check_coco(content, None, limits).counts == kinds
 
 
 def test_boxes_as_two_corners_disagree_with_their_masks(content):
     for annotation in content["annotations"]:
         x, y, width, height = annotation["bbox"]
         annotation["bbox"] = [x, y, x + width, y + height]
-    findings = check_dataset(content, None)
+    findings = check_coco(content, None)
     assert findings.counts["mask_box_mismatch"] > 30
 
 
@@ -119,14 +119,14 @@ def test_rounding_at_the_border_is_no_fault(content, beyond):
     content["annotations"][15].update(
         bbox=[30, 35, 18 + beyond, 8], segmentation=rectangle(30, 35, 18 + beyond, 8)
     )
-    assert check_dataset(content, None).counts == {}
+    assert check_coco(content, None).counts == {}
 
 
 def test_a_mask_of_several_parts_is_measured_as_their_union(content):
     """Three pixels, and three of which two are the same."""
     parts = [*rectangle(32, 3, 3, 1), *rectangle(33, 3, 3, 1)]
     content["annotations"][33].update(bbox=[32, 3, 4, 1], segmentation=parts)
-    findings = check_dataset(content, None, Limits(min_mask_area=5))
+    findings = check_coco(content, None, Limits(min_mask_area=5))
     assert findings.examples["mask_tiny"][0]["detail"] == "its area is 4 pixels, less than 5"
 
 
@@ -140,17 +140,19 @@ def test_a_mask_of_several_parts_is_measured_as_their_union(content):
         ({"counts": "a"}, "rle_size", "size is None, not the image's [height, width] [64, 64]"),
         (
             {"size": [64, 64], "counts": "\x7f"},
-            *("rle_malformed", "counts is cut off or no code"),
+            "rle_malformed",
+            "counts is cut off or no code",
         ),
         (
             {"size": [64, 64]},
-            *("rle_malformed", "counts is of type NoneType, not text or list"),
+            "rle_malformed",
+            "counts is of type NoneType, not text or list",
         ),
     ],
 )
 def test_malformed_masks_are_told_apart(content, segmentation, kind, detail):
     content["annotations"][45]["segmentation"] = segmentation
-    findings = check_dataset(content, None)
+    findings = check_coco(content, None)
     assert findings.counts == {kind: 1}
     assert findings.examples[kind][0]["detail"] == detail
 
@@ -159,7 +161,7 @@ def test_malformed_masks_are_told_apart(content, segmentation, kind, detail):
 def test_a_polygon_far_away_is_not_drawn(content, far):
     """Drawing it would take as long as it is large."""
     content["annotations"][45]["segmentation"] = [[21, 5, far, 5, 21, 32]]
-    counts = check_dataset(content, None).counts
+    counts = check_coco(content, None).counts
     assert counts == {"mask_beyond_image": 1, "mask_box_mismatch": 1}
 
 
@@ -167,7 +169,7 @@ def test_a_polygon_far_away_is_not_drawn(content, far):
 @pytest.mark.parametrize("entry", [None, 3, "text", [1, 2]])
 def test_an_entry_without_keys_is_named(content, name, entry):
     content[name].append(entry)
-    findings = check_dataset(content, None)
+    findings = check_coco(content, None)
     assert findings.counts == {"wrong_type": 1}
     assert findings.examples["wrong_type"] == [
         {
@@ -179,8 +181,8 @@ def test_an_entry_without_keys_is_named(content, name, entry):
 
 def test_entries_without_any_key_lack_all_of_them(content):
     content["images"].append({})
-    found = check_dataset(content, None).examples["missing_key"]
-    assert [one["detail"] for one in found] == [
+    examples = check_coco(content, None).examples["missing_key"]
+    assert [example["detail"] for example in examples] == [
         f"has no {key}" for key in ("id", "file_name", "height", "width")
     ]
 
@@ -188,7 +190,7 @@ def test_entries_without_any_key_lack_all_of_them(content):
 def test_categories_of_broken_annotations_are_not_called_empty(content):
     for annotation in content["annotations"]:
         del annotation["id"]
-    assert check_dataset(content, None).counts == {"missing_key": 78}
+    assert check_coco(content, None).counts == {"missing_key": 78}
 
 
 def test_an_image_turned_by_its_exif_data_is_explained(content, images):
@@ -197,8 +199,8 @@ def test_an_image_turned_by_its_exif_data_is_explained(content, images):
     exif = image.getexif()
     exif[274] = 6  # orientation: a quarter turn
     image.save(path, exif=exif)
-    found = check_dataset(content, str(images)).examples["image_size_differs"]
-    assert [one["detail"] for one in found] == [
+    examples = check_coco(content, str(images)).examples["image_size_differs"]
+    assert [example["detail"] for example in examples] == [
         "64 x 48 pixels, recorded as 48 x 64; it is turned upright as its EXIF data say, the "
         "record is not"
     ]
@@ -214,14 +216,14 @@ def test_a_check_reports_whatever_a_value_is_replaced_by(content, value):
         for key in content[name][7]:
             spoilt = {**content, name: list(content[name])}
             spoilt[name][7] = {**content[name][7], key: value}
-            format_report(check_dataset(spoilt, None))
+            format_report(check_coco(spoilt, None))
 
 
-def test_a_data_set_without_annotations_is_an_error(content, images):
+def test_a_dataset_without_annotations_is_an_error(content, images):
     """Training on it stops, and there is nothing to measure."""
     content["annotations"] = []
-    findings = check_dataset(content, str(images))
-    assert [one["entry"] for one in findings.examples["empty_list"]] == ["annotations"]
+    findings = check_coco(content, str(images))
+    assert [example["entry"] for example in findings.examples["empty_list"]] == ["annotations"]
 
 
 def test_an_image_of_16_bits_cannot_be_used(content, images):
@@ -229,6 +231,7 @@ def test_an_image_of_16_bits_cannot_be_used(content, images):
     height, width = content["images"][0]["height"], content["images"][0]["width"]
     pixels = np.full((height, width), 700, dtype=np.uint16)
     Image.fromarray(pixels).save(images / file_name, format="PNG")
-    findings = check_dataset(content, str(images))
-    (found,) = findings.examples["image_unreadable"]
-    assert found["file_name"] == file_name and "has more than 8 bits a channel" in found["detail"]
+    findings = check_coco(content, str(images))
+    (example,) = findings.examples["image_unreadable"]
+    assert example["file_name"] == file_name
+    assert "has more than 8 bits a channel" in example["detail"]

@@ -6,11 +6,7 @@ import shutil
 import pytest
 
 from bpt_det.classification.layouts.datasets import read_dataset
-from bpt_det.data.validation.folder_checks import (
-    check_classification,
-    classification_as_dict,
-    format_classification,
-)
+from bpt_det.data.validation import check_labeled, format_report, report_as_dict
 from tests.support import class_trees
 
 
@@ -20,17 +16,17 @@ def root(tmp_path):
 
 
 def check(root, **options):
-    return check_classification(read_dataset(f"folder:{root}"), **options)
+    return check_labeled(read_dataset(f"folder:{root}"), **options)
 
 
 def paths(root, split):
     return sorted((root / split).rglob("*.JPEG"))
 
 
-def test_a_clean_data_set_has_no_findings(root):
-    found = check(root)
-    assert found.findings == {}
-    assert format_classification(found) == (
+def test_a_clean_dataset_has_no_findings(root):
+    findings = check(root)
+    assert findings.examples == {}
+    assert format_report(findings) == (
         f"folder:{root}: 3 classes, '{root}'\n"
         "    train: 30 images, 4 to 16 a class\n"
         "    val: 10 images, 2 to 5 a class\n"
@@ -43,7 +39,7 @@ def test_every_corrupt_image_is_named_with_its_split_and_reason(root):
     broken = [*paths(root, "train")[:4], paths(root, "test")[2]]
     for path in broken:
         path.write_bytes(path.read_bytes()[:40])
-    report = format_classification(check(root))
+    report = format_report(check(root))
     assert "\nerror: 5 × image files that cannot be read or decoded [image_unreadable]\n" in report
     for path in broken:
         name = path.relative_to(root).as_posix()
@@ -56,33 +52,33 @@ def test_every_missing_image_is_named(tmp_path):
     gone = sorted((tmp_path / "images").rglob("*.jpg"))[::9]
     for path in gone:
         path.unlink()
-    found = check_classification(read_dataset("cub", tmp_path)).findings["image_missing"]
-    assert [line.split(" ")[0] for line in found] == [f"{p.relative_to(tmp_path)}" for p in gone]
+    lines = check_labeled(read_dataset("cub", tmp_path)).examples["image_missing"]
+    assert [line.split(" ")[0] for line in lines] == [f"{p.relative_to(tmp_path)}" for p in gone]
 
 
 def test_the_same_picture_in_two_splits_is_a_warning_that_names_both(root):
     source, target = paths(root, "train")[0], paths(root, "val")[0]
     shutil.copy(source, target)
-    found = check(root)
+    findings = check(root)
     train, val = (path.relative_to(root) for path in (source, target))
-    assert found.findings == {"same_image_in_two_splits": [f"{train} (train) and {val} (val)"]}
-    assert (found.total("error"), found.total("warning")) == (0, 1)
+    assert findings.examples == {"same_image_in_two_splits": [f"{train} (train) and {val} (val)"]}
+    assert (findings.total("error"), findings.total("warning")) == (0, 1)
 
 
 def test_the_same_picture_under_two_labels_is_a_warning(root):
     first, *_, last = paths(root, "train")
     shutil.copy(first, last)
-    assert list(check(root).findings) == ["same_image_in_two_classes"]
+    assert list(check(root).examples) == ["same_image_in_two_classes"]
 
 
 def test_a_class_that_cannot_be_evaluated_is_a_warning(root):
     shutil.rmtree(root / "test/n02119789")
-    assert check(root).findings == {"class_without_images": ["n02119789 (test)"]}
+    assert check(root).examples == {"class_without_images": ["n02119789 (test)"]}
 
 
 def test_counts_other_than_expected_are_warnings(tmp_path):
     class_trees.write_flowers(tmp_path)
-    assert check_classification(read_dataset("flowers", tmp_path)).findings == {
+    assert check_labeled(read_dataset("flowers", tmp_path)).examples == {
         "count_differs": [
             "train has 30 images, expected 1,020",
             "val has 6 images, expected 1,020",
@@ -94,15 +90,15 @@ def test_counts_other_than_expected_are_warnings(tmp_path):
 
 def test_images_can_be_left_out(root):
     paths(root, "train")[0].write_bytes(b"")
-    assert check(root, skip_images=True).findings == {}
+    assert check(root, skip_images=True).examples == {}
 
 
 def test_an_archive_is_checked_as_its_folder(root, tmp_path):
     paths(root, "val")[3].write_bytes(b"no image")
     archive = class_trees.zip_tree(root, tmp_path / "packed.zip")
-    for found in (check(root), check(archive, num_workers=3)):
-        assert list(found.findings) == ["image_unreadable"]
-        names = [line.split(" ")[0] for line in found.findings["image_unreadable"]]
+    for findings in (check(root), check(archive, num_workers=3)):
+        assert list(findings.examples) == ["image_unreadable"]
+        names = [line.split(" ")[0] for line in findings.examples["image_unreadable"]]
         assert names == [paths(root, "val")[3].relative_to(root).as_posix()]
 
 
@@ -111,14 +107,14 @@ def test_errors_are_all_shown_and_warnings_shortened_unless_a_number_is_given(ro
         shutil.copy(source, target)
     for path in paths(root, "test")[:4]:
         path.write_bytes(b"")
-    found = check(root)
-    assert format_classification(found).count("    and 1 more") == 1
-    assert format_classification(found, 2).count("    and 2 more") == 2
+    findings = check(root)
+    assert format_report(findings).count("    and 1 more") == 1
+    assert format_report(findings, 2).count("    and 2 more") == 2
 
 
 def test_scripts_get_all_of_it(root):
     paths(root, "train")[0].write_bytes(b"")
-    report = json.loads(json.dumps(classification_as_dict(check(root))))
+    report = json.loads(json.dumps(report_as_dict(check(root))))
     assert (report["errors"], report["warnings"], report["classes"]) == (1, 0, 3)
     assert report["images"] == {"train": 30, "val": 10, "test": 6}
     [kind] = report["kinds"]

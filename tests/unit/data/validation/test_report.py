@@ -4,17 +4,28 @@ import json
 
 import pytest
 
-from bpt_det.data.validation import Findings, format_report, report_as_dict
+from bpt_det.data.validation import (
+    COCO_KINDS,
+    FOLDER_KINDS,
+    Findings,
+    format_report,
+    report_as_dict,
+)
 from bpt_det.data.validation.findings import place
 
+HEADING = "2 images, 9 annotations, 3 categories"
 TOTALS = {"images": 2, "annotations": 9, "categories": 3}
 IMAGE = {"id": 4, "file_name": "a.jpg"}
+
+
+def coco_findings(**options):
+    return Findings(COCO_KINDS, HEADING, {"totals": TOTALS}, **options)
 
 
 @pytest.fixture
 def findings():
     """Notes first, to be reported last."""
-    found = Findings(TOTALS)
+    found = coco_findings()
     found.add("image_without_annotations", place("images", 0, IMAGE))
     for index, number in enumerate((11, 12, 13, 14)):
         where = place("annotations", index, {"id": number, "image_id": 4}, IMAGE)
@@ -46,13 +57,12 @@ def test_errors_come_first_with_counts_and_first_examples(findings):
     ]
 
 
-def test_a_clean_data_set_is_told_so():
-    text = "2 images, 9 annotations, 3 categories\n\nnothing wrong"
-    assert format_report(Findings(TOTALS)) == text
+def test_a_clean_dataset_is_told_so():
+    assert format_report(coco_findings()) == f"{HEADING}\n\nnothing wrong"
 
 
 def test_long_lines_are_broken_at_words_and_paths_stay_whole():
-    found = Findings(TOTALS)
+    found = coco_findings()
     path = "/data/" + "x-" * 60
     found.add("image_missing", place("images", 0, IMAGE), f"'{path}' does not exist")
     lines = format_report(found, width=60).splitlines()
@@ -70,11 +80,35 @@ def test_scripts_get_every_finding_and_the_totals(findings):
         ("mask_tiny", "warning", 4),
         ("image_without_annotations", "note", 1),
     ]
-    assert [one["annotation_id"] for one in report["kinds"][2]["findings"]] == [11, 12, 13, 14]
+    assert [f["annotation_id"] for f in report["kinds"][2]["findings"]] == [11, 12, 13, 14]
 
 
 def test_examples_are_kept_up_to_a_limit_while_the_count_goes_on():
-    found = Findings(TOTALS)
-    for index in range(10_003):
+    found = coco_findings(max_examples=3)
+    for index in range(5):
         found.add("mask_tiny", place("annotations", index, {"id": index}))
-    assert (found.counts["mask_tiny"], len(found.examples["mask_tiny"])) == (10_003, 10_000)
+    assert found.counts["mask_tiny"] == 5
+    assert [example["annotation_id"] for example in found.examples["mask_tiny"]] == [0, 1, 2]
+    assert "    and 3 more" in format_report(found, num_examples=2)
+
+
+def test_findings_may_be_lines_of_text_which_are_not_broken():
+    found = Findings(FOLDER_KINDS, "3 classes", {"classes": 3})
+    line = "a/b.jpg (train) and " + "long name " * 20
+    found.add_all("same_image_in_two_splits", [line] * 4)
+    found.add("image_unreadable", "a/b.jpg (train)", "no image")
+    assert format_report(found).splitlines() == [
+        "3 classes",
+        "",
+        "error: 1 × image files that cannot be read or decoded [image_unreadable]",
+        "    a/b.jpg (train): no image",
+        "",
+        "warning: 4 × images with the same content in two splits [same_image_in_two_splits]",
+        *[f"    {line}"] * 3,
+        "    and 1 more",
+        "",
+        "1 error, 4 warnings",
+    ]
+    report = report_as_dict(found)
+    assert list(report) == ["classes", "errors", "warnings", "kinds"]
+    assert report["kinds"][0]["findings"] == ["a/b.jpg (train): no image"]

@@ -1,17 +1,19 @@
-"""Checks of masks, polygons or run-length codes, against their image and their box."""
+"""Checks of shapes: boxes against their image, masks against their image and their box."""
 
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
-from bpt_det.data.rle import UnusableRle, decode_rle
+from bpt_det.data.rle import RleError, RleSizeError, decode_rle
 
-from .coco_boxes import are_finite, is_box
 from .coco_entries import Entries, is_size_valid
 from .findings import Findings, place
 
-_TOLERANCE = 2.0  # pixels by which a mask may leave its box or image
+_BOX_TOLERANCE = 1.0  # pixels beyond the image that count as rounding
+_MASK_TOLERANCE = 2.0  # pixels by which a mask may leave its box or image
+_LARGEST = 1e15  # pixels; what is computed from such numbers is still finite
 
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels
 
@@ -30,8 +32,52 @@ class Limits:
     min_box_iou: float = 0.5
 
 
-class _Unusable(Exception):
-    """A mask that cannot be looked at further; holds kind and detail."""
+class _UnusableMask(Exception):
+    """A mask that cannot be checked further, with kind and detail of the finding."""
+
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(kind, detail)
+        self.kind, self.detail = kind, detail
+
+
+def check_boxes(entries: Entries, findings: Findings) -> None:
+    """Check every box, given as x, y, width, height in pixels."""
+    for index, annotation, image in entries.annotations:
+        fault = _box_fault(annotation["bbox"], image["height"], image["width"])
+        if fault:
+            findings.add(fault[0], place("annotations", index, annotation, image), fault[1])
+
+
+def is_box(value: object) -> TypeGuard[list[float]]:
+    """Return whether a value is a list of four finite numbers."""
+    return isinstance(value, list) and len(value) == 4 and are_finite(value)
+
+
+def are_finite(values: list) -> bool:
+    """Return whether all values are numbers, neither NaN nor beyond all reason."""
+    return all(type(value) in (int, float) and abs(value) <= _LARGEST for value in values)
+
+
+def _box_fault(box: object, image_height: int, image_width: int) -> tuple[str, str] | None:
+    """Return kind and detail of what is wrong with a box, if anything is."""
+    if not is_box(box):
+        text = repr(box)
+        return "bbox_malformed", f"bbox is {text if len(text) < 60 else text[:57] + '...'}"
+    x, y, width, height = box
+    detail = f"bbox {box}"
+    if width < 0 or height < 0:
+        return "bbox_negative_size", f"{detail}; it is x, y, width, height"
+    if width == 0 or height == 0:
+        return "bbox_zero_size", detail
+    if min(image_height, image_width) < 1:
+        return None
+    detail += f" in {image_width} x {image_height} pixels"
+    if x >= image_width or y >= image_height or x + width <= 0 or y + height <= 0:
+        return "bbox_outside_image", detail
+    beyond = max(-x, -y, x + width - image_width, y + height - image_height)
+    if beyond > _BOX_TOLERANCE:
+        return "bbox_beyond_image", f"{detail}: {beyond:g} pixels beyond"
+    return None
 
 
 def check_masks(entries: Entries, limits: Limits, findings: Findings) -> None:
@@ -41,7 +87,7 @@ def check_masks(entries: Entries, limits: Limits, findings: Findings) -> None:
         if not annotation.get("segmentation"):
             without.append((index, annotation, image))
         elif is_size_valid(image):
-            for kind, detail in _faults(annotation, image, limits):
+            for kind, detail in _mask_faults(annotation, image, limits):
                 findings.add(kind, place("annotations", index, annotation, image), detail)
     if without and len(without) == len(entries.annotations):
         findings.add("no_masks", {"entry": "annotations"}, "no annotation has a segmentation")
@@ -50,18 +96,22 @@ def check_masks(entries: Entries, limits: Limits, findings: Findings) -> None:
         findings.add("mask_missing", place("annotations", index, annotation, image))
 
 
-def _faults(annotation: dict, image: dict, limits: Limits) -> list[tuple[str, str]]:
+def _mask_faults(annotation: dict, image: dict, limits: Limits) -> list[tuple[str, str]]:
     """Return kind and detail of everything that is wrong with a mask."""
     segmentation = annotation["segmentation"]
     size = (image["height"], image["width"])
-    measure = {list: _measure_polygons, dict: _measure_rle}.get(type(segmentation))
-    if measure is None:
-        kind = type(segmentation).__name__
-        return [("wrong_type", f"segmentation is of type {kind}, not polygons or RLE")]
+    box: Box | None
     try:
-        area, box = measure(segmentation, *size, limits.min_mask_area)
-    except _Unusable as unusable:
-        return [unusable.args]
+        if isinstance(segmentation, list):
+            area, box = _measure_polygons(segmentation, *size, limits.min_mask_area)
+        elif isinstance(segmentation, dict):
+            area, box = _measure_rle(segmentation, *size)
+        else:
+            kind = type(segmentation).__name__
+            detail = f"segmentation is of type {kind}, not polygons or RLE"
+            raise _UnusableMask("wrong_type", detail)
+    except _UnusableMask as unusable:
+        return [(unusable.kind, unusable.detail)]
     faults = []
     if area == 0:
         faults.append(("mask_empty", "its area is 0 pixels"))
@@ -72,7 +122,7 @@ def _faults(annotation: dict, image: dict, limits: Limits) -> list[tuple[str, st
     if box is None:
         return faults
     beyond = max(-box[0], -box[1], box[2] - size[1], box[3] - size[0])
-    if beyond > _TOLERANCE:
+    if beyond > _MASK_TOLERANCE:
         detail = f"{beyond:g} pixels beyond {size[1]} x {size[0]}"
         faults.append(("mask_beyond_image", detail))
     if is_box(annotation["bbox"]) and min(annotation["bbox"][2:]) > 0:
@@ -90,9 +140,9 @@ def _measure_polygons(
     """Return area in pixels, exact only under ``min_area``, and bounding box."""
     for polygon in polygons:
         if not isinstance(polygon, list) or not are_finite(polygon):
-            raise _Unusable("polygon_malformed", "a polygon is no list of finite numbers")
+            raise _UnusableMask("polygon_malformed", "a polygon is no list of finite numbers")
         if len(polygon) < 6 or len(polygon) % 2:
-            raise _Unusable("polygon_malformed", f"a polygon of {len(polygon)} numbers")
+            raise _UnusableMask("polygon_malformed", f"a polygon of {len(polygon)} numbers")
     x0, y0 = (min(min(polygon[i::2]) for polygon in polygons) for i in (0, 1))
     x1, y1 = (max(max(polygon[i::2]) for polygon in polygons) for i in (0, 1))
     longest = max(height, width)
@@ -106,17 +156,18 @@ def _measure_polygons(
     return int(area), (x0, y0, x1, y1)
 
 
-def _measure_rle(rle: dict, height: int, width: int, min_area: float) -> tuple[float, Box | None]:
+def _measure_rle(rle: dict, height: int, width: int) -> tuple[float, Box | None]:
     """Return area in pixels and bounding box, None if the mask is empty."""
     try:
-        counts = decode_rle(rle, height, width)
-    except UnusableRle as unusable:
-        raise _Unusable(*unusable.args) from unusable
-    area = int(counts[1::2].sum())
+        lengths = decode_rle(rle, height, width)
+    except RleError as error:
+        kind = "rle_size" if isinstance(error, RleSizeError) else "rle_malformed"
+        raise _UnusableMask(kind, str(error)) from error
+    area = int(lengths[1::2].sum())
     if area == 0:
         return 0, None
     compressed = coco_mask.frPyObjects(
-        {"size": [height, width], "counts": counts.tolist()}, height, width
+        {"size": [height, width], "counts": lengths.tolist()}, height, width
     )
     x, y, box_width, box_height = coco_mask.toBbox(compressed).tolist()
     return area, (x, y, x + box_width, y + box_height)
@@ -126,7 +177,7 @@ def _disagreement(mask_box: Box, bbox: list[float]) -> float | None:
     """Return the IoU of two boxes, or None if they agree within the tolerance."""
     x, y, width, height = bbox
     box = (x, y, x + width, y + height)
-    if max(abs(a - b) for a, b in zip(mask_box, box, strict=True)) <= _TOLERANCE:
+    if max(abs(a - b) for a, b in zip(mask_box, box, strict=True)) <= _MASK_TOLERANCE:
         return None
     overlap = [min(mask_box[i + 2], box[i + 2]) - max(mask_box[i], box[i]) for i in range(2)]
     shared = max(overlap[0], 0) * max(overlap[1], 0)

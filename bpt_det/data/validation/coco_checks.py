@@ -1,0 +1,112 @@
+"""Checks of a COCO-format dataset: its lists, boxes, masks and image files, all at once."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+from tqdm import tqdm
+
+from bpt_det.data.images import read_rgb
+from bpt_det.utils.errors import InputError
+
+from .coco_entries import Entries, check_entries, is_size_valid
+from .coco_shapes import Limits, check_boxes, check_masks
+from .findings import ERROR, NOTE, WARNING, Findings, Kind, place
+
+_MAX_EXAMPLES = 10_000
+
+COCO_KINDS = {
+    "missing_key": Kind(ERROR, "entries that lack a key"),
+    "wrong_type": Kind(ERROR, "values of a wrong type"),
+    "empty_list": Kind(ERROR, "lists without entries"),
+    "duplicate_image_id": Kind(ERROR, "image ids that occur twice: one image hides the other"),
+    "duplicate_annotation_id": Kind(ERROR, "annotation ids that occur twice"),
+    "duplicate_category_id": Kind(ERROR, "category ids that occur twice: one hides the other"),
+    "annotation_id_0": Kind(ERROR, "annotation id 0: evaluation takes its object for missed"),
+    "ignore_key": Kind(ERROR, "annotations with the key 'ignore', which Detectron2 refuses"),
+    "unknown_image": Kind(ERROR, "annotations of an image that is not listed: they are lost"),
+    "unknown_category": Kind(ERROR, "annotations of a category that is not listed"),
+    "bbox_malformed": Kind(ERROR, "boxes that are not four finite numbers"),
+    "bbox_negative_size": Kind(ERROR, "boxes of negative width or height"),
+    "bbox_outside_image": Kind(ERROR, "boxes wholly outside the image"),
+    "mask_missing": Kind(ERROR, "annotations without a segmentation, while others have one"),
+    "polygon_malformed": Kind(ERROR, "polygons that are not at least three finite points x, y"),
+    "rle_malformed": Kind(ERROR, "run-length codes (RLE) that cannot be decoded"),
+    "rle_size": Kind(ERROR, "run-length codes (RLE) of another size than the image"),
+    "mask_box_mismatch": Kind(ERROR, "masks that disagree with their box"),
+    "image_size_invalid": Kind(ERROR, "images recorded with a size below one pixel"),
+    "image_missing": Kind(ERROR, "image files that do not exist"),
+    "image_unreadable": Kind(ERROR, "image files that cannot be decoded"),
+    "image_size_differs": Kind(ERROR, "image files of another size than recorded"),
+    "optional_key_missing": Kind(WARNING, "annotations without area or iscrowd, which others need"),
+    "duplicate_category_name": Kind(WARNING, "category names that occur twice"),
+    "category_without_instances": Kind(WARNING, "categories without an annotation"),
+    "duplicate_file_name": Kind(WARNING, "image files that are listed twice"),
+    "bbox_zero_size": Kind(WARNING, "boxes without width or height: left out in training"),
+    "bbox_beyond_image": Kind(WARNING, "boxes that reach beyond the image: clipped in training"),
+    "mask_beyond_image": Kind(WARNING, "masks that reach beyond the image: clipped in training"),
+    "mask_empty": Kind(WARNING, "masks that cover no pixel"),
+    "mask_tiny": Kind(WARNING, "tiny masks"),
+    "no_masks": Kind(NOTE, "datasets without any segmentation: boxes alone can be trained"),
+    "image_without_annotations": Kind(NOTE, "images without an annotation: left out in training"),
+}
+
+
+def check_coco(
+    content: dict,
+    image_root: str | None,
+    limits: Limits | None = None,
+    num_workers: int | None = None,
+) -> Findings:
+    """Check a dataset in COCO's format and return everything that was found.
+
+    Args:
+        content: of the annotation file, with its three lists.
+        image_root: folder of the images; None leaves the image files out.
+        limits: what counts as wrong; None takes the defaults.
+        num_workers: threads that decode images; None takes one per core.
+    """
+    totals = {name: len(content[name]) for name in ("images", "annotations", "categories")}
+    heading = ", ".join(f"{count} {name}" for name, count in totals.items())
+    findings = Findings(COCO_KINDS, heading, {"totals": totals}, _MAX_EXAMPLES)
+    entries = check_entries(content, findings)
+    check_boxes(entries, findings)
+    check_masks(entries, limits or Limits(), findings)
+    if image_root is not None:
+        check_images(entries, image_root, findings, num_workers)
+    return findings
+
+
+def check_images(
+    entries: Entries, image_root: str, findings: Findings, num_workers: int | None = None
+) -> None:
+    """Decode every listed image as training does.
+
+    Args:
+        entries: of the annotation file.
+        image_root: folder of the images.
+        findings: gets what is wrong.
+        num_workers: threads that decode; None takes one per core.
+    """
+    paths = [os.path.join(image_root, image["file_name"]) for _, image in entries.images]
+    with ThreadPoolExecutor(num_workers or os.cpu_count()) as pool:
+        faults = pool.map(_read_fault, paths, (image for _, image in entries.images))
+        progress = tqdm(faults, total=len(paths), desc="images", disable=None)
+        for (index, image), fault in zip(entries.images, progress, strict=True):
+            if fault:
+                findings.add(fault[0], place("images", index, image), fault[1])
+
+
+def _read_fault(path: str, image: dict) -> tuple[str, str] | None:
+    """Return kind and detail of what is wrong with an image file, if anything is."""
+    if not os.path.isfile(path):
+        return "image_missing", f"'{path}' does not exist"
+    try:
+        height, width = read_rgb(path, deep="refuse").shape[:2]  # turned upright as EXIF says
+    except InputError as error:
+        return "image_unreadable", str(error)
+    if (height, width) == (image["height"], image["width"]) or not is_size_valid(image):
+        return None
+    detail = f"{width} x {height} pixels, recorded as {image['width']} x {image['height']}"
+    if (width, height) == (image["height"], image["width"]):
+        detail += "; it is turned upright as its EXIF data say, the record is not"
+    return "image_size_differs", detail
