@@ -1,225 +1,243 @@
-"""The tokens before the first prompted block, computed once instead of in every epoch.
+"""Feature cache: what enters the first prompted block, computed once instead of in every epoch.
 
 Shape legend: S samples (a view of an image each), T = 1 + N tokens of a sample, D embed_dim.
 """
 
 import hashlib
 import logging
-import os
+import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
+from detectron2.data.build import trivial_batch_collator
 from detectron2.utils import comm
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from bpt_det.utils.errors import InputError
-from bpt_det.vit import fingerprint
+from bpt_det.data.archives import file_status
+from bpt_det.engine.loaders import raise_input_errors
+from bpt_det.utils.errors import InputError, shorten
+from bpt_det.utils.memory import available_memory
+from bpt_det.vit import PromptedViT, fingerprint
 
-from .feature_cache_checks import (
-    CACHE_OFF,
-    in_gb,
-    refuse_full_disk,
-    refuse_full_memory,
-    refuse_what_changes,
+from .in_memory_loader import InMemoryLoader
+from .mapper import ClassificationMapper
+from .token_store import (
+    BYTES_PER_NUMBER,
+    CachedFeatures,
+    TokenStore,
+    is_complete,
+    locked,
+    token_file,
 )
-from .token_store import BYTES_PER_NUMBER, TokenCache, is_complete, locked, token_file
 
 logger = logging.getLogger(__name__)
 
 _BATCH_SIZE = 32
+_MEMORY_SHARE = 0.9  # of what is available; the rest is left to the training
+_LESS = "fewer num_views or a smaller fraction, or set cache_prefix=False"
 
 
-class ViewMapper(Protocol):
-    """What makes the views: `ClassificationMapper`."""
+class FeatureCache:
+    """What enters the first prompted block of a frozen ViT, bfloat16, for each view of each image.
 
-    num_views: int | None
-    image_size: int
-    description: str
-
-    def make_view(self, record: dict[str, Any], view: int) -> dict[str, Any]: ...
-
-
-class PrefixCache:
-    """What enters the first prompted block, in bfloat16, for each fixed view of each image.
-
-    Of a frozen ViT it depends on the image alone. It lies in memory, or in a memory-mapped file
-    that all processes share and a later run takes again if it is of the same ViT, blocks, images
-    and views.
+    It lies in memory, or in a memory-mapped file that all processes share and a later run takes
+    again if it is of the same ViT, blocks, images and views.
 
     Args:
-        enabled: False: `fill` does nothing.
-        folder: of the files; None: memory.
-        num_workers: loading processes while it is filled; 0 loads in this one.
+        cache_prefix: False: `fill` does nothing.
+        cache_dir: folder of the files; None: memory.
 
     Raises:
-        InputError: ``enabled`` is no truth value.
+        InputError: ``cache_prefix`` is no bool.
     """
 
-    def __init__(
-        self, enabled: bool = False, folder: str | Path | None = None, num_workers: int = 0
-    ) -> None:
-        if not isinstance(enabled, bool):
-            raise InputError(f"dataloader.cache_prefix must be True or False, got '{enabled}'.")
-        self.enabled = enabled
-        self.folder = None if folder is None else Path(folder)
-        self.num_workers = num_workers
-        self._tokens: TokenCache | None = None
-        self._rows: dict[str, int] = {}  # of the first view of each image
-        self._description: dict | None = None  # of the tokens, in the main process
-        self._is_planned = False
+    def __init__(self, cache_prefix: bool = False, cache_dir: str | Path | None = None) -> None:
+        if not isinstance(cache_prefix, bool):
+            raise InputError(
+                f"cache_prefix must be True or False, got '{cache_prefix}'.",
+                parameter="cache_prefix",
+            )
+        self.enabled = cache_prefix
+        self.folder = None if cache_dir is None else Path(cache_dir)
 
-    @property
-    def is_filled(self) -> bool:
-        """Whether `read` can be called."""
-        return self._tokens is not None
+    def fill(self, model: nn.Module, loaders: Sequence[Any]) -> None:
+        """Compute the tokens of all images, or take them from files, and hand them to the mappers.
 
-    def plan(self, model: nn.Module, records: Iterable[dict], mapper: ViewMapper) -> None:
-        """Say how large the cache will be and refuse it if it cannot be; arguments as of `fill`.
-
-        Raises:
-            InputError: the tokens do not depend on fixed views alone, none are before the first
-                prompted block, or they do not fit.
-        """
-        if not self.enabled:
-            if self.folder is not None:
-                logger.warning("dataloader.cache_dir is not used, as %s", CACHE_OFF)
-            return
-        model = getattr(model, "module", model)
-        refuse_what_changes(model.backbone, mapper.num_views)
-        records = _each_once(records)
-        shape = _shape_of(model, len(records), mapper)
-        logger.info(
-            "Prefix cache: %d images x %d views x %d tokens x %d x %d bytes = %s, in %s",
-            *(len(records), mapper.num_views, *shape[1:], BYTES_PER_NUMBER, in_gb(_size(shape))),
-            "memory" if self.folder is None else f"'{self.folder}'",
-        )
-        self._is_planned = True
-        if self.folder is None:
-            refuse_full_memory(_size(shape))
-        elif comm.is_main_process():
-            self._description = _describe(model, records, mapper)
-            with locked(self.folder):  # refused if it cannot be written
-                if not self._path.exists():
-                    refuse_full_disk(self.folder, _size(shape))
-
-    def fill(self, model: nn.Module, records: Iterable[dict], mapper: ViewMapper) -> None:
-        """Compute the tokens of all images, or find them in a file; call it in every process.
+        To be called in every process, and before iterating: loading processes get copies of the
+        mapper.
 
         Args:
             model: `PromptedClassifier`, or one that is wrapped for several processes; it decides
                 about the blocks and computes on its device, in its number format.
-            records: of the images, each with an ``image_id`` of its own.
-            mapper: makes their views.
+            loaders: with ``dataset``, ``mapper`` and ``num_workers``; every record has an
+                ``image_id``.
 
         Raises:
-            InputError: as of `plan`, which is called if it has not been; or the file cannot be
-                written, or an image not read.
+            InputError: the tokens do not depend on fixed views alone, none are before the first
+                prompted block, or they do not fit: nothing has been computed then. Or a file
+                cannot be written, or an image not read.
         """
         if not self.enabled:
+            if self.folder is not None:
+                logger.warning("cache_dir is not used, as cache_prefix=False")
             return
-        if not self._is_planned:
-            self.plan(model, records, mapper)
         model = getattr(model, "module", model)
-        records = _each_once(records)
-        self._rows = {
-            record["image_id"]: index * mapper.num_views for index, record in enumerate(records)
-        }
-        views, shape = _Views(records, mapper), _shape_of(model, len(records), mapper)
+        jobs = [self._plan(model, loader) for loader in loaders]
+        for job in jobs:
+            job.mapper.features = CachedFeatures(self._compute_or_find(model, job), job.rows)
+
+    def _plan(self, model: nn.Module, loader: Any) -> "_Job":
+        """Say how large a loader's tokens will be and refuse what cannot be cached."""
+        if isinstance(loader, InMemoryLoader):
+            raise InputError(
+                "in_memory=True crops images anew every time, but the feature cache needs views "
+                "that do not change; set in_memory=False or cache_prefix=False.",
+                parameter="in_memory",
+            )
+        _check_fixed(model.backbone, loader.mapper.num_views)
+        records = list({record["image_id"]: record for record in loader.dataset}.values())
+        shape = _shape_of(model, len(records), loader.mapper)
+        job = _Job(records, loader.mapper, loader.num_workers, shape)
+        logger.info(
+            "Feature cache: %d images x %d views x %d tokens x %d x %d bytes = %s, in %s",
+            len(records),
+            job.mapper.num_views,
+            shape[1],
+            shape[2],
+            BYTES_PER_NUMBER,
+            _in_gb(job.size),
+            "memory" if self.folder is None else f"'{self.folder}'",
+        )
+        if self.folder is None:
+            _check_memory(job.size)
+        elif comm.is_main_process():
+            job.description = _describe(model, records, job.mapper)
+            with locked(self.folder):  # refused if it cannot be written
+                if not self._path_of(job).exists():
+                    _check_disk(self.folder, job.size)
+        return job
+
+    def _compute_or_find(self, model: nn.Module, job: "_Job") -> TokenStore:
         if self.folder is not None:
-            self._tokens = self._fill_file(model, views, shape)
-            return
-        refuse_full_memory(_size(shape))  # another cache may have been filled since it was planned
-        tokens = TokenCache.in_memory(shape)
-        self._compute(model, views, tokens, range(len(views)))
-        self._tokens = tokens
+            return self._fill_file(model, job)
+        _check_memory(job.size)  # another loader's tokens may have been computed meanwhile
+        store = TokenStore.in_memory(job.shape)
+        _compute(model, job, store, range(job.shape[0]))
+        return store
 
-    def read(self, image_id: str, view: int) -> Tensor:
-        """Return the tokens of a view, (T, D) bfloat16."""
-        return self._tokens.read(self._rows[image_id] + view)
-
-    @property
-    def _path(self) -> Path:
-        digest = hashlib.sha256(repr(sorted(self._description.items())).encode()).hexdigest()
-        return self.folder / f"tokens_{digest[:16]}.npy"
-
-    def _fill_file(
-        self, model: nn.Module, views: "_Views", shape: tuple[int, int, int]
-    ) -> TokenCache:
+    def _fill_file(self, model: nn.Module, job: "_Job") -> TokenStore:
         """The main process decides about the file; every process computes its share of it."""
-        rank, world_size = comm.get_rank(), comm.get_world_size()
-        share = range(len(views) * rank // world_size, len(views) * (rank + 1) // world_size)
+        rank, world_size, num_rows = comm.get_rank(), comm.get_world_size(), job.shape[0]
+        share = range(num_rows * rank // world_size, num_rows * (rank + 1) // world_size)
         if rank > 0:
             path, partial = comm.all_gather(None)[0]
             if partial is not None:
-                self._compute(model, views, TokenCache.of_file(partial, is_writable=True), share)
+                _compute(model, job, TokenStore.of_file(partial, is_writable=True), share)
                 comm.synchronize()
             comm.synchronize()
-            return TokenCache.of_file(path)
-        path = self._path
+            return TokenStore.of_file(path)
+        path = self._path_of(job)
         with locked(self.folder):
-            if is_complete(path, shape, self._description):
-                logger.info("Prefix cache: using '%s' again", path)
+            if is_complete(path, job.shape, job.description):
+                logger.info("Feature cache: using '%s' again", path)
                 comm.all_gather((path, None))
             else:
-                refuse_full_disk(self.folder, _size(shape))
-                with token_file(path, shape, self._description) as partial:
+                _check_disk(self.folder, job.size)
+                with token_file(path, job.shape, job.description) as partial:
                     comm.all_gather((path, partial))
-                    tokens = TokenCache.of_file(partial, is_writable=True)
-                    self._compute(model, views, tokens, share)
+                    store = TokenStore.of_file(partial, is_writable=True)
+                    _compute(model, job, store, share)
                     comm.synchronize()
         comm.synchronize()
-        return TokenCache.of_file(path)
+        return TokenStore.of_file(path)
 
-    @torch.no_grad()
-    def _compute(self, model: nn.Module, views: "_Views", tokens: TokenCache, share: range) -> None:
-        """Fill a range of rows."""
-        device = model.pixel_mean.device
-        loader = DataLoader(
-            views,
-            sampler=share,
-            batch_size=_BATCH_SIZE,
-            num_workers=self.num_workers,
-            generator=torch.Generator(),  # else it would draw from that of the training
-        )
-        disable = None if comm.is_main_process() else True
-        row, start = share.start, time.perf_counter()
-        with tqdm(total=len(share), desc="prefix cache", disable=disable) as progress:
-            for images in loader:
-                with torch.autocast(device.type, enabled=False):
-                    normalized = model.normalize(images.to(device))
-                    tokens.write(row, model.backbone.prefix_tokens(normalized))
-                row += len(images)
-                progress.update(len(images))
-        logger.info("Prefix cache: computed in %.0f s", time.perf_counter() - start)
+    def _path_of(self, job: "_Job") -> Path:
+        digest = hashlib.sha256(repr(sorted(job.description.items())).encode()).hexdigest()
+        return self.folder / f"tokens_{digest[:16]}.npy"
 
 
-class _Views(Dataset):
-    """Images (3, H, W) by row: all views of the first record, then those of the next."""
+@dataclass
+class _Job(Dataset):
+    """The tokens of one loader; as a dataset, images (3, H, W) by row: image by image, all views.
 
-    def __init__(self, records: Sequence[dict], mapper: ViewMapper) -> None:
-        self.records = records
-        self.mapper = mapper
+    ``shape`` is (S, T, D); ``description``, known in the main process, is all that they depend on.
+    """
+
+    records: Sequence[dict]
+    mapper: ClassificationMapper
+    num_workers: int
+    shape: tuple[int, int, int]
+    description: dict[str, Any] | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the tokens."""
+        return self.shape[0] * self.shape[1] * self.shape[2] * BYTES_PER_NUMBER
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Row of the first view of each image."""
+        num_views = self.mapper.num_views
+        return {record["image_id"]: i * num_views for i, record in enumerate(self.records)}
 
     def __len__(self) -> int:
-        return len(self.records) * self.mapper.num_views
+        return self.shape[0]
 
-    def __getitem__(self, row: int) -> Tensor:
+    def __getitem__(self, row: int) -> Tensor | InputError:
         index, view = divmod(row, self.mapper.num_views)
-        return self.mapper.make_view(self.records[index], view)["image"]
+        try:
+            return self.mapper.make_view(self.records[index], view)["image"]
+        except InputError as error:  # see `raise_input_errors`
+            return error
+
+
+@torch.no_grad()
+def _compute(model: nn.Module, job: _Job, store: TokenStore, share: range) -> None:
+    """Fill a range of rows."""
+    device = model.pixel_mean.device
+    loader = DataLoader(
+        job,
+        sampler=share,
+        batch_size=_BATCH_SIZE,
+        num_workers=job.num_workers,
+        collate_fn=trivial_batch_collator,
+        generator=torch.Generator(),  # else it would draw from that of the training
+    )
+    hide = None if comm.is_main_process() else True
+    row, start = share.start, time.perf_counter()
+    with tqdm(total=len(share), desc="feature cache", disable=hide) as progress:
+        for images in raise_input_errors(loader):
+            with torch.autocast(device.type, enabled=False):
+                normalized = model.normalize(torch.stack(images).to(device))
+                store.write(row, model.backbone.prefix_tokens(normalized))
+            row += len(images)
+            progress.update(len(images))
+    logger.info("Feature cache: computed in %.0f s", time.perf_counter() - start)
+
+
+def _shape_of(
+    model: nn.Module, num_images: int, mapper: ClassificationMapper
+) -> tuple[int, int, int]:
+    """Return (S, T, D)."""
+    backbone = model.backbone
+    rows, columns = backbone.grid_size(mapper.image_size, mapper.image_size)
+    num_tokens = backbone.vit.num_prefix_tokens + rows * columns
+    return num_images * mapper.num_views, num_tokens, backbone.embed_dim
 
 
 def _describe(
-    model: nn.Module, records: Sequence[dict], mapper: ViewMapper
-) -> dict[str, int | str | list[float]]:
+    model: nn.Module, records: Sequence[dict], mapper: ClassificationMapper
+) -> dict[str, Any]:
     """Return all that the tokens depend on."""
     images = hashlib.sha256()
     for record in records:
-        status = _status(record["file_name"])
+        status = file_status(record["file_name"])
         images.update(f"{record['image_id']} {status.st_size} {status.st_mtime_ns}\n".encode())
     return {
         "vit": fingerprint(model.backbone.vit),
@@ -233,31 +251,58 @@ def _describe(
     }
 
 
-def _status(file_name: str) -> os.stat_result:
-    """Return size and time of a file, or of the archive that it lies in."""
-    path = Path(file_name)
-    for candidate in (path, *path.parents):
-        try:
-            return candidate.stat()
-        except NotADirectoryError:  # inside an archive
-            continue
-        except OSError as error:
-            raise InputError(f"'{file_name}' cannot be read ({error})") from error
-    raise InputError(f"'{file_name}' does not exist")
+def _check_fixed(backbone: PromptedViT, num_views: int | None) -> None:
+    """Refuse tokens that a training changes, or that are of endlessly many views."""
+    if not backbone.frozen:
+        raise InputError(
+            "the feature cache needs a frozen ViT, but frozen=False trains it and with it what "
+            "would be kept; set cache_prefix=False.",
+            parameter="frozen",
+        )
+    if backbone.first_prompted_block == 0:
+        raise InputError(
+            "the feature cache keeps what enters the first prompted block, but placement prompts "
+            f"block {shorten(list(backbone.prompts), 4)}, so that is the very first; use a "
+            "placement that begins later, as last_4 or [6,9], or set cache_prefix=False.",
+            parameter="placement",
+        )
+    if num_views is None:
+        raise InputError(
+            "the feature cache needs views that do not change, but num_views=null draws new ones "
+            "endlessly; set it to a number, for instance 4, or set augment=False or "
+            "cache_prefix=False.",
+            parameter="num_views",
+        )
 
 
-def _size(shape: tuple[int, int, int]) -> int:
-    """Return bytes."""
-    return shape[0] * shape[1] * shape[2] * BYTES_PER_NUMBER
+def _check_memory(size: int) -> None:
+    """Refuse so many bytes in memory, and any in the memory of several processes."""
+    if comm.get_world_size() > 1:
+        raise InputError(
+            f"the feature cache in memory would be held by each of the {comm.get_world_size()} "
+            "processes; give cache_dir=FOLDER, which they share, or set cache_prefix=False.",
+            parameter="cache_dir",
+        )
+    available = available_memory()
+    if available is not None and size > _MEMORY_SHARE * available:
+        raise InputError(
+            f"the feature cache needs {_in_gb(size)} of memory, but {_in_gb(available)} are "
+            f"available, of which it may take {_MEMORY_SHARE:.0%}; give cache_dir=FOLDER to keep "
+            f"it in a file, {_LESS}.",
+            parameter="cache_dir",
+        )
 
 
-def _each_once(records: Iterable[dict]) -> list[dict]:
-    return list({record["image_id"]: record for record in records}.values())
+def _check_disk(folder: Path, size: int) -> None:
+    """Refuse a file of so many bytes in a folder."""
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise InputError(
+            f"the feature cache needs {_in_gb(size)} of disk space, but {_in_gb(free)} are free in "
+            f"'{folder}'; give another folder with cache_dir, {_LESS}.",
+            parameter="cache_dir",
+        )
 
 
-def _shape_of(model: nn.Module, num_images: int, mapper: ViewMapper) -> tuple[int, int, int]:
-    """Return (S, T, D)."""
-    backbone = model.backbone
-    rows, columns = backbone.grid_size(mapper.image_size, mapper.image_size)
-    num_tokens = backbone.vit.num_prefix_tokens + rows * columns
-    return num_images * mapper.num_views, num_tokens, backbone.embed_dim
+def _in_gb(size: int) -> str:
+    return f"{size / 1e9:.3g} GB"

@@ -1,4 +1,4 @@
-"""Training images kept in the memory of the device, and cropped there.
+"""In-memory loader: training images kept in the memory of the device, and cropped there.
 
 Shape legend: N images, H W size in pixels, B batch.
 """
@@ -55,7 +55,9 @@ def build_train_loader(
         InputError: a value cannot be used, see `TrainLoader` and `InMemoryLoader`.
     """
     if not isinstance(in_memory, bool):
-        raise InputError(f"dataloader.in_memory must be True or False, got '{in_memory}'.")
+        raise InputError(
+            f"in_memory must be True or False, got '{in_memory}'.", parameter="in_memory"
+        )
     if not in_memory:
         return TrainLoader(dataset, mapper, total_batch_size, num_workers, seed)
     device = resolve_device(device)
@@ -74,7 +76,7 @@ class InMemoryLoader(TrainLoader):
 
     Raises:
         InputError: the batch cannot be shared evenly among the processes, or the mapper has fixed
-            views or a cache.
+            views.
     """
 
     def __init__(
@@ -88,11 +90,11 @@ class InMemoryLoader(TrainLoader):
         device: str = "cpu",
     ) -> None:
         super().__init__(dataset, mapper, total_batch_size, num_workers, seed)
-        has_cache = mapper.cache is not None and mapper.cache.enabled
-        if has_cache or (mapper.augment and mapper.num_views is not None):
+        if mapper.augment and mapper.num_views is not None:
             raise InputError(
-                "dataloader.in_memory crops images anew every time; set it to False, or "
-                "dataloader.cache_prefix=False and dataloader.train.mapper.num_views=null."
+                f"in_memory=True crops images anew every time, but num_views={mapper.num_views} "
+                "asks for fixed views; set in_memory=False or num_views=null.",
+                parameter="in_memory",
             )
         self.device = torch.device(device)
 
@@ -137,7 +139,7 @@ def keep_images(
     with ThreadPoolExecutor(num_threads) as pool:
         probed = list(pool.map(_read, records[:_PROBED]))
         mean = sum(image.nbytes for image in probed) / len(probed)
-        _refuse_full_memory(round(mean * len(records)), len(records), device)
+        _check_memory(round(mean * len(records)), len(records), device)
         rest = pool.map(_read, records[_PROBED:])
         images = [image.to(device) for image in itertools.chain(probed, rest)]
     logger.info(
@@ -153,11 +155,12 @@ def _read(record: dict[str, Any]) -> Tensor:
     return torch.from_numpy(read_stored(record["file_name"])).permute(2, 0, 1).contiguous()
 
 
-def _refuse_full_memory(needed: int, count: int, device: torch.device) -> None:
+def _check_memory(needed: int, count: int, device: torch.device) -> None:
     is_cuda = device.type == "cuda"
     free = torch.cuda.mem_get_info(device)[0] if is_cuda else available_memory()
     if free is not None and needed > free:
         raise InputError(
             f"{count} images of about {needed / 1e9:.1f} GB do not fit into the memory of "
-            f"{device.type}, {free / 1e9:.1f} GB of which are free; set dataloader.in_memory=False."
+            f"{device.type}, {free / 1e9:.1f} GB of which are free; set in_memory=False.",
+            parameter="in_memory",
         )

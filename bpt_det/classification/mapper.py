@@ -1,18 +1,16 @@
-"""From a record of a dataset to the sample a classifier takes."""
+"""Classification mapper: from a record of a dataset to the sample that a classifier takes."""
 
 import zlib
-from collections.abc import Iterable
 from typing import Any
 
 import torch
 from PIL import Image
-from torch import nn
 from torchvision.transforms import v2
 
 from bpt_det.data.images import read_stored
 from bpt_det.utils.errors import InputError
 
-from .feature_cache import PrefixCache
+from .token_store import CachedFeatures
 
 
 class ClassificationMapper:
@@ -29,11 +27,11 @@ class ClassificationMapper:
         min_area: least share of the area of a random crop, in (0, 1].
         num_views: so many fixed random crops of each image, of which every call takes one; they
             depend on the image's id alone. None: another crop every time.
-        cache: holds ``tokens`` (T, D) of the views, which then stand in for ``image``, from
-            `prepare` on; None: none.
 
     Attributes:
         description: text that tells one way of making views from another.
+        features: what stands in for the images of the fixed views, see `FeatureCache`; None: the
+            images are read.
 
     Raises:
         InputError: a size is not positive, or the crop is larger than what it is cut out of.
@@ -47,26 +45,27 @@ class ClassificationMapper:
         augment: bool = True,
         min_area: float = 0.08,
         num_views: int | None = None,
-        cache: PrefixCache | None = None,
     ) -> None:
         is_whole = isinstance(image_size, int) and isinstance(resize_size, int)
         if not is_whole or not 1 <= image_size <= resize_size:
             raise InputError(
-                "dataloader.image_size must be a whole number in [1, dataloader.resize_size="
-                f"{resize_size}], got {image_size}."
+                f"image_size must be an integer in [1, resize_size={resize_size}], got "
+                f"{image_size}.",
+                parameter="image_size",
             )
         if num_views is not None and (not isinstance(num_views, int) or num_views < 1):
             raise InputError(
-                f"num_views must be a whole number from 1 on, or null, got {num_views!r}."
+                f"num_views must be an integer >= 1, or null, got {num_views!r}.",
+                parameter="num_views",
             )
         if not isinstance(min_area, int | float) or not 0 < min_area <= 1:
-            raise InputError(f"min_area must be in (0, 1], got {min_area!r}.")
+            raise InputError(f"min_area must be in (0, 1], got {min_area!r}.", parameter="min_area")
         self.image_size = image_size
         self.resize_size = resize_size
         self.min_area = min_area
         self.augment = augment
         self.num_views = num_views if augment else 1
-        self.cache = cache
+        self.features: CachedFeatures | None = None
         bicubic = v2.InterpolationMode.BICUBIC
         if augment:
             crop = [
@@ -78,25 +77,10 @@ class ClassificationMapper:
         self._transform = v2.Compose([*crop, v2.PILToTensor()])
         self.description = " ".join(str(self._transform).split())
 
-    def plan(self, model: nn.Module, dataset: Iterable[dict[str, Any]]) -> None:
-        """Refuse a cache that cannot be filled, see `PrefixCache.plan`; arguments: `prepare`."""
-        if self.cache is not None:
-            self.cache.plan(model, dataset, self)
-
-    def prepare(self, model: nn.Module, dataset: Iterable[dict[str, Any]]) -> None:
-        """Fill the cache, if there is one that is enabled, see `PrefixCache.fill`.
-
-        Args:
-            model: a `PromptedClassifier`.
-            dataset: the records that samples will be asked of.
-        """
-        if self.cache is not None:
-            self.cache.fill(model, dataset, self)
-
     def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
         """Return ``image`` (3, image_size, image_size), uint8, beside the record's entries.
 
-        With a filled cache ``tokens`` (T, D), bfloat16, in its place.
+        With ``features``, ``tokens`` (T, D), bfloat16, in its place.
 
         Raises:
             InputError: the image cannot be read.
@@ -111,8 +95,8 @@ class ClassificationMapper:
 
     def make_view(self, record: dict[str, Any], view: int | None) -> dict[str, Any]:
         """Return the sample of a fixed view, or with None that of a new random one."""
-        if self.cache is not None and self.cache.is_filled:
-            return {**record, "tokens": self.cache.read(record["image_id"], view)}
+        if self.features is not None and view is not None:
+            return {**record, "tokens": self.features.read(record["image_id"], view)}
         image = Image.fromarray(read_stored(record["file_name"]))
         if view is None or not self.augment:
             return {**record, "image": self._transform(image)}

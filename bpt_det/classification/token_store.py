@@ -1,4 +1,4 @@
-"""Tokens of many images, bfloat16, in memory or in a memory-mapped file.
+"""Token store: tokens of many images, bfloat16, in memory or in a memory-mapped file.
 
 Shape legend: S samples, T tokens of a sample, D embed_dim.
 """
@@ -10,6 +10,7 @@ import logging
 import os
 import zlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ BYTES_PER_NUMBER = 2
 _CHUNK = 1 << 26  # bytes
 
 
-class TokenCache:
+class TokenStore:
     """Tokens (T, D) by row.
 
     Args:
@@ -38,12 +39,12 @@ class TokenCache:
         self._bits = bits
 
     @classmethod
-    def in_memory(cls, shape: tuple[int, int, int]) -> "TokenCache":
+    def in_memory(cls, shape: tuple[int, int, int]) -> "TokenStore":
         """Return one whose rows are still to be written."""
         return cls(np.empty(shape, _DTYPE))
 
     @classmethod
-    def of_file(cls, path: str | Path, *, is_writable: bool = False) -> "TokenCache":
+    def of_file(cls, path: str | Path, *, is_writable: bool = False) -> "TokenStore":
         """Return one whose rows are those of a file; nothing is read before it is asked for.
 
         Raises:
@@ -53,8 +54,9 @@ class TokenCache:
             return cls(np.load(path, mmap_mode="r+" if is_writable else "r"))
         except (OSError, ValueError) as error:
             raise InputError(
-                f"tokens cannot be read from '{path}' ({one_line(error)}); dataloader.cache_dir "
-                "must be a folder that all machines of the run share."
+                f"tokens cannot be read from '{path}' ({one_line(error)}); cache_dir must be a "
+                "folder that all machines of the run share.",
+                parameter="cache_dir",
             ) from error
 
     def __len__(self) -> int:
@@ -74,6 +76,23 @@ class TokenCache:
         return torch.from_numpy(np.array(self._bits[row])).view(torch.bfloat16)
 
 
+@dataclass(frozen=True)
+class CachedFeatures:
+    """Tokens of images and views; in place of the images, a mapper hands them to the model.
+
+    Args:
+        store: the tokens by row.
+        rows: of the first view of each image, by image_id.
+    """
+
+    store: TokenStore
+    rows: dict[str, int]
+
+    def read(self, image_id: str, view: int) -> Tensor:
+        """Return the tokens of a view, (T, D) bfloat16."""
+        return self.store.read(self.rows[image_id] + view)
+
+
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Wait until no other process writes a token file in a folder, and keep it so.
@@ -86,7 +105,8 @@ def locked(folder: Path) -> Iterator[None]:
         file = (folder / ".lock").open("a")
     except OSError as error:
         raise InputError(
-            f"cannot write to '{folder}' ({error}); give another folder with dataloader.cache_dir."
+            f"cannot write to '{folder}' ({error}); give another folder with cache_dir.",
+            parameter="cache_dir",
         ) from error
     with file:
         try:
@@ -97,7 +117,8 @@ def locked(folder: Path) -> Iterator[None]:
         except OSError as error:
             raise InputError(
                 f"'{folder}' cannot be locked ({error}); give a folder of a file system with locks "
-                "with dataloader.cache_dir."
+                "with cache_dir.",
+                parameter="cache_dir",
             ) from error
         yield
 
@@ -138,15 +159,15 @@ def is_complete(path: Path, shape: tuple[int, int, int], description: Mapping[st
     Reads all of it, to compare its checksum. Arguments as of `token_file`.
     """
     try:
-        found = json.loads(path.with_suffix(".json").read_text())
+        stored = json.loads(path.with_suffix(".json").read_text())
     except FileNotFoundError:
         return False
     except (OSError, ValueError):
-        found = None
+        stored = None
     try:
         bits = np.load(path, mmap_mode="r")
         is_whole = bits.shape == shape and bits.dtype == _DTYPE
-        if is_whole and found == {**description, "crc32": _checksum(bits)}:
+        if is_whole and stored == {**description, "crc32": _checksum(bits)}:
             return True
     except (OSError, ValueError, EOFError):  # missing, or cut
         pass

@@ -139,6 +139,23 @@ def read_bytes(file_name: str | os.PathLike) -> bytes:
         ) from error
 
 
+def file_status(file_name: str) -> os.stat_result:
+    """Return size and time of a file, or of the archive that it lies in.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    path = Path(file_name)
+    for candidate in (path, *path.parents):
+        try:
+            return candidate.stat()
+        except NotADirectoryError:  # inside an archive
+            continue
+        except OSError as error:
+            raise InputError(f"'{file_name}' cannot be read ({error})") from error
+    raise InputError(f"'{file_name}' does not exist")
+
+
 def locate(root: str | Path, folder: str, anchors: tuple[str, ...], advice: str) -> FileTree:
     """Return the tree that holds one of the anchors: ``root``, or ``folder`` in it, or a zip.
 

@@ -19,12 +19,11 @@ from detectron2.data.build import trivial_batch_collator
 from detectron2.data.samplers import InferenceSampler, TrainingSampler
 from detectron2.utils import comm
 from detectron2.utils.registry import locate
-from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 
 from bpt_det.utils.errors import InputError
 
-from .protocols import HasFeatureCache, NamesClasses
+from .protocols import NamesClasses
 
 
 def build_loader(node: Mapping[str, Any], dataset: Sequence[dict] | None = None) -> Any:
@@ -54,7 +53,7 @@ class TrainLoader:
         seed: of the order and of the augmentations.
 
     Attributes:
-        mapper, total_batch_size: as given.
+        mapper, total_batch_size, num_workers: as given.
         dataset: the records, packed.
         class_names: what ``dataset`` calls its classes, if it has such an attribute, or None.
         start_batch: batches to skip before the first one; set it before iterating.
@@ -136,7 +135,7 @@ class TestLoader:
         in_memory: map the samples once and keep them for the evaluations that follow.
 
     Attributes:
-        mapper, batch_size: as given.
+        mapper, batch_size, num_workers: as given.
         dataset: the records, packed.
         class_names: what the dataset calls its classes, if it has such an attribute, or None.
 
@@ -167,6 +166,7 @@ class TestLoader:
         self.dataset = DatasetFromList(list(dataset), copy=False)
         self.mapper = mapper
         self.batch_size = batch_size
+        self.num_workers = num_workers
         self._batches = DataLoader(
             MapDataset(self.dataset, InputErrorsAsValues(mapper)),
             batch_size=batch_size,
@@ -223,30 +223,6 @@ def raise_input_errors(batches: Iterable[list]) -> Iterator[list]:
             if isinstance(sample, InputError):
                 raise sample
         yield batch
-
-
-def fill_feature_caches(loaders: Sequence[Any], model: nn.Module) -> None:
-    """Fill the feature caches of loaders, where their mappers have one; in every process.
-
-    To be called before iterating, as loading processes get copies of the mapper.
-
-    Args:
-        loaders: their attributes ``mapper`` and ``dataset`` are used.
-        model: what the samples are for, with the weights it starts from.
-
-    Raises:
-        InputError: what cannot be cached; nothing has been computed then.
-    """
-    with_cache = [
-        loader
-        for loader in loaders
-        if isinstance(getattr(loader, "mapper", None), HasFeatureCache)
-        and loader.mapper.cache is not None
-    ]
-    for loader in with_cache:
-        loader.mapper.cache.plan(model, loader.dataset, loader.mapper)
-    for loader in with_cache:
-        loader.mapper.cache.fill(model, loader.dataset, loader.mapper)
 
 
 def class_names_of(source: Any) -> list[str] | None:

@@ -4,7 +4,7 @@ The engine takes any model and any loader. What it does beyond calling them it d
 satisfy one of these protocols; no class needs to inherit from one.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 from torch import nn
@@ -41,18 +41,12 @@ class WrapsModel(Protocol):
 class FeatureCache(Protocol):
     """Features of a frozen network that are computed before the first iteration."""
 
-    def plan(self, model: nn.Module, records: Iterable[dict], mapper: Any) -> None:
-        """Refuse what cannot be cached; called for every loader before any cache is filled."""
+    def fill(self, model: nn.Module, loaders: Sequence[Any]) -> None:
+        """Compute the features of the records of all loaders and hand them to their mappers.
 
-    def fill(self, model: nn.Module, records: Iterable[dict], mapper: Any) -> None:
-        """Compute the features of the records of a loader, in every process."""
-
-
-@runtime_checkable
-class HasFeatureCache(Protocol):
-    """A mapper whose samples come from a feature cache, once that is filled."""
-
-    cache: FeatureCache | None
+        Called in every process, before a loader is iterated. What cannot be cached is refused
+        before anything is computed.
+        """
 
 
 @runtime_checkable

@@ -30,10 +30,10 @@ from .hooks import (
     build_early_stopping,
 )
 from .hooks.best import BEST_NAME
-from .loaders import build_loader, class_names_of, fill_feature_caches
+from .loaders import build_loader, class_names_of
 from .optim import build_optimizer, scale_learning_rate
 from .precision import resolve_device, resolve_precision
-from .protocols import Datasets, prompted_networks
+from .protocols import Datasets, FeatureCache, prompted_networks
 from .sharing import build_around, frozen_vit_of
 from .trainer import Trainer
 
@@ -148,7 +148,9 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
         checkpointer.resume_or_load(settings.init_checkpoint, resume=resume)
         start_iteration = trainer.iter + 1 if is_resumed else 0
         _check_start(settings, start_iteration, has_final_test=final_test is not None)
-        fill_feature_caches([test_loader, train_loader], model)  # the smaller one first
+        if cfg.dataloader.get("feature_cache") is not None:
+            feature_cache: FeatureCache = instantiate(cfg.dataloader.feature_cache)
+            feature_cache.fill(model, [test_loader, train_loader])  # the smaller one first
         if is_main:  # not before all is accepted
             LazyConfig.save(cfg, str(folder / CONFIG_NAME))
         train_loader.start_batch = start_iteration * accumulate_steps

@@ -1,12 +1,13 @@
-"""What the tests of the prefix cache build: images, a tiny classifier, and mappers with a cache."""
+"""Feature cache in tests: images, a tiny classifier, and mappers whose cache is filled."""
 
 import numpy as np
 import torch
 from PIL import Image
 
 from bpt_det.classification.classifier import PromptedClassifier
-from bpt_det.classification.feature_cache import PrefixCache
+from bpt_det.classification.feature_cache import FeatureCache
 from bpt_det.classification.mapper import ClassificationMapper
+from bpt_det.engine import TestLoader
 from bpt_det.prompts import BilinearPrompt
 from bpt_det.vit import PromptedViT
 from tests.support.vits import TINY_SIZES, tiny_vit
@@ -36,15 +37,16 @@ def classifier(placement="last_2", *, prompted=True, frozen=True, pixel_mean=120
     return PromptedClassifier(backbone, 2, pixel_mean=mean, pixel_std=std).eval()
 
 
-def cached_mapper(folder=None, *, num_views=NUM_VIEWS, num_workers=0, image_size=24, **settings):
-    cache = PrefixCache(True, folder, num_workers)
-    return ClassificationMapper(image_size, 32, num_views=num_views, cache=cache, **settings)
+def loader_of(records, *, num_views=NUM_VIEWS, num_workers=0, image_size=24, **settings):
+    """A loader of records, whose mapper makes fixed views."""
+    mapper = ClassificationMapper(image_size, 32, num_views=num_views, **settings)
+    return TestLoader(records, mapper, 2, num_workers)
 
 
 def filled_mapper(model, records, folder=None, **settings):
-    mapper = cached_mapper(folder, **settings)
-    mapper.prepare(model, records)
-    return mapper
+    loader = loader_of(records, **settings)
+    FeatureCache(True, folder).fill(model, [loader])
+    return loader.mapper
 
 
 def all_samples(mapper, records, num_views=NUM_VIEWS):

@@ -9,18 +9,12 @@ from detectron2.config import LazyCall as L
 from bpt_det.classification import ClassificationEvaluator, ClassificationMapper
 from bpt_det.classification.layouts import load_classification
 from bpt_det.classification.in_memory_loader import build_train_loader
-from bpt_det.classification.feature_cache import PrefixCache
+from bpt_det.classification.feature_cache import FeatureCache
 from bpt_det.engine import TestLoader
 
 # cub, nabirds, flowers, dogs, cars, imagenet, shapes_crops, or folder:PATH; data=NAME on the
 # command line is short for data.name=NAME.
 data = dict(name="cub")
-
-_cache = L(PrefixCache)(
-    enabled="${dataloader.cache_prefix}",
-    folder="${dataloader.cache_dir}",
-    num_workers="${...num_workers}",
-)
 
 dataloader = dict(
     root=None,  # folder that holds the dataset; None: DETECTRON2_DATASETS, or else datasets
@@ -32,6 +26,9 @@ dataloader = dict(
     # images; needs train.mapper.augment=False or num_views, and a placement such as last_4.
     cache_prefix=False,
     cache_dir=None,  # keep it in files in this folder, for later runs too; None: in memory
+    feature_cache=L(FeatureCache)(
+        cache_prefix="${dataloader.cache_prefix}", cache_dir="${dataloader.cache_dir}"
+    ),
     train=L(build_train_loader)(
         dataset=L(load_classification)(
             name="${data.name}",
@@ -44,7 +41,6 @@ dataloader = dict(
             resize_size="${dataloader.resize_size}",
             augment=True,  # random crop and flip
             num_views=None,  # so many fixed crops of each image; None: another one every time
-            cache=_cache,
         ),
         total_batch_size=32,
         num_workers=4,
@@ -58,7 +54,6 @@ dataloader = dict(
             image_size="${dataloader.image_size}",
             resize_size="${dataloader.resize_size}",
             augment=False,
-            cache=_cache,
         ),
         batch_size=32,
         num_workers=4,

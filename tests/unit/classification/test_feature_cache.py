@@ -1,22 +1,29 @@
-"""A classifier computes the same from cached tokens as from images, but for their rounding."""
+"""Feature cache: a classifier computes the same from it as from images, but for the rounding."""
+
+import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
+from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 
 import bpt_det.classification.mapper as mapper_module
-from bpt_det.classification.feature_cache import PrefixCache
+from bpt_det.classification import feature_cache
+from bpt_det.classification.feature_cache import FeatureCache
+from bpt_det.classification.in_memory_loader import InMemoryLoader
 from bpt_det.classification.mapper import ClassificationMapper
+from bpt_det.utils.errors import InputError
 from tests.support.feature_caches import (
     EMBED_DIM,
     NUM_TOKENS,
     NUM_VIEWS,
     all_samples,
     all_tokens,
-    cached_mapper,
     classifier,
     filled_mapper,
+    loader_of,
     rounded_tokens,
     write_records,
 )
@@ -27,6 +34,9 @@ PLACEMENTS = [
     {"placement": "last_1"},
     {"prompted": False},
 ]
+
+
+SIZE = 5 * 3 * 37 * 12 * 2  # bytes
 
 
 @pytest.fixture
@@ -137,7 +147,7 @@ def test_more_images_than_a_batch_stay_in_their_order(tmp_path, plain):
 def test_an_image_that_is_listed_twice_is_kept_once(records, caplog):
     caplog.set_level("INFO")
     mapper = filled_mapper(classifier(), [*records, records[1]])
-    assert "Prefix cache: 5 images x 3 views" in caplog.text
+    assert "Feature cache: 5 images x 3 views" in caplog.text
     assert torch.equal(*(all_tokens(mapper, [record]) for record in (records[1], records[1])))
 
 
@@ -165,25 +175,134 @@ def test_a_model_wrapped_for_several_processes_is_looked_into(records):
     assert torch.equal(tokens, all_tokens(filled_mapper(wrapped.module, records), records))
 
 
-def test_the_size_and_the_place_are_announced_before_anything_is_computed(
-    records, caplog, monkeypatch
-):
-    def compute(*_):
-        assert caplog.messages == [
-            "Prefix cache: 5 images x 3 views x 37 tokens x 12 x 2 bytes = 1.33e-05 GB, in memory"
-        ]
+def test_the_size_and_the_place_are_announced_before_an_image_is_read(records, caplog, monkeypatch):
+    def read(_):
+        assert caplog.messages[-1] == (
+            "Feature cache: 5 images x 3 views x 37 tokens x 12 x 2 bytes = 1.33e-05 GB, in memory"
+        )
         raise KeyboardInterrupt
 
     caplog.set_level("INFO")
-    monkeypatch.setattr(PrefixCache, "_compute", compute)
+    monkeypatch.setattr(mapper_module, "read_stored", read)
     with pytest.raises(KeyboardInterrupt):
         filled_mapper(classifier(), records)
 
 
-def test_without_cache_prefix_nothing_changes(records, plain):
-    mapper = cached_mapper()
-    mapper.cache.enabled = False
-    mapper.prepare(classifier("shallow"), records)
+def test_without_cache_prefix_nothing_changes(records):
+    loader = loader_of(records)
+    FeatureCache(False).fill(classifier("shallow"), [loader])
+    assert loader.mapper.features is None
+
+
+def test_the_loaders_of_a_run_have_features_of_their_own(records, plain):
+    model = classifier()
+    train = loader_of(records)
+    test = loader_of(records[3:], num_views=None, augment=False)
+    FeatureCache(True).fill(model, [test, train])
     assert torch.equal(
-        mapper.make_view(records[0], 1)["image"], plain.make_view(records[0], 1)["image"]
+        all_tokens(train.mapper, records), rounded_tokens(model, all_samples(plain, records))
     )
+    images = [ClassificationMapper(24, 32, augment=False)(record) for record in records[3:]]
+    assert torch.equal(all_tokens(test.mapper, records[3:], 1), rounded_tokens(model, images))
+
+
+# What cannot be cached is refused in one line before an image is read.
+
+
+@pytest.fixture
+def refuse(records, monkeypatch):
+    """Returns a function that fills a cache and returns the error."""
+
+    def refuse(model, loaders, folder=None):
+        loaders = loaders if isinstance(loaders, list) else [loaders]
+        monkeypatch.setattr(mapper_module, "read_stored", lambda *_: pytest.fail("read"))
+        with pytest.raises(InputError) as caught:
+            FeatureCache(True, folder).fill(model, loaders)
+        assert "\n" not in str(caught.value)
+        return caught.value
+
+    return refuse
+
+
+@pytest.mark.parametrize(
+    ("placement", "blocks"),
+    [("shallow", "0"), ([0, 2], "0, 2"), ("all", "0, 1, 2, 3 and 1 more")],
+)
+def test_prompts_in_the_first_block_are_refused(placement, blocks, records, refuse):
+    error = refuse(classifier(placement), [loader_of(records)])
+    assert f"prompts block {blocks}, so that is the very first" in str(error)
+    assert "last_4 or [6,9]" in str(error) and error.parameter == "placement"
+
+
+def test_a_trained_vit_is_refused(records, refuse):
+    error = refuse(classifier(frozen=False), loader_of(records))
+    assert "frozen=False trains it" in str(error) and error.parameter == "frozen"
+
+
+def test_endlessly_many_views_are_refused_in_the_second_loader_too(records, refuse):
+    loaders = [loader_of(records), loader_of(records, num_views=None)]
+    error = refuse(classifier(), loaders)
+    assert "num_views=null draws new ones endlessly" in str(error)
+    assert error.parameter == "num_views"
+
+
+def test_images_kept_in_memory_are_refused(records, refuse):
+    error = refuse(classifier(), InMemoryLoader(records, ClassificationMapper(24, 32), 2))
+    assert "in_memory=True crops images anew" in str(error) and error.parameter == "in_memory"
+
+
+def test_several_processes_without_a_folder_are_refused(records, refuse, monkeypatch):
+    loader = loader_of(records)
+    monkeypatch.setattr(comm, "get_world_size", lambda: 3)
+    error = refuse(classifier(), loader)
+    assert "each of the 3 processes; give cache_dir" in str(error)
+    assert error.parameter == "cache_dir"
+
+
+@pytest.mark.parametrize("available", [0, SIZE, int(SIZE / 0.9) - 1])
+def test_too_little_memory_is_refused_with_both_sizes(available, records, refuse, monkeypatch):
+    monkeypatch.setattr(feature_cache, "available_memory", lambda: available)
+    error = refuse(classifier(), loader_of(records))
+    assert f"needs {SIZE / 1e9:.3g} GB of memory, but {available / 1e9:.3g} GB" in str(error)
+    assert "it may take 90%; give cache_dir" in str(error) and error.parameter == "cache_dir"
+
+
+@pytest.mark.parametrize("available", [int(SIZE / 0.9) + 1, None])
+def test_enough_memory_or_unknown_memory_is_not_refused(available, records, monkeypatch):
+    monkeypatch.setattr(feature_cache, "available_memory", lambda: available)
+    filled_mapper(classifier(), records)
+
+
+def test_memory_that_another_loader_has_taken_meanwhile_is_refused(records, monkeypatch):
+    available = iter([2 * SIZE, 2 * SIZE, 2 * SIZE, SIZE])  # planned twice, filled, filled
+    monkeypatch.setattr(feature_cache, "available_memory", lambda: next(available))
+    loaders = [loader_of(records), loader_of(records)]
+    with pytest.raises(InputError, match="the feature cache needs .* of memory, but"):
+        FeatureCache(True).fill(classifier(), loaders)
+    assert loaders[0].mapper.features is not None and loaders[1].mapper.features is None
+
+
+def test_too_little_disk_space_is_refused_with_both_sizes(records, refuse, tmp_path, monkeypatch):
+    folder = tmp_path / "cache"
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=9000))
+    error = refuse(classifier(), loader_of(records), folder)
+    assert f"needs 1.33e-05 GB of disk space, but 9e-06 GB are free in '{folder}'" in str(error)
+    assert error.parameter == "cache_dir" and not list(folder.glob("*.npy"))
+
+
+def test_a_folder_that_cannot_be_made_is_refused(records, refuse, tmp_path):
+    (tmp_path / "file").touch()
+    error = refuse(classifier(), loader_of(records), tmp_path / "file/cache")
+    assert f"cannot write to '{tmp_path / 'file/cache'}' (" in str(error)
+    assert error.parameter == "cache_dir"
+
+
+def test_a_cache_prefix_that_is_no_bool_is_refused():
+    with pytest.raises(InputError, match="cache_prefix must be True or False, got 'off'"):
+        FeatureCache("off")
+
+
+def test_a_folder_without_cache_prefix_is_reported(records, tmp_path, caplog):
+    FeatureCache(False, tmp_path / "cache").fill(classifier(), [loader_of(records)])
+    assert caplog.messages == ["cache_dir is not used, as cache_prefix=False"]
+    assert not (tmp_path / "cache").exists()

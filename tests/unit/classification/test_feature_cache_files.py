@@ -1,4 +1,4 @@
-"""A file of tokens is used again if it is whole and of the same, and else computed anew."""
+"""Files of the feature cache: used again if whole and of the same tokens, else computed anew."""
 
 import json
 import zipfile
@@ -7,11 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from bpt_det.classification.feature_cache import PrefixCache
+from bpt_det.classification import token_store
 from bpt_det.utils.errors import InputError
 from tests.support.feature_caches import (
     all_tokens,
-    cached_mapper,
     classifier,
     filled_mapper,
     write_records,
@@ -33,9 +32,13 @@ def names(folder, pattern="*.npy"):
     return sorted(path.name for path in folder.glob(pattern))
 
 
+def forbid_computing(monkeypatch):
+    monkeypatch.setattr(token_store.TokenStore, "write", lambda *_: pytest.fail("computed"))
+
+
 def test_a_later_run_uses_the_file_again_and_computes_nothing(records, folder, monkeypatch, caplog):
     tokens = all_tokens(filled_mapper(classifier(), records, folder), records)
-    monkeypatch.setattr(PrefixCache, "_compute", lambda *_: pytest.fail("computed"))
+    forbid_computing(monkeypatch)
     caplog.set_level("INFO")
     again = all_tokens(filled_mapper(classifier(), records, folder), records)
     assert torch.equal(again, tokens)
@@ -44,7 +47,7 @@ def test_a_later_run_uses_the_file_again_and_computes_nothing(records, folder, m
 
 def test_other_prompts_at_the_same_first_block_use_the_file_again(records, folder, monkeypatch):
     filled_mapper(classifier([3, 4]), records, folder)
-    monkeypatch.setattr(PrefixCache, "_compute", lambda *_: pytest.fail("computed"))
+    forbid_computing(monkeypatch)
     filled_mapper(classifier([3]), records, folder)
 
 
@@ -125,12 +128,14 @@ def test_a_damaged_file_is_named_and_computed_anew(damage, records, folder, capl
 
 
 def test_an_interruption_leaves_nothing_that_looks_complete(records, folder, monkeypatch):
-    def interrupted(cache, model, views, tokens, share):
-        tokens.write(0, torch.ones(2, 37, 12))
+    write = token_store.TokenStore.write
+
+    def interrupted(store, start, tokens):
+        write(store, start, tokens[:2])
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(PrefixCache, "_compute", interrupted)
+        patch.setattr(token_store.TokenStore, "write", interrupted)
         filled_mapper(classifier(), records, folder)
     assert names(folder) == names(folder, "*.json") == names(folder, ".*.partial") == []
     tokens = all_tokens(filled_mapper(classifier(), records, folder), records)
@@ -150,11 +155,12 @@ def test_what_a_killed_process_leaves_is_not_used(is_renamed, records, folder):
     assert torch.equal(tokens, all_tokens(filled_mapper(classifier(), records), records))
 
 
-def test_an_image_that_cannot_be_read_stops_the_filling_by_its_name(records, folder):
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_an_image_that_cannot_be_read_stops_the_filling_by_its_name(num_workers, records, folder):
     with open(records[3]["file_name"], "wb") as file:
         file.write(b"no image")
-    with pytest.raises(InputError, match=r"image '.*3\.png' cannot be read"):
-        filled_mapper(classifier(), records, folder)
+    with pytest.raises(InputError, match=r"^image '.*3\.png' cannot be read"):
+        filled_mapper(classifier(), records, folder, num_workers=num_workers)
     assert names(folder) == []
 
 
@@ -181,4 +187,4 @@ def test_images_in_an_archive_are_told_apart_by_the_archive(records, folder, tmp
 def test_a_missing_image_is_named_before_anything_is_computed(records, folder, tmp_path):
     records[2]["file_name"] = str(tmp_path / "gone.png")
     with pytest.raises(InputError, match=r"'.*gone\.png' cannot be read"):
-        cached_mapper(folder).prepare(classifier(), records)
+        filled_mapper(classifier(), records, folder)

@@ -1,4 +1,4 @@
-"""Training images that stay in memory."""
+"""In-memory loader: training images are decoded once and cropped on their device."""
 
 import itertools
 from pathlib import Path
@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 
 from bpt_det.classification import ClassificationMapper, in_memory_loader
-from bpt_det.classification.feature_cache import PrefixCache
 from bpt_det.classification.in_memory_loader import InMemoryLoader, build_train_loader
 from bpt_det.engine import TestLoader, TrainLoader
 from bpt_det.utils.errors import InputError
@@ -22,13 +21,13 @@ RANDOM = ClassificationMapper(16, 20, min_area=0.3)
 def records(tmp_path: Path) -> list[dict]:
     """Return records of seven images of two sizes."""
     random = np.random.default_rng(0)
-    found = []
+    written = []
     for i in range(7):
         path = tmp_path / f"{i}.png"
         shape = (30, 40 if i % 2 else 25, 3)
         Image.fromarray(random.integers(0, 256, shape, dtype=np.uint8)).save(path)
-        found.append({"file_name": str(path), "image_id": f"{i}.png", "label": i})
-    return found
+        written.append({"file_name": str(path), "image_id": f"{i}.png", "label": i})
+    return written
 
 
 def take(loader: TrainLoader, count: int) -> list[list[dict]]:
@@ -97,29 +96,19 @@ def test_evaluation_samples_are_mapped_once(records: list[dict]) -> None:
     assert mapped == list(range(7)) * 3
 
 
-@pytest.mark.parametrize(
-    "mapper",
-    [
-        ClassificationMapper(16, 20, num_views=2),
-        ClassificationMapper(16, 20, augment=False, cache=PrefixCache(enabled=True)),
-    ],
-    ids=["views", "cache"],
-)
-def test_what_needs_fixed_views_is_refused(
-    records: list[dict], mapper: ClassificationMapper
-) -> None:
-    with pytest.raises(InputError, match=r"in_memory crops images anew .* set it to False"):
-        InMemoryLoader(records, mapper, 2)
+def test_fixed_views_are_refused(records: list[dict]) -> None:
+    with pytest.raises(InputError, match=r"in_memory=True crops images anew .* num_views=2"):
+        InMemoryLoader(records, ClassificationMapper(16, 20, num_views=2), 2)
 
 
 def test_images_that_do_not_fit_are_refused(
     records: list[dict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(in_memory_loader, "available_memory", lambda: 10_000)
-    with pytest.raises(InputError, match=r"^7 images .* set dataloader.in_memory=False\.$"):
+    with pytest.raises(InputError, match=r"^7 images .* set in_memory=False\.$"):
         take(InMemoryLoader(records, RANDOM, 2), 1)
 
 
-def test_in_memory_must_be_a_truth_value(records: list[dict]) -> None:
+def test_in_memory_must_be_a_bool(records: list[dict]) -> None:
     with pytest.raises(InputError, match="in_memory must be True or False, got 'yes'"):
         build_train_loader(records, RANDOM, 2, in_memory="yes")

@@ -1,4 +1,4 @@
-"""Images become samples as in the published code, and fixed views are fixed."""
+"""Classification mapper: samples are those of the published code, fixed views are fixed."""
 
 import numpy as np
 import pytest
@@ -61,8 +61,8 @@ def test_every_sample_is_one_of_the_fixed_views_and_each_of_them_is_drawn(record
     mapper = ClassificationMapper(24, 32, num_views=3)
     views = [mapper.make_view(record, view)["image"] for view in range(3)]
     drawn = [mapper(record)["image"] for _ in range(40)]
-    found = [[torch.equal(image, view) for view in views].index(True) for image in drawn]
-    assert set(found) == {0, 1, 2}
+    indexes = [[torch.equal(image, view) for view in views].index(True) for image in drawn]
+    assert set(indexes) == {0, 1, 2}
 
 
 def test_a_fixed_view_leaves_the_random_generator_as_it_was(record):
@@ -75,10 +75,10 @@ def test_a_fixed_view_leaves_the_random_generator_as_it_was(record):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"image_size": 33, "resize_size": 32}, r"number in \[1, .*=32\], got 33"),
-        ({"image_size": 0}, r"dataloader.image_size must be a whole .* in \[1, .*=256\], got 0"),
-        ({"image_size": 64.5}, r"dataloader.image_size must be a whole .*=256\], got 64.5"),
-        ({"num_views": 0}, "num_views must be a whole number from 1 on, or null, got 0"),
+        ({"image_size": 33, "resize_size": 32}, r"integer in \[1, .*=32\], got 33"),
+        ({"image_size": 0}, r"image_size must be an integer in \[1, .*=256\], got 0"),
+        ({"image_size": 64.5}, r"image_size must be an integer .*=256\], got 64.5"),
+        ({"num_views": 0}, "num_views must be an integer >= 1, or null, got 0"),
     ],
 )
 def test_sizes_and_views_that_cannot_be_are_refused(settings, message):

@@ -1,11 +1,11 @@
-"""Tokens keep their order and their value, rounded to bfloat16."""
+"""Token store: tokens keep their order and their value, rounded to bfloat16."""
 
 import fcntl
 
 import pytest
 import torch
 
-from bpt_det.classification.token_store import TokenCache, is_complete, locked, token_file
+from bpt_det.classification.token_store import TokenStore, is_complete, locked, token_file
 from bpt_det.utils.errors import InputError
 
 SHAPE = (5, 3, 7)
@@ -14,7 +14,7 @@ DESCRIPTION = {"vit": "abc", "num_views": 2}
 
 def test_rows_are_read_as_they_were_written_but_rounded():
     tokens = torch.randn(SHAPE, dtype=torch.float64)
-    cache = TokenCache.in_memory(SHAPE)
+    cache = TokenStore.in_memory(SHAPE)
     cache.write(3, tokens[3:])
     cache.write(0, tokens[:3])
     assert len(cache) == 5
@@ -23,7 +23,7 @@ def test_rows_are_read_as_they_were_written_but_rounded():
 
 
 def test_a_row_that_is_read_is_a_copy():
-    cache = TokenCache.in_memory(SHAPE)
+    cache = TokenStore.in_memory(SHAPE)
     cache.write(0, torch.ones(SHAPE))
     cache.read(2).zero_()
     assert torch.equal(cache.read(2), torch.ones(3, 7, dtype=torch.bfloat16))
@@ -33,10 +33,10 @@ def test_a_file_is_complete_when_its_description_is_written(tmp_path):
     path = tmp_path / "tokens.npy"
     tokens = torch.randn(SHAPE)
     with token_file(path, SHAPE, DESCRIPTION) as partial:
-        TokenCache.of_file(partial, is_writable=True).write(0, tokens)
+        TokenStore.of_file(partial, is_writable=True).write(0, tokens)
         assert not is_complete(path, SHAPE, DESCRIPTION)
     assert is_complete(path, SHAPE, DESCRIPTION)
-    assert torch.equal(TokenCache.of_file(path).read(4), tokens[4].bfloat16())
+    assert torch.equal(TokenStore.of_file(path).read(4), tokens[4].bfloat16())
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_full_disk_is_one_error_and_leaves_nothing(tmp_path, monkeypatch):
 
 def test_a_file_that_this_machine_does_not_see_is_named(tmp_path):
     with pytest.raises(InputError, match=r"read from '.*/no.npy' .*that all machines of the run"):
-        TokenCache.of_file(tmp_path / "no.npy")
+        TokenStore.of_file(tmp_path / "no.npy")
 
 
 def test_one_process_at_a_time_writes_to_a_folder(tmp_path):

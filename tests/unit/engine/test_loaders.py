@@ -11,7 +11,6 @@ import torch
 from omegaconf import OmegaConf
 
 from bpt_det.engine import TestLoader, TrainLoader, build_loader
-from bpt_det.engine.loaders import fill_feature_caches
 from bpt_det.utils.errors import InputError
 
 RECORDS = [{"index": index} for index in range(7)]
@@ -127,43 +126,9 @@ def test_a_batch_size_that_is_no_number_of_samples_is_refused(batch_size):
         TestLoader(RECORDS, index_of, batch_size=batch_size)
 
 
-class RecordedCache:
-    """A feature cache that records its calls."""
-
-    def __init__(self, calls):
-        self.calls = calls
-
-    def plan(self, model, records, mapper):
-        self.calls.append(("plan", model, list(records)))
-
-    def fill(self, model, records, mapper):
-        self.calls.append(("fill", model, list(records)))
-
-
-class CachedMapper:
-    def __init__(self, cache):
-        self.cache = cache
-
+class Mapper:
     def __call__(self, record):
         return record["index"]
-
-
-def test_every_feature_cache_is_planned_before_one_is_filled():
-    calls = []
-    mapper = CachedMapper(RecordedCache(calls))
-    loaders = [TestLoader(RECORDS[:2], mapper), TrainLoader(RECORDS, mapper, 3)]
-    fill_feature_caches(loaders, "the model")
-    assert calls == [
-        (step, "the model", list(records))
-        for step in ("plan", "fill")
-        for records in (RECORDS[:2], RECORDS)
-    ]
-
-
-@pytest.mark.parametrize("mapper", [draw, CachedMapper(None)])
-def test_loaders_without_a_feature_cache_are_left_alone(mapper):
-    fill_feature_caches([TestLoader(RECORDS, mapper), TrainLoader(RECORDS, mapper, 3)], "model")
-    fill_feature_caches([[]], "the model")  # a loader without a mapper
 
 
 def refuse(record):
@@ -185,14 +150,14 @@ def test_a_loader_is_built_around_a_dataset_that_is_there():
             "loader": {
                 "_target_": "bpt_det.engine.TestLoader",
                 "dataset": {"_target_": "no.such.dataset"},
-                "mapper": {"_target_": f"{__name__}.CachedMapper", "cache": None},
+                "mapper": {"_target_": f"{__name__}.Mapper"},
                 "batch_size": "${shared.size}",
             },
         }
     )
     loader = build_loader(node.loader, RECORDS)
     assert list(loader.dataset) == RECORDS and loader.batch_size == 2
-    assert isinstance(loader.mapper, CachedMapper)
+    assert isinstance(loader.mapper, Mapper)
 
 
 class Records(list):

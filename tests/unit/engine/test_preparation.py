@@ -14,29 +14,27 @@ def cfg(tmp_path, repository_root, monkeypatch):
 
 
 class RecordedCache:
+    """A feature cache that records what it is filled for."""
+
     calls = []
 
-    def plan(self, model, records, mapper):
-        pass
-
-    def fill(self, model, records, mapper):
-        self.calls.append((type(model), len(records)))
+    def fill(self, model, loaders):
+        self.calls.append((type(model), [len(loader.dataset) for loader in loaders]))
 
 
 class CachedMapper(AddNoise):
-    cache = RecordedCache()
-
     def __call__(self, record):
-        assert len(self.cache.calls) == 2, "asked for a sample before all caches were filled"
+        assert RecordedCache.calls, "asked for a sample before the feature cache was filled"
         return super().__call__(record)
 
 
-def test_feature_caches_are_filled_before_the_first_sample(cfg, monkeypatch):
+def test_the_feature_cache_is_filled_before_the_first_sample(cfg, monkeypatch):
     monkeypatch.setattr(RecordedCache, "calls", [])
     for name in ("train", "test"):
         cfg.dataloader[name].mapper = L(CachedMapper)(augment=name == "train")
+    cfg.dataloader.feature_cache = L(RecordedCache)()
     train(cfg)
-    assert RecordedCache.calls == [(Regression, 7), (Regression, 11)]
+    assert RecordedCache.calls == [(Regression, [7, 11])]
 
 
 class NamedRecords(list):
