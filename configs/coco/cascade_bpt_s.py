@@ -2,11 +2,11 @@
 
 Run:    python tools/train_net.py --config-file configs/coco/cascade_bpt_s.py --num-gpus 8
 Data:   COCO 2017, laid out as in datasets/README.md; MAE ViT-B weights, see README.md
-Result: published 43.01 box AP, 38.83 mask AP; ours: not measured yet
+Result: README.md, Methods; ours: not measured yet
 """
 
-from ..common.prompts import bilinear as _bilinear
-from .cascade_frozen import data, dataloader, lr_multiplier, model, optimizer, train
+from ..methods.bpt_s import method as _method
+from .cascade import data, dataloader, lr_multiplier, model, optimizer, train
 
-model.backbone.net.prompt = _bilinear
+model.backbone.net.update(_method.settings)
 train.output_dir = "output/coco/cascade_bpt_s"

@@ -6,14 +6,14 @@ Run:    python tools/train_net.py --config-file configs/coco/cascade_vitdet_b.py
 Data:   COCO 2017, laid out as in datasets/README.md; MAE ViT-B weights, see README.md; the
         published model: dl.fbaipublicfiles.com/detectron2/ViTDet/COCO/cascade_mask_rcnn_vitdet_b/
         f325358525/model_final_435fa9.pkl
-Result: published 54.0 box AP, 46.7 mask AP; ours: not measured yet
+Result: README.md, Methods; ours: not measured yet
 """
 
 from detectron2.config import LazyCall as L
 
 from bpt_det.detection import ViTDetBackbone
 
-from .cascade_frozen import data, dataloader, lr_multiplier, model, optimizer, train
+from .cascade import data, dataloader, lr_multiplier, model, optimizer, train
 
 model.backbone.net = L(ViTDetBackbone)(
     vit=model.backbone.net.vit,

@@ -2,13 +2,12 @@
 
 Run:    make demo, or python tools/train_net.py --config-file configs/shapes/cascade_bpt_s.py
 Data:   python -m bpt_det.shapes --output datasets/shapes
-Result: see README.md
+Result: README.md, Comparing methods
 """
 
-from ..common.prompts import bilinear as _bilinear
-from .cascade_frozen import data, dataloader, lr_multiplier, model, optimizer, train
+from ..methods.bpt_s import method as _method
+from .cascade import data, dataloader, lr_multiplier, model, optimizer, train
 
-model.backbone.net.prompt = _bilinear
-model.backbone.net.prompt.prompt_length = 20
-model.backbone.net.prompt.rank = 10
+model.backbone.net.update(_method.settings)
+model.backbone.net.prompt.update(prompt_length=20, rank=10)
 train.output_dir = "output/shapes/cascade_bpt_s"
