@@ -16,8 +16,8 @@ Prints tables; --output keeps all numbers as JSON:
 
     bpt-det benchmark --config-file configs/coco/cascade_bpt_s.py --image-size 512 \\
         --measure forward backbone_step --output benchmark.json
-    bpt-det benchmark --config-file configs/coco/cascade_bpt_d_vit_h.py --image-size 1024 \\
-        --measure train_step --variants bpt_d
+    bpt-det benchmark --config-file configs/coco/cascade.py method=bpt_d vit=vit_h \\
+        --image-size 1024 --measure train_step --variants bpt_d
     bpt-det benchmark --config-file configs/coco/cascade_bpt_s.py \\
         --measure evaluation scoring --repeats 3
 """

@@ -3,7 +3,7 @@
 Prints a Markdown table. With --picture it also draws the entries of M and of M Xᵀ in some blocks,
 with logarithmic counts, as Figures 7 and 8 of the paper's supplementary do:
 
-    bpt-det burstiness --config-file configs/shapes/cascade_fwhiten_s.py \\
+    bpt-det burstiness --config-file configs/shapes/cascade.py method=fwhiten_s \\
         --images datasets/shapes/val --picture burstiness.png
 """
 

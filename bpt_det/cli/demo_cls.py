@@ -17,11 +17,11 @@ from .demo_steps import build_demo_parser, run_demo, run_module
 
 logger = logging.getLogger(__name__)
 
-CONFIGS = "configs/shapes_crops"
-METHODS = {  # by config: its label, and what its run is sped up by
+CONFIG = "configs/shapes/crops.py"
+METHODS = {  # by name: its label, and what its run is sped up by
     "bpt_s": ("bilinear prompts", []),
     # Without prompts all blocks depend on the image alone, and here every image has one view.
-    "linear": ("linear head alone", ["dataloader.cache_prefix=True"]),
+    "frozen": ("linear head alone", ["dataloader.cache_prefix=True"]),
 }
 TASKS = {"val": "last val", "test": "best, test"}  # of which weights, on which images
 COLUMNS = {"top1": "top-1", "top5": "top-5", "mean_per_class": "mean per class"}
@@ -61,9 +61,9 @@ def demo(output: Path, overrides: Sequence[str]) -> None:
     crops = ["bpt_det.shapes", "--crops", "--output", str(datasets / "shapes_crops")]
     run_module(crops, datasets)
     for name, (_, speedup) in METHODS.items():
-        settings = [as_override("train.output_dir", output / name), *speedup, *overrides]
-        config = f"{CONFIGS}/{name}.py"
-        run_module(["bpt_det.cli", "train_cls", "--config-file", config, *settings], datasets)
+        command = ["bpt_det.cli", "train_cls", "--config-file", CONFIG, f"method={name}"]
+        folder = as_override("train.output_dir", output / name)
+        run_module([*command, folder, *speedup, *overrides], datasets)
     runs = {label: read_accuracies(output / name) for name, (label, _) in METHODS.items()}
     logger.info("\n%s", format_accuracy_table(runs))
     pictures = output / next(iter(METHODS))

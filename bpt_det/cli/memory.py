@@ -4,7 +4,7 @@ The first table has the memory of one GPU for each batch size (images on that GP
 largest batch that fits each card. How it is predicted, and what was measured: docs/memory.md.
 
     bpt-det memory --config-file configs/coco/cascade_bpt_s.py
-    bpt-det memory --config-file configs/coco/cascade_bpt_s_vit_h.py \\
+    bpt-det memory --config-file configs/coco/cascade.py method=bpt_s vit=vit_h \\
         --checkpointing --batch-sizes 2 4 --image-size 1024 --memory-gb 24 80
 """
 

@@ -7,6 +7,7 @@ Result: docs/results.md; 11 minutes on an H100 with 16 cores and NVIDIA's MPS
 
 from bpt_det.vit import ARCHITECTURES as _ARCHITECTURES
 
+_BASE = "configs/fgvc/cub.py"
 _VIT = "output/tiny_imagenet/mae_tiny/encoder.pth"
 _LENGTH, _RANK = "model.backbone.prompt.prompt_length", "model.backbone.prompt.rank"
 _LR, _DECAY = "optimizer.lr", "optimizer.params.head_weight_decay"
@@ -53,36 +54,37 @@ plan = dict(
     select="val/top1",
     report={"test top-1": "test/top1", "test mean per class": "test/mean_per_class"},
     methods={
-        "linear": dict(label="linear head", config="configs/fgvc/cub_linear.py"),
-        "vpt_s": dict(label="VPT-S", config="configs/fgvc/cub_vpt_s.py", settings=_SHALLOW),
+        "frozen": dict(label="linear head", config=_BASE, method="frozen"),
+        "vpt_s": dict(label="VPT-S", config=_BASE, method="vpt_s", settings=_SHALLOW),
         "spt_s": dict(
-            label="SPT-S", config="configs/fgvc/cub_spt_s.py", settings=_SHALLOW, statistics="spt_s"
+            label="SPT-S", config=_BASE, method="spt_s", settings=_SHALLOW, statistics="spt_s"
         ),
         "fwhiten_s": dict(
             label="fWhiten-S",
-            config="configs/fgvc/cub_fwhiten_s.py",
+            config=_BASE,
+            method="fwhiten_s",
             settings=_SHALLOW,
             statistics="whiten_s",
         ),
         "twhiten_s": dict(
             label="tWhiten-S",
-            config="configs/fgvc/cub_twhiten_s.py",
+            config=_BASE,
+            method="twhiten_s",
             settings=_SHALLOW,
             statistics="whiten_s",
         ),
         "bpt_s": dict(
-            label="BPT-S", config="configs/fgvc/cub_bpt_s.py", settings={**_SHALLOW, _RANK: 15}
+            label="BPT-S", config=_BASE, method="bpt_s", settings={**_SHALLOW, _RANK: 15}
         ),
-        "vpt_d": dict(label="VPT-D", config="configs/fgvc/cub_vpt_d.py", settings=_DEEP),
+        "vpt_d": dict(label="VPT-D", config=_BASE, method="vpt_d", settings=_DEEP),
         "spt_d": dict(
-            label="SPT-D", config="configs/fgvc/cub_spt_d.py", settings=_DEEP, statistics="spt_d"
+            label="SPT-D", config=_BASE, method="spt_d", settings=_DEEP, statistics="spt_d"
         ),
-        "bpt_d": dict(
-            label="BPT-D", config="configs/fgvc/cub_bpt_d.py", settings={**_DEEP, _RANK: 10}
-        ),
+        "bpt_d": dict(label="BPT-D", config=_BASE, method="bpt_d", settings={**_DEEP, _RANK: 10}),
         "full": dict(
             label="full fine-tuning",
-            config="configs/fgvc/cub_full.py",
+            config=_BASE,
+            method="full",
             grid={_LR: [1e-3, 4e-3, 1.6e-2], _DECAY: [0.01, 0.1]},
         ),
     },

@@ -21,7 +21,8 @@ plan.grid = {"optimizer.lr": [4e-2], "optimizer.params.head_weight_decay": [0.01
 plan.methods = {
     f"p{length}_r{rank}": dict(
         label=f"P = {length}, R = {rank}",
-        config="configs/fgvc/cub_bpt_s.py",
+        config="configs/fgvc/cub.py",
+        method="bpt_s",
         settings={_LENGTH: length, _RANK: rank},
     )
     for length, rank in (
@@ -39,7 +40,8 @@ plan.methods.update(
     {
         f"eps_{name}": dict(
             label=f"fWhiten-S, eps = {name}",
-            config="configs/fgvc/cub_fwhiten_s.py",
+            config="configs/fgvc/cub.py",
+            method="fwhiten_s",
             settings={_LENGTH: 20, _EPS: float(name)},
             statistics="whiten_s",
         )

@@ -4,6 +4,7 @@ Run:    python tools/compare.py --plan configs/compare/shapes.py --jobs 2
 Result: see docs/results.md
 """
 
+_BASE = "configs/shapes/cascade.py"
 _TEST = "datasets/shapes_test"
 
 plan = dict(
@@ -41,14 +42,15 @@ plan = dict(
         "mask AP, overlapping": "segm/AP_overlapping",
     },
     methods={
-        "frozen": dict(label="frozen", config="configs/shapes/cascade_frozen.py"),
-        "vpt_s": dict(label="VPT-S", config="configs/shapes/cascade_vpt_s.py"),
-        "spt_s": dict(label="SPT-S", config="configs/shapes/cascade_spt_s.py", statistics="spt_s"),
-        "bpt_s": dict(label="BPT-S", config="configs/shapes/cascade_bpt_s.py"),
-        "bpt_d": dict(label="BPT-D", config="configs/shapes/cascade_bpt_d.py"),
+        "frozen": dict(label="frozen", config=_BASE, method="frozen"),
+        "vpt_s": dict(label="VPT-S", config=_BASE, method="vpt_s"),
+        "spt_s": dict(label="SPT-S", config=_BASE, method="spt_s", statistics="spt_s"),
+        "bpt_s": dict(label="BPT-S", config=_BASE, method="bpt_s"),
+        "bpt_d": dict(label="BPT-D", config=_BASE, method="bpt_d"),
         "full": dict(
             label="full fine-tuning",
-            config="configs/shapes/cascade_full.py",
+            config=_BASE,
+            method="full",
             settings={"optimizer.lr": 1e-3},
         ),
     },

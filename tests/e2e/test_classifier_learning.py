@@ -23,7 +23,7 @@ def train(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(ROOT / "tools")
 
     def run(images, image_size, max_iter, **vit):
-        cfg = load_config("configs/fgvc/cub_bpt_d.py")
+        cfg = load_config("configs/fgvc/cub.py", ["method=bpt_d"])
         cfg.model.backbone.vit.update(vit)
         cfg.model.backbone.prompt.update(prompt_length=10, rank=5)
         cfg.dataloader.update(image_size=image_size, resize_size=image_size)

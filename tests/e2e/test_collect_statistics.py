@@ -32,13 +32,14 @@ def collect(monkeypatch):
 def write_config(tmp_path, shapes_root):
     """Write a tiny config, which names its statistics, as a YAML file; returns its path."""
 
-    def write(leaf):
-        cfg = use_shapes(shrink(load_config(str(ROOT / f"configs/shapes/{leaf}.py"))), shapes_root)
+    def write(method):
+        cfg = load_config(str(ROOT / "configs/shapes/cascade.py"), [f"method={method}"])
+        use_shapes(shrink(cfg), shapes_root)
         cfg.model.backbone.net.statistics = str(tmp_path / "statistics/tiny.safetensors")
         cfg.train.output_dir = str(tmp_path / "out")
         cfg.train.max_iter = 1
-        LazyConfig.save(cfg, str(tmp_path / f"{leaf}.yaml"))
-        return tmp_path / f"{leaf}.yaml"
+        LazyConfig.save(cfg, str(tmp_path / f"cascade_{method}.yaml"))
+        return tmp_path / f"cascade_{method}.yaml"
 
     return write
 
@@ -54,18 +55,18 @@ def error_line(capsys):
 
 
 @pytest.mark.parametrize(
-    ("leaf", "what", "blocks"),
+    ("method", "what", "blocks"),
     [
-        ("cascade_fwhiten_s", "second_moment", [0]),
-        ("cascade_twhiten_d", "second_moment", [1, 2, 3, 4]),
-        ("cascade_bpt_d_released", "second_moment", [0, 1, 2, 3, 4]),
-        ("cascade_spt_d", "tokens", [0, 1, 2, 3, 4]),
+        ("fwhiten_s", "second_moment", [0]),
+        ("twhiten_d", "second_moment", [1, 2, 3, 4]),
+        ("bpt_d_released", "second_moment", [0, 1, 2, 3, 4]),
+        ("spt_d", "tokens", [0, 1, 2, 3, 4]),
     ],
 )
 def test_what_the_prompts_of_a_config_need_is_collected_over_its_training_data(
-    leaf, what, blocks, collect, write_config, statistics_path
+    method, what, blocks, collect, write_config, statistics_path
 ):
-    config = write_config(leaf)
+    config = write_config(method)
     assert collect("--config-file", config, "--num-images", 7, "--token-images", 3) == 0
     statistics = load_statistics(statistics_path)
     assert list(statistics.blocks) == blocks and statistics.num_images == 7
@@ -82,7 +83,7 @@ def test_what_the_prompts_of_a_config_need_is_collected_over_its_training_data(
 def test_a_run_that_lacks_statistics_prints_the_command_that_makes_them(
     collect, write_config, statistics_path, capsys
 ):
-    config = write_config("cascade_fwhiten_s")
+    config = write_config("fwhiten_s")
     argv = ["--config-file", str(config), "train.seed=3"]
     assert run_training_tool("", argv) == 2
     problem, _, command = error_line(capsys).partition("; collect them: ")
@@ -96,7 +97,7 @@ def test_where_no_statistics_are_named_the_command_names_some(
     collect, write_config, tmp_path, monkeypatch, capsys
 ):
     """As printed, both the setting and the command work from a shell, quoting included."""
-    config = write_config("cascade_vpt_s")
+    config = write_config("vpt_s")
     argv = ["--config-file", str(config), "model.backbone.net.prompt.init=mean_pool"]
     argv += ["model.backbone.net.statistics=null", "model.backbone.net.placement=[0,3]"]
     monkeypatch.chdir(tmp_path)
@@ -115,7 +116,7 @@ def test_where_no_statistics_are_named_the_command_names_some(
 def test_statistics_of_another_vit_are_to_be_deleted_before_the_command(
     collect, write_config, statistics_path, capsys
 ):
-    config = write_config("cascade_fwhiten_s")
+    config = write_config("fwhiten_s")
     assert collect("--config-file", config) == 0
     argv = ["--config-file", str(config), "+model.backbone.net.vit.init_seed=9"]
     assert run_training_tool("", argv) == 2
@@ -133,7 +134,7 @@ def test_statistics_of_another_vit_are_to_be_deleted_before_the_command(
 def test_a_folder_is_searched_with_its_subfolders(
     collect, write_config, shapes_root, statistics_path
 ):
-    argv = ["--config-file", write_config("cascade_fwhiten_s"), "--images", shapes_root]
+    argv = ["--config-file", write_config("fwhiten_s"), "--images", shapes_root]
     assert collect(*argv) == 0
     assert load_statistics(statistics_path).num_images == 12 + 6  # of 100 asked for
 
@@ -142,7 +143,7 @@ def test_images_are_spread_evenly_over_the_data(
     collect, write_config, shapes_root, statistics_path, tmp_path
 ):
     """Half of the images of a folder are the same as every second one, in a folder of its own."""
-    config = write_config("cascade_spt_s")
+    config = write_config("spt_s")
     files = sorted((shapes_root / "train").iterdir())
     (tmp_path / "half").mkdir()
     for file in files[1::2]:
@@ -166,7 +167,7 @@ def test_an_image_is_resized_by_its_shorter_side_and_its_center_is_normalized():
 
 
 def test_a_file_that_exists_is_not_written_over(collect, write_config, statistics_path, capsys):
-    config = write_config("cascade_fwhiten_s")
+    config = write_config("fwhiten_s")
     statistics_path.parent.mkdir()
     statistics_path.write_text("precious")
     assert collect("--config-file", config) == 2
@@ -194,7 +195,7 @@ def test_a_file_that_exists_is_not_written_over(collect, write_config, statistic
     ],
 )
 def test_a_bad_option_is_one_line(collect, write_config, statistics_path, capsys, argv, text):
-    config = write_config("cascade_fwhiten_s")
+    config = write_config("fwhiten_s")
     assert collect("--config-file", config, *argv) == 2
     assert error_line(capsys).startswith(f"error: {text}")
     assert not statistics_path.exists()
@@ -205,7 +206,7 @@ def test_a_broken_image_is_named_and_nothing_is_left_behind(
 ):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/broken.jpg").write_bytes(b"no image")
-    config = write_config("cascade_fwhiten_s")
+    config = write_config("fwhiten_s")
     assert collect("--config-file", config, "--images", tmp_path / "photos") == 2
     assert f"image '{tmp_path / 'photos/broken.jpg'}' cannot be read" in error_line(capsys)
     assert not statistics_path.exists()

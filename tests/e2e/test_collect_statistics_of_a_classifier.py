@@ -17,7 +17,8 @@ from tests.support.class_trees import TRAIN_SIZES, write_cub, zip_tree
 from tests.support.detectors import TINY_VIT
 from tests.support.paths import ROOT
 
-CONFIG = str(ROOT / "configs/fgvc/cub_fwhiten_s.py")
+CONFIG = str(ROOT / "configs/fgvc/cub.py")
+METHOD = "method=fwhiten_s"
 NUM_TRAIN = sum(TRAIN_SIZES) - 3  # the others are its validation split
 VIT = [f"model.backbone.vit.{key}={value}" for key, value in TINY_VIT.items() if value is not None]
 VIT += ["model.backbone.vit.checkpoint=null", "model.backbone.vit.pretrain_size=48"]
@@ -36,7 +37,7 @@ def collect(monkeypatch, tmp_path, cub):
     settings = [*VIT, f"dataloader.root={cub}", "dataloader.train.total_batch_size=4"]
     settings += ["model.backbone.prompt.prompt_length=5"]
     settings += [f"model.backbone.statistics={tmp_path / 'tiny.st'}"]
-    yield lambda *argv: tool.main(["--config-file", CONFIG, *settings, *map(str, argv)])
+    yield lambda *argv: tool.main(["--config-file", CONFIG, METHOD, *settings, *map(str, argv)])
     for name in ("bpt_det", "detectron2", "fvcore"):
         logging.getLogger(name).handlers.clear()
 
@@ -52,7 +53,7 @@ def test_the_training_images_pass_through_the_vit_of_the_config(collect, tmp_pat
     assert list(statistics.blocks) == [0] and statistics.num_images == 7
     assert statistics.blocks[0].num_tokens == 7 * (1 + (48 // 16) ** 2)
     assert statistics.fingerprint == fingerprint(
-        instantiate(load_config(CONFIG, VIT).model.backbone.vit)
+        instantiate(load_config(CONFIG, [METHOD, *VIT]).model.backbone.vit)
     )
     assert statistics.preprocessing["images"] == "cub"
     assert statistics.preprocessing["input_format"] == "RGB"

@@ -31,9 +31,9 @@ plan = dict(
     grid={{"optimizer.lr": [0.05]}}, seeds=[0], grid_settings={{"dataloader.final_test": None}},
     select="val/top1", report={{"test": "test/top1"}},
     methods={{
-        "linear": dict(label="linear", config="configs/fgvc/cub_linear.py"),
+        "linear": dict(label="linear", config="configs/fgvc/cub.py"),
         "spt": dict(
-            label="SPT", config="configs/fgvc/cub_spt_s.py", statistics="tokens",
+            label="SPT", config="configs/fgvc/cub.py", method="spt_s", statistics="tokens",
             grid={{"optimizer.lr": [0.01, 0.02]}},
             settings={{"model.backbone.prompt.prompt_length": 3,
                       "model.backbone.prompt.init": "mean_pool"}},

@@ -74,7 +74,7 @@ def test_vit_2b_is_reached_by_settings(estimate, capsys):
         (["--num-gpus", "0"], "--num-gpus must be at least 1, got 0."),
         ([f"{VIT}.embed_dim=770"], "embed_dim=770 is not a multiple of num_heads=12."),
         (["--config-file", "configs/coco/cascade_vitdet_b.py"], "not of a ViTDetBackbone; give a"),
-        (["--config-file", "configs/fgvc/cub_bpt_s.py"], "the config has no model.backbone.net"),
+        (["--config-file", "configs/fgvc/cub.py"], "the config has no model.backbone.net"),
         (["--config-file", "nowhere.py"], "config file 'nowhere.py' does not exist"),
     ],
 )

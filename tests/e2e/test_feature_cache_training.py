@@ -32,7 +32,7 @@ def overrides(root, output_dir, **more):
         **{"train.output_dir": output_dir, "train.device": "cpu", "train.precision": "float32"},
         **{"dataloader.cache_prefix": True, **more},
     }
-    return [f"{key}={value}" for key, value in settings.items()]
+    return ["method=bpt_d", *(f"{key}={value}" for key, value in settings.items())]
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def run(tmp_path, repository_root, monkeypatch):
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
         settings = overrides(root, folder, **more)
-        config = "configs/fgvc/cub_bpt_d.py"
+        config = "configs/fgvc/cub.py"
         cfg = load_config(config, settings, use_classification_data)
         torch.manual_seed(int(resume))  # of the initial weights; a resumed run has its own
         train(cfg, resume=resume)
@@ -135,7 +135,7 @@ def test_two_processes_fill_one_file_that_one_process_uses_again(run, tmp_path):
     folder = tmp_path / "cache"
     more = {"dataloader.cache_dir": folder}
     settings = overrides(tmp_path / "CUB_200_2011", tmp_path / "two", **more)
-    arguments = ["--config-file", "configs/fgvc/cub_bpt_d.py", *settings]
+    arguments = ["--config-file", "configs/fgvc/cub.py", *settings]
     mp.spawn(_run_process, args=(port, arguments), nprocs=2)
     files = sorted(folder.glob("*.npy"))
     alone = run("alone", **more)

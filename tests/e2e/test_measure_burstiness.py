@@ -12,7 +12,8 @@ VIT = "model.backbone.net.vit"
 SIZES = [f"{VIT}.{k}={v}" for k, v in (("embed_dim", 16), ("num_blocks", 3), ("num_heads", 2))]
 SETTINGS = [
     "--config-file",
-    "configs/shapes/cascade_fwhiten_s.py",
+    "configs/shapes/cascade.py",
+    "method=fwhiten_s",
     *SIZES,
     f"{VIT}.checkpoint=null",
 ]

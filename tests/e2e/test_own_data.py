@@ -10,7 +10,7 @@ from detectron2.config import LazyConfig
 
 from bpt_det.engine import load_config
 from bpt_det.engine.metrics import read_final_metrics
-from tests.support.detectors import DETECTION_LEAVES, shrink
+from tests.support.detectors import DETECTION_CONFIGS, shrink
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.usefixtures("loggers_of_its_own")
@@ -69,7 +69,7 @@ def only_line(status, capsys):
     return lines[0].removeprefix("error: ")
 
 
-@pytest.mark.parametrize("leaf", DETECTION_LEAVES)
+@pytest.mark.parametrize("leaf", DETECTION_CONFIGS)
 def test_every_config_takes_data_of_ones_own(leaf):
     assert load_config(str(ROOT / leaf)).data == {"train": None, "val": None}
 

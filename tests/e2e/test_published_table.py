@@ -77,7 +77,7 @@ def collect(monkeypatch):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("detector", ["cascade", "mask_rcnn"])
 def test_a_row_trains_5_iterations_and_is_evaluated(detector, kind, data, collect, tmp_path):
-    config = ["--config-file", str(ROOT / f"configs/coco/{detector}_{kind}.py")]
+    config = ["--config-file", f"coco/{detector}", f"method={kind}"]
     opts = [*micro_sizes(detector, kind), *data, f"train.output_dir={tmp_path}/run"]
     if kind.startswith("spt"):
         opts += [f"model.backbone.net.statistics={tmp_path}/tokens.safetensors"]

@@ -29,7 +29,7 @@ def train_cls():
 @pytest.fixture(scope="module")
 def config(tmp_path_factory, train_cls):
     """A tiny classifier of birds as a YAML file; 27 training images are 3 iterations."""
-    cfg = load_config("configs/fgvc/cub_bpt_s.py")
+    cfg = load_config("configs/fgvc/cub.py", ["method=bpt_s"])
     sizes = {"embed_dim": 16, "num_blocks": 2, "num_heads": 2, "patch_size": 8}
     cfg.model.backbone.vit.update(**sizes, pretrain_size=16, checkpoint=None)
     cfg.model.backbone.prompt.update(prompt_length=3, rank=2)

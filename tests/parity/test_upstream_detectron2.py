@@ -74,14 +74,14 @@ def test_batches_are_padded_to_the_same_square(sizes):
         torch.testing.assert_close(outputs[level], features)
 
 
-DETECTORS = {"cascade_mask_rcnn": "cascade_bpt_s", "mask_rcnn": "mask_rcnn_bpt_s"}
+DETECTORS = {"cascade_mask_rcnn": "cascade", "mask_rcnn": "mask_rcnn"}
 
 
 @pytest.fixture(params=DETECTORS)
 def detectors(request, monkeypatch):
     """Our detector at full size and the official one; no memory is taken."""
     monkeypatch.chdir(ROOT)
-    cfg = load_config(f"configs/coco/{DETECTORS[request.param]}.py")
+    cfg = load_config(f"coco/{DETECTORS[request.param]}", ["method=bpt_s"])
     cfg.model.backbone.net.vit.checkpoint = None
     official_cfg = official_config(request.param)
     official_cfg.backbone.net.depth = 0  # its blocks cannot be built without memory
@@ -144,7 +144,7 @@ def test_settings_around_the_vit_are_the_same(detectors):
 @pytest.mark.parametrize("name", DETECTORS)
 def test_anchors_and_the_mean_of_the_images_are_the_same(name, monkeypatch):
     monkeypatch.chdir(ROOT)
-    ours, theirs = load_config(f"configs/coco/{DETECTORS[name]}.py").model, official_config(name)
+    ours, theirs = load_config(f"coco/{DETECTORS[name]}").model, official_config(name)
     anchors, expected = (
         instantiate(model.proposal_generator.anchor_generator).cell_anchors
         for model in (ours, theirs)

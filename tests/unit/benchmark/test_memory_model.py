@@ -14,15 +14,15 @@ from bpt_det.benchmark.memory_model import MemoryModel, usable_bytes
 from bpt_det.benchmark.saved_activations import KeptBytes, cast_weight_bytes
 from bpt_det.engine import load_config
 from bpt_det.utils.errors import InputError
-from tests.support.detectors import ROOT, shrink
+from tests.support.detectors import shrink
 
-COCO = ROOT / "configs/coco"
 CHECKPOINTED = "model.backbone.net.activation_checkpointing=true"
 DTYPES = {4: torch.float32, 2: torch.bfloat16}
 
 
 def load(name, *overrides):
-    return load_config(str(COCO / f"{name}.py"), overrides)
+    base, method, *further = name.split()
+    return load_config(f"coco/{base}", [f"method={method}", *further, *overrides])
 
 
 def tiny_config(name, *overrides, compute_bytes=4):
@@ -70,11 +70,11 @@ def count_kept_bytes(module, run, compute_bytes, *not_counted):
 @pytest.mark.parametrize(
     "overrides",
     [
-        ("cascade_bpt_s",),
-        ("cascade_bpt_d",),
-        ("cascade_full",),
-        ("cascade_bpt_s", CHECKPOINTED),
-        ("cascade_frozen",),
+        ("cascade bpt_s",),
+        ("cascade bpt_d",),
+        ("cascade full",),
+        ("cascade bpt_s", CHECKPOINTED),
+        ("cascade frozen",),
     ],
     ids=lambda overrides: "-".join(overrides)[:24],
 )
@@ -94,7 +94,7 @@ def test_what_is_kept_of_a_vit_is_what_autograd_keeps(overrides, compute_bytes):
 @pytest.mark.parametrize("compute_bytes", [4, 2])
 def test_what_is_kept_of_pyramid_and_heads_is_what_autograd_keeps(compute_bytes):
     torch.manual_seed(0)
-    detector = instantiate(tiny_config("cascade_bpt_s").model)
+    detector = instantiate(tiny_config("cascade bpt_s").model)
     heads = detector.roi_heads
     features = {"tokens": torch.randn(2, 64, 12, 12), "map": torch.randn(2, 16, 24, 24)}
     regions = {side: torch.randn(30, 16, side, side, requires_grad=True) for side in (7, 14)}
@@ -118,12 +118,12 @@ def test_what_is_kept_of_pyramid_and_heads_is_what_autograd_keeps(compute_bytes)
 # Bytes on one NVIDIA H200, bfloat16, 1024 pixels: of docs/benchmarks.md. The benchmark draws 20
 # objects an image, and a new RPN finds hardly more; of the photographs no number is known.
 MEASURED = [
-    (("cascade_bpt_s",), 2, 20, 564_629_952 + 442_870_576 + 5_184_421_888),
-    (("cascade_bpt_s", CHECKPOINTED), 2, 20, 564_629_952 + 442_870_576 + 3_452_733_440),
-    (("cascade_bpt_d",), 2, 20, 564_937_152 + 443_485_000 + 3_799_025_664),
-    (("cascade_full",), 2, 20, 564_282_752 + 1_128_553_720 + 6_017_032_704),
-    (("cascade_bpt_d_vit_h",), 1, 20, 2.766e9 + 0.485e9 + 2.411e9),
-    (("cascade_bpt_s",), 4, None, 10_887 * 2**20),
+    (("cascade bpt_s",), 2, 20, 564_629_952 + 442_870_576 + 5_184_421_888),
+    (("cascade bpt_s", CHECKPOINTED), 2, 20, 564_629_952 + 442_870_576 + 3_452_733_440),
+    (("cascade bpt_d",), 2, 20, 564_937_152 + 443_485_000 + 3_799_025_664),
+    (("cascade full",), 2, 20, 564_282_752 + 1_128_553_720 + 6_017_032_704),
+    (("cascade bpt_d vit=vit_h",), 1, 20, 2.766e9 + 0.485e9 + 2.411e9),
+    (("cascade bpt_s",), 4, None, 10_887 * 2**20),
 ]
 
 
@@ -138,10 +138,10 @@ def test_measured_training_steps_are_predicted_within_10_percent(
 @pytest.mark.parametrize(
     ("config", "measured"),
     [
-        (("cascade_bpt_s",), 2_190_730_240),
-        (("cascade_bpt_s", CHECKPOINTED), 603_368_960),
-        (("cascade_bpt_d",), 820_849_664),
-        (("cascade_full",), 3_084_387_328),
+        (("cascade bpt_s",), 2_190_730_240),
+        (("cascade bpt_s", CHECKPOINTED), 603_368_960),
+        (("cascade bpt_d",), 820_849_664),
+        (("cascade full",), 3_084_387_328),
     ],
 )
 def test_measured_backward_passes_of_the_vit_alone_are_predicted_within_10_percent(
@@ -151,7 +151,7 @@ def test_measured_backward_passes_of_the_vit_alone_are_predicted_within_10_perce
 
 
 def test_weights_gradients_and_states_are_sums_over_the_model():
-    cfg = tiny_config("cascade_bpt_d")
+    cfg = tiny_config("cascade bpt_d")
     detector = instantiate(cfg.model)
     trained = sum(4 * p.numel() for p in detector.parameters() if p.requires_grad)
     held = sum(t.nbytes for t in (*detector.parameters(), *detector.buffers()))
@@ -163,14 +163,14 @@ def test_weights_gradients_and_states_are_sums_over_the_model():
 
 
 def test_accumulated_gradients_are_there_during_the_next_forward_pass():
-    cfg = tiny_config("cascade_bpt_s")
+    cfg = tiny_config("cascade bpt_s")
     before = MemoryModel(cfg).estimate(2)
     cfg.train.accumulate_steps = 2
     assert MemoryModel(cfg).estimate(2).peak == before.peak + before.gradients
 
 
 def test_full_fine_tuning_of_a_large_vit_peaks_in_the_optimizer_step_unless_it_is_fused():
-    cfg = tiny_config("cascade_full")
+    cfg = tiny_config("cascade full")
     cfg.optimizer.fused = False
     cfg.model.backbone.net.vit.update(embed_dim=1024, num_blocks=24)
     cfg.dataloader.image_size = 64
@@ -181,7 +181,7 @@ def test_full_fine_tuning_of_a_large_vit_peaks_in_the_optimizer_step_unless_it_i
 
 
 def test_the_largest_batch_fits_and_one_image_more_does_not():
-    model, card = MemoryModel(tiny_config("cascade_bpt_s")), 2 * 2**30
+    model, card = MemoryModel(tiny_config("cascade bpt_s")), 2 * 2**30
     largest = model.largest_batch(card)
     totals = [model.estimate(batch_size).total for batch_size in (largest, largest + 1)]
     assert totals[0] <= usable_bytes(card) < totals[1]
@@ -190,7 +190,7 @@ def test_the_largest_batch_fits_and_one_image_more_does_not():
 
 def test_mask_rcnn_has_one_box_head():
     cascade, plain = (
-        MemoryModel(tiny_config(name)) for name in ("cascade_bpt_s", "mask_rcnn_bpt_s")
+        MemoryModel(tiny_config(name)) for name in ("cascade bpt_s", "mask_rcnn bpt_s")
     )
     assert len(list(cascade._region_heads(1))) == 4
     assert len(list(plain._region_heads(1))) == 2
@@ -203,7 +203,7 @@ def test_another_backbone_is_refused():
 
 
 def test_another_optimizer_is_refused():
-    cfg = tiny_config("cascade_bpt_s")
+    cfg = tiny_config("cascade bpt_s")
     cfg.optimizer._target_ = "torch.optim.RMSprop"
     with pytest.raises(InputError, match="states of optimizer RMSprop are not known, only of Ada"):
         MemoryModel(cfg)
