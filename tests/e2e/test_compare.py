@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from bpt_det.comparison.runs import command_of
 
 from bpt_det.classification import use_classification_data
 from bpt_det.comparison import load_plan
-from bpt_det.comparison.runs import command_of
 from bpt_det.detection import use_detection_data
 from bpt_det.engine import load_config
 from tests.support import class_trees
