@@ -15,9 +15,11 @@ from .composition import compose
 from .config_checks import check_config, check_keys
 from .config_files import find_config
 from .config_tree import has_key, walk
+from .protocols import Datasets
 
-# Fits a loaded config in place to what a user has asked for, given the config and its overrides.
-Adapt = Callable[[DictConfig, Sequence[str]], None]
+# Fits a loaded config in place to what a user has asked for, given the config and its overrides;
+# may return the data sets that it has read for this.
+Adapt = Callable[[DictConfig, Sequence[str]], Datasets | None]
 
 
 def load_config(path: str, overrides: Sequence[str] = (), adapt: Adapt | None = None) -> DictConfig:

@@ -199,7 +199,7 @@ def test_mask_rcnn_has_one_box_head():
 
 def test_another_backbone_is_refused():
     with pytest.raises(InputError, match="of a PromptedViTBackbone, not of a ViTDetBackbone; give"):
-        MemoryModel(load("cascade_vitdet_b"))
+        MemoryModel(load_config("coco/cascade_vitdet_b"))
 
 
 def test_another_optimizer_is_refused():
