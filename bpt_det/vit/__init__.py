@@ -1,15 +1,14 @@
-"""The frozen network: timm's Vision Transformer, its weights, and prompts in its blocks."""
+"""Frozen network: timm's Vision Transformer, its weights, and prompts in its blocks."""
 
 from .architectures import ARCHITECTURES, build_vit
 from .identity import fingerprint
 from .prompted_vit import PromptedViT
-from .statistics import MissingStatisticsError, TokenStatistics, collect_statistics
+from .statistics import TokenStatistics, collect_statistics
 from .weights import LoadReport, load_weights
 
 __all__ = [
     "ARCHITECTURES",
     "LoadReport",
-    "MissingStatisticsError",
     "PromptedViT",
     "TokenStatistics",
     "build_vit",

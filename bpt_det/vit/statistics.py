@@ -24,13 +24,7 @@ from .identity import fingerprint
 from .weights.files import SIGNS_OF_DAMAGE
 
 FIELDS = ("second_moment", "tokens")
-
-
-class MissingStatisticsError(InputError):
-    """Prompts need token statistics that have not been collected."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, hint="collect_statistics")
+_HINT = "collect_statistics"
 
 
 @dataclass(frozen=True)
@@ -163,11 +157,10 @@ def load_statistics(path: str | Path) -> TokenStatistics:
     """Return statistics from a file of `save_statistics`.
 
     Raises:
-        MissingStatisticsError: the file does not exist.
-        InputError: the file is damaged or another one.
+        InputError: the file does not exist, is damaged, or is another one.
     """
     if not Path(path).is_file():
-        raise MissingStatisticsError(f"token statistics '{path}' do not exist")
+        raise InputError(f"token statistics '{path}' do not exist.", hint=_HINT)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             description = json.loads(file.metadata()["token_statistics"])
@@ -183,9 +176,8 @@ def load_statistics(path: str | Path) -> TokenStatistics:
         return TokenStatistics(blocks=blocks, source=str(path), **description)
     except SIGNS_OF_DAMAGE as error:
         raise InputError(
-            f"'{path}' is damaged or holds no token statistics ({type(error).__name__}: {error}); "
-            "delete it and collect it again.",
-            hint="collect_statistics",
+            f"'{path}' is damaged or holds no token statistics ({type(error).__name__}: {error}).",
+            hint=_HINT,
         ) from error
 
 
@@ -200,15 +192,16 @@ def check_statistics(
         needed: one of `FIELDS` by block index.
 
     Raises:
-        MissingStatisticsError: there are none, they are another ViT's, or they lack a block.
+        InputError: there are none, they are another ViT's, or they lack a block.
     """
     if statistics is None:
-        raise MissingStatisticsError("the prompts need token statistics, but none are given")
+        raise InputError("the prompts need token statistics, but none are given.", hint=_HINT)
     expected = fingerprint(vit)
     if statistics.fingerprint != expected:
-        raise MissingStatisticsError(
+        raise InputError(
             f"token statistics '{statistics.source}' are of another frozen ViT (fingerprint "
-            f"{statistics.fingerprint[:12]} there, {expected[:12]} here)"
+            f"{statistics.fingerprint[:12]} there, {expected[:12]} here).",
+            hint=_HINT,
         )
     lacking = [
         f"{name} of block {index}"
@@ -216,7 +209,7 @@ def check_statistics(
         if getattr(statistics.blocks.get(index), name, None) is None
     ]
     if lacking:
-        raise MissingStatisticsError(
-            f"token statistics '{statistics.source}' lack {', '.join(lacking)}"
+        raise InputError(
+            f"token statistics '{statistics.source}' lack {', '.join(lacking)}.", hint=_HINT
         )
     return statistics

@@ -1,8 +1,8 @@
-"""What several test modules build: a tiny ViT, and files in the official MAE layout.
+"""Tiny ViTs, and weight files in the official MAE layout.
 
-On the command line it writes a file with random values, for trying a full-size config:
+The command line writes a file of random values, for trying a full-size config:
 
-    python tests/helpers.py --output mae_random_vit_base.pth
+    python -m tests.support.vits --output mae_random_vit_base.pth
 """
 
 import argparse
@@ -36,7 +36,7 @@ def tiny_vit(dtype: torch.dtype = torch.float64, **overrides) -> VisionTransform
 
 
 class FolderServer(http.server.ThreadingHTTPServer):
-    """Serves a folder over the loopback interface, from a thread, and records the requests.
+    """HTTP server of a folder on the loopback interface, in a thread; records the requests.
 
     Use it in a ``with`` statement, with ``no_proxy=*`` in the environment.
     """
@@ -68,16 +68,17 @@ class FolderServer(http.server.ThreadingHTTPServer):
 
 
 def leave_together() -> None:
-    """End one of several processes of a test when the others have come to their end too.
+    """Exit one of several processes of a test once all of them have finished.
 
-    Without the interpreter's clean-up: there torch now and then aborts the process over a thread of
-    a group that Detectron2's cache still refers to, though all is done and saved.
+    It skips the interpreter's clean-up, in which torch now and then aborts the process over a
+    thread of a process group that Detectron2's cache still refers to.
     """
     dist.barrier()
     os._exit(0)
 
 
 def count_parameters(module: torch.nn.Module) -> int:
+    """Return the number of all values, trained or not."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
@@ -120,7 +121,7 @@ def _mae_shapes(
     pretrain_size: int = 224,
     with_decoder: bool = False,
 ) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of facebookresearch/mae models_mae.py, in its order."""
+    """Return names and shapes of facebookresearch/mae models_mae.py, in its order."""
     num_positions = (pretrain_size // patch_size) ** 2 + 1
     shapes = {
         "cls_token": (1, 1, embed_dim),

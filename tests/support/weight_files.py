@@ -1,6 +1,6 @@
-"""Files of pre-trained weights with the official names and shapes of their publishers, tiny.
+"""Tiny weight files with the official names and layouts of their publishers.
 
-Each writer returns what the file holds under timm's names, which is what a ViT must end up with.
+Each writer returns the tensors under timm's names, as a ViT must hold them after loading.
 """
 
 import argparse
@@ -18,7 +18,7 @@ State = dict[str, Tensor]
 
 
 def write_moco_file(path: Path, vit_kwargs: dict, arch: str = "vit_small") -> State:
-    """As facebookresearch/moco-v3 main_moco.py saves: two encoders, each with its head."""
+    """Write a file as facebookresearch/moco-v3 main_moco.py does: two encoders with heads."""
     width, hidden, dim = vit_kwargs["embed_dim"], 30, 7
     head = {  # three linear layers, the last batch norm without weights
         **_linear_and_norm(0, width, hidden),
@@ -56,7 +56,7 @@ def _linear_and_norm(index: int, inputs: int, outputs: int, affine: bool = True)
 
 
 def write_timm_file(path: Path, vit_kwargs: dict, num_classes: int = 11) -> State:
-    """As timm's supervised weights on the Hugging Face hub: bare, with a head, safetensors."""
+    """Write a file as timm's on the Hugging Face hub: bare, with a head, safetensors."""
     state = timm_state(vit_kwargs)
     head = {"head.weight": (num_classes, vit_kwargs["embed_dim"]), "head.bias": (num_classes,)}
     save_file({**state, **random_state(head)}, path)
@@ -64,7 +64,7 @@ def write_timm_file(path: Path, vit_kwargs: dict, num_classes: int = 11) -> Stat
 
 
 def write_maws_file(path: Path, vit_kwargs: dict, clip: bool = False) -> State:
-    """As facebookresearch/maws model_builder.py loads: a bare state_dict, or that of its CLIP."""
+    """Write a file of facebookresearch/maws: a bare state_dict, or that of its CLIP model."""
     state = timm_state(vit_kwargs)
     width = vit_kwargs["embed_dim"]
     text = {
@@ -80,7 +80,7 @@ def write_maws_file(path: Path, vit_kwargs: dict, clip: bool = False) -> State:
 
 
 def write_vitdet_file(path: Path, vit_kwargs: dict, seed: int = 0) -> State:
-    """As the model zoo's model_final_*.pkl: arrays under "model", with a whole detector."""
+    """Write a model_final_*.pkl as in the model zoo: arrays under "model", with a detector."""
     state = timm_state(vit_kwargs, seed)
     for name in ("cls_token", "norm.weight", "norm.bias"):
         del state[name]  # ViTDet has neither
@@ -109,7 +109,7 @@ def write_vitdet_file(path: Path, vit_kwargs: dict, seed: int = 0) -> State:
 
 
 def write_google_file(path: Path, vit_kwargs: dict, num_classes: int = 11) -> State:
-    """As google-research/vision_transformer: kernels are (inputs, outputs), heads an axis."""
+    """Write a file of google-research/vision_transformer: kernels are (inputs, outputs)."""
     state = timm_state(vit_kwargs)
     num_heads, width = vit_kwargs["num_heads"], vit_kwargs["embed_dim"]
     arrays = {

@@ -136,7 +136,7 @@ MAE = Reader(
     spelling=r"mae",
     source=(
         "The official MAE weights (CC BY-NC 4.0: non-commercial) are at "
-        f"{_FACEBOOK}/mae/pretrain/mae_pretrain_vit_base.pth (also _large, _huge); download one."
+        f"{_FACEBOOK}/mae/pretrain/mae_pretrain_vit_base.pth (also _large, _huge)."
     ),
 )
 MOCO = Reader(
@@ -147,7 +147,7 @@ MOCO = Reader(
     spelling=r"moco|vit-[sb]-\d+ep",
     source=(
         "The official MoCo v3 weights (CC BY-NC 4.0: non-commercial) are at "
-        f"{_FACEBOOK}/moco-v3/vit-b-300ep/vit-b-300ep.pth.tar (also vit-s-300ep); download one."
+        f"{_FACEBOOK}/moco-v3/vit-b-300ep/vit-b-300ep.pth.tar (also vit-s-300ep)."
     ),
 )
 MAWS = Reader(
@@ -158,8 +158,7 @@ MAWS = Reader(
     spelling=r"\bmaws|vit_2b14|vit_6\.5b14",
     source=(
         "The official MAWS weights (CC BY-NC 4.0: non-commercial) are at "
-        f"{_FACEBOOK}/maws/pretrain/maws/vit_2b14.pt (also vit_b16, vit_l16, vit_h14); "
-        "download one."
+        f"{_FACEBOOK}/maws/pretrain/maws/vit_2b14.pt (also vit_b16, vit_l16, vit_h14)."
     ),
 )
 VITDET = Reader(
@@ -170,7 +169,7 @@ VITDET = Reader(
     spelling=r"vitdet|model_final_\w+\.pkl",
     source=(
         "The official ViTDet weights (CC BY-SA 3.0) are linked from projects/ViTDet in the "
-        "repository of arXiv:2203.16527; download one."
+        "repository of arXiv:2203.16527."
     ),
 )
 GOOGLE = Reader(
@@ -182,7 +181,7 @@ GOOGLE = Reader(
     source=(
         "Google's supervised weights (Apache 2.0) are at "
         "https://storage.googleapis.com/vit_models/imagenet21k/ViT-B_16.npz and under "
-        "https://storage.googleapis.com/vit_models/augreg; download one."
+        "https://storage.googleapis.com/vit_models/augreg."
     ),
 )
 TIMM = Reader(

@@ -1,6 +1,6 @@
 import pytest
 
-from bpt_det.utils.atomic import atomic_write
+from bpt_det.utils.atomic import atomic_write, make_writable
 from bpt_det.utils.errors import InputError
 
 
@@ -25,9 +25,7 @@ def test_an_interruption_leaves_the_earlier_file_and_nothing_else(tmp_path, erro
 
 
 def test_what_cannot_be_written_is_one_line():
-    with pytest.raises(
-        InputError, match=r"^cannot write '/dev/null/file\.bin' \(.*\); is the disk"
-    ):
+    with pytest.raises(InputError, match="cannot write '/dev/null/file.bin'"):
         with atomic_write("/dev/null/file.bin"):
             pass
 
@@ -36,3 +34,14 @@ def test_a_full_disk_is_one_line(tmp_path):
     with pytest.raises(InputError, match=r"No space left on device\); is the disk full\?$"):
         with atomic_write(tmp_path / "file.bin"):
             raise OSError(28, "No space left on device")
+
+
+def test_a_folder_is_made_and_nothing_is_left_in_it(tmp_path):
+    make_writable(tmp_path / "a/b", "output_dir")
+    assert list((tmp_path / "a/b").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_refused_by_its_name_and_path():
+    with pytest.raises(InputError, match="output_dir '/dev/null/a': Not a directory") as caught:
+        make_writable("/dev/null/a", "output_dir")
+    assert caught.value.parameter == "output_dir"

@@ -1,0 +1,25 @@
+import pickle
+
+from bpt_det.utils.errors import InputError, one_line, shorten
+
+
+class SpecialError(InputError):
+    def __init__(self, name):
+        super().__init__(f"'{name}' is unknown.", parameter="name", hint="resume")
+        self.name = name
+
+
+def test_an_error_keeps_its_type_and_attributes_between_processes():
+    error = pickle.loads(pickle.dumps(SpecialError("x")))
+    assert type(error) is SpecialError and str(error) == "'x' is unknown."
+    assert (error.parameter, error.hint, error.name) == ("name", "resume", "x")
+
+
+def test_a_long_list_is_shortened_to_its_first_names_and_a_count():
+    assert shorten(["a", "b", "c"]) == "a, b, c"
+    assert shorten(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
+    assert shorten(["a", "b"], shown=1) == "a and 1 more"
+
+
+def test_an_error_is_quoted_without_line_breaks():
+    assert one_line(ValueError("first\n  second\t third")) == "first second third"
