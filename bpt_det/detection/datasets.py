@@ -1,4 +1,4 @@
-"""Datasets by name or by path, checked before a run starts.
+"""Detection datasets: registered by name or loaded from files, checked before a run starts.
 
 Registers `shapes_train` and `shapes_val` under ``$DETECTRON2_DATASETS/shapes`` (default
 ``datasets/shapes``), beside Detectron2's own `coco_2017_train` and `coco_2017_val`.
@@ -17,11 +17,6 @@ from bpt_det.data.coco import explain_bad_annotations
 from bpt_det.data.rle import RleError, decode_rle
 from bpt_det.utils.errors import InputError, shorten
 
-_HELP = (
-    "See datasets/README.md for where each dataset goes (DETECTRON2_DATASETS names the folder "
-    "that holds them all), or run `make demo`, which needs no data."
-)
-
 
 def load_dataset(
     names: str | None,
@@ -35,12 +30,12 @@ def load_dataset(
     """Load a COCO-format dataset in Detectron2's standard form, after checking it.
 
     Args:
-        names: registered name; with ``json_file``, the name to register it under. None, where
-            only data to evaluate on are given, is refused.
+        names: registered name; with ``json_file``, the name to register it under. None is
+            refused: a config has it for training where only data to evaluate on are given.
         num_classes: classes of the model; None skips the comparison.
         filter_empty: leave out images without an annotation that is no crowd region.
         image_ids: only these images, in this order.
-        json_file: COCO-format annotation file of a dataset of your own.
+        json_file: COCO-format annotation file of a custom dataset.
         image_root: folder of its images.
 
     Raises:
@@ -48,8 +43,7 @@ def load_dataset(
     """
     if names is None:
         raise InputError(
-            "data.val is given but data.train is not; add data.train=FILE:FOLDER to train, or "
-            "--eval-only to evaluate."
+            "data to evaluate on are given but none to train on.", hint="training_data"
         )
     if json_file is not None:
         _register(names, json_file, image_root)
@@ -57,12 +51,16 @@ def load_dataset(
         near = difflib.get_close_matches(names, DatasetCatalog.list(), n=3, cutoff=0.0)
         raise InputError(
             f"dataset '{names}' is not registered; the nearest names are {', '.join(near)}. "
-            "For one of your own, give json_file= and image_root= beside its name."
+            "Of a custom one, json_file and image_root are needed beside its name.",
+            parameter="names",
         )
     metadata = MetadataCatalog.get(names)
     if metadata.get("json_file") is None:
-        raise InputError(f"dataset '{names}' has no COCO-format annotation file; choose another.")
-    _refuse_missing_files(names, Path(metadata.json_file), Path(metadata.image_root))
+        raise InputError(
+            f"dataset '{names}' has no COCO-format annotation file; choose another.",
+            parameter="names",
+        )
+    _check_files(names, Path(metadata.json_file), Path(metadata.image_root))
     try:
         records = get_detection_dataset_dicts(names, filter_empty=filter_empty)
     except (AssertionError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
@@ -71,19 +69,20 @@ def load_dataset(
         )
         raise InputError(
             f"annotation file '{metadata.json_file}' cannot be used "
-            f"({type(error).__name__}: {error}); correct it. tools/check_dataset.py lists all its "
-            "faults."
+            f"({type(error).__name__}: {error}); correct it.",
+            hint="check_dataset",
         ) from error
-    if num_classes is not None and num_classes != len(metadata.thing_classes):
+    count = len(metadata.thing_classes)
+    if num_classes is not None and num_classes != count:
         raise InputError(
-            f"dataset '{names}' has {len(metadata.thing_classes)} classes but the model has "
-            f"num_classes={num_classes}; set model.roi_heads.num_classes="
-            f"{len(metadata.thing_classes)}."
+            f"dataset '{names}' has {count} classes but the model has num_classes={num_classes}; "
+            f"set num_classes={count}.",
+            parameter="num_classes",
         )
     if image_ids is not None:
         records = _select(records, image_ids, names)
-    _refuse_missing_images(records, names)
-    _refuse_broken_rle(records, metadata.json_file)
+    _check_images(records, names)
+    _check_rle(records, metadata.json_file)
     return records
 
 
@@ -98,14 +97,14 @@ def _register(name: str, json_file: str, image_root: str | None) -> None:
         raise InputError(f"dataset name '{name}' is taken by another; choose a new one.")
 
 
-def _refuse_missing_files(name: str, json_file: Path, image_root: Path) -> None:
+def _check_files(name: str, json_file: Path, image_root: Path) -> None:
     for what, path in (("image folder", image_root), ("annotation file", json_file)):
         if not path.exists():
-            raise InputError(f"dataset '{name}': {what} '{path}' does not exist. {_HELP}")
+            raise InputError(f"dataset '{name}': {what} '{path}' does not exist.", hint="datasets")
 
 
-def _refuse_missing_images(records: list[dict], name: str) -> None:
-    """Compare the listed files with what their folders hold, one listing a folder."""
+def _check_images(records: list[dict], name: str) -> None:
+    """Compare the listed files with what their folders hold, one listing per folder."""
     by_folder = defaultdict(list)
     for record in records:
         folder, file_name = os.path.split(record["file_name"])
@@ -117,13 +116,12 @@ def _refuse_missing_images(records: list[dict], name: str) -> None:
     if missing:
         raise InputError(
             f"dataset '{name}': {len(missing)} of {len(records)} listed images do not exist "
-            f"({shorten(missing)}). Restore them or remove them from the annotation "
-            "file."
+            f"({shorten(missing)}). Restore them or remove them from the annotation file."
         )
 
 
-def _refuse_broken_rle(records: list[dict], json_file: str) -> None:
-    """Evaluation would never end on a mask whose run lengths do not add up."""
+def _check_rle(records: list[dict], json_file: str) -> None:
+    """Check run lengths, as an evaluation would never end on those that do not add up."""
     for record in records:
         for annotation in record.get("annotations", ()):
             segmentation = annotation.get("segmentation")
@@ -135,7 +133,8 @@ def _refuse_broken_rle(records: list[dict], json_file: str) -> None:
                 raise InputError(
                     f"annotation file '{json_file}': a mask (RLE) of image "
                     f"'{record['file_name']}' cannot be used: {error}; correct or remove "
-                    "it. tools/check_dataset.py lists all faults."
+                    "it.",
+                    hint="check_dataset",
                 ) from error
 
 

@@ -1,4 +1,4 @@
-"""A COCO-format dataset of one's own by ``data.train=FILE:FOLDER data.val=FILE:FOLDER``."""
+"""Custom data of detection: fits a config to the COCO-format datasets that its ``data`` names."""
 
 import logging
 import os
@@ -46,8 +46,9 @@ def use_detection_data(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
     data = cfg.get("data") or {}
     if isinstance(data, str) or "name" in data:
         raise InputError(
-            f"data.name={data if isinstance(data, str) else data.name} is a classification data "
-            "set; train and evaluate this config with tools/train_cls.py."
+            f"data.name={data if isinstance(data, str) else data.name} is a classification "
+            "dataset; a detection config has data.train and data.val.",
+            hint="train_classifier",
         )
     sources = {
         split: split_source(data[split], f"data.{split}=")
@@ -62,7 +63,7 @@ def use_detection_data(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
             "data.train to evaluate on the training images."
         )
     chosen = chosen_keys(overrides)
-    _refuse_two_ways(sources, chosen)
+    _check_one_way(sources, chosen)
     summaries = {
         split: _summarize(*source, f"data.{split}")
         for split, source in sources.items()
@@ -84,8 +85,8 @@ def _name(source: tuple[str, str]) -> str:
 
 def _is_set(cfg: DictConfig, split: str, source: tuple[str, str]) -> bool:
     dataset = cfg.dataloader[_LOADERS[split]].dataset
-    found = (dataset.get("names"), dataset.get("json_file"), dataset.get("image_root"))
-    return found == (_name(source), *source)
+    configured = (dataset.get("names"), dataset.get("json_file"), dataset.get("image_root"))
+    return configured == (_name(source), *source)
 
 
 def _settings_of(split: str, chosen: set[str]) -> list[str]:
@@ -95,7 +96,8 @@ def _settings_of(split: str, chosen: set[str]) -> list[str]:
     return [key for key in keys if key in chosen]
 
 
-def _refuse_two_ways(sources: dict[str, tuple[str, str]], chosen: set[str]) -> None:
+def _check_one_way(sources: dict[str, tuple[str, str]], chosen: set[str]) -> None:
+    """Check that no dataset is named by ``data`` and in its loader too."""
     for split in sources:
         if other := _settings_of(split, chosen):
             raise InputError(f"data.{split} and {other[0]} are both given; leave one of them out.")
@@ -103,28 +105,29 @@ def _refuse_two_ways(sources: dict[str, tuple[str, str]], chosen: set[str]) -> N
 
 def _summarize(json_file: str, image_root: str, option: str) -> _Summary:
     """Read an annotation file for what a config takes from it."""
-    for what, path, is_there in (
+    for what, path, exists in (
         ("annotation file", json_file, os.path.isfile),
         ("image folder", image_root, os.path.isdir),
     ):
-        if not is_there(path):
+        if not exists(path):
             raise InputError(f"{option}: {what} '{path}' does not exist; correct the path.")
     content = read_annotation_file(json_file)
     try:
         names = {category["id"]: category["name"] for category in content["categories"]}
         names = [names[key] for key in sorted(names)]
-        objects = [one for one in content["annotations"] if not one.get("iscrowd", 0)]
-        without = [one for one in objects if not one.get("segmentation")]
-        has_rle = any(isinstance(one.get("segmentation"), dict) for one in objects)
+        objects = [entry for entry in content["annotations"] if not entry.get("iscrowd", 0)]
+        without = [entry for entry in objects if not entry.get("segmentation")]
+        has_rle = any(isinstance(entry.get("segmentation"), dict) for entry in objects)
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{option}: annotation file '{json_file}' has malformed entries "
-            f"({type(error).__name__}: {error}); tools/check_dataset.py lists them."
+            f"({type(error).__name__}: {error}); correct them.",
+            hint="check_dataset",
         ) from error
     if not names:
         raise InputError(f"{option}: annotation file '{json_file}' lists no categories.")
     if without and len(without) < len(objects):
-        ids = shorten([str(one.get("id")) for one in without])
+        ids = shorten([str(entry.get("id")) for entry in without])
         raise InputError(
             f"{option}: {len(without)} of the {len(objects)} objects in '{json_file}' have no "
             f"segmentation (ids {ids}); complete or remove them, or remove all segmentations to "
@@ -138,10 +141,11 @@ def _common_class_names(summaries: dict[str, _Summary]) -> list[str]:
     names = next(iter(summaries.values())).class_names
     for split, summary in summaries.items():
         if summary.class_names != names:
-            only = [sorted(set(a) - set(b)) for a, b in _both_ways(names, summary.class_names)]
+            extras = {"train": set(names) - set(summary.class_names)}
+            extras[split] = set(summary.class_names) - set(names)
             details = [
-                f"only in data.{key}: {shorten(extra)}"
-                for key, extra in zip(("train", split), only, strict=True)
+                f"only in data.{key}: {shorten(sorted(extra))}"
+                for key, extra in extras.items()
                 if extra
             ]
             raise InputError(
@@ -150,10 +154,6 @@ def _common_class_names(summaries: dict[str, _Summary]) -> list[str]:
                 "both files the same list."
             )
     return names
-
-
-def _both_ways(one: list, other: list) -> tuple[tuple[list, list], tuple[list, list]]:
-    return (one, other), (other, one)
 
 
 def _point_to(cfg: DictConfig, split: str, source: tuple[str, str], chosen: set[str]) -> None:

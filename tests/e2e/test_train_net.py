@@ -132,7 +132,7 @@ def test_a_missing_data_set_is_one_line_of_a_real_process(tmp_path):
     )
     line = only_line(done.returncode, done.stdout, done.stderr)
     assert f"'{tmp_path / 'nowhere/shapes/train'}' does not exist" in line
-    assert "datasets/README.md" in line and "`make demo`" in line
+    assert "datasets/README.md" in line and "demo" in line
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
@@ -158,7 +158,7 @@ def test_an_image_that_cannot_be_decoded_is_one_line(
     ("override", "expected"),
     [
         ("train.max_itr=10", "did you mean 'train.max_iter'?"),
-        ("model.roi_heads.num_classes=7", "has 10 classes but the model has num_classes=7; set mo"),
+        ("model.roi_heads.num_classes=7", "has 10 classes but the model has num_classes=7; set nu"),
         ("model.backbone.net.prompt.prompt_length=0", "prompt_length must be at least 1, got 0;"),
         ("model.backbone.net.prompt.rank=33", "rank must be in [1, embed_dim=32], got 33."),
         ("model.backbone.net.prompt.rank=0", "rank must be in [1, embed_dim=32], got 0."),
