@@ -1,7 +1,7 @@
-"""Placement of prompts: the blocks that carry their own, whatever a prompt is.
+"""Placement of prompts: the blocks that get their own, independent of the parametrization.
 
-At a listed block the prompt tokens that are there are replaced by the block's own, or inserted
-where none are there yet; at every other block they are carried through.
+At these blocks their own prompts replace those in the sequence, or are inserted where it has none
+yet; all other blocks carry the prompts through.
 """
 
 import re

@@ -1,1 +1,1 @@
-"""What every room needs: errors, atomic writes, memory, OpenCV, Detectron2 0.6."""
+"""Utilities of all rooms: errors, atomic writes, available memory, OpenCV, Detectron2 0.6."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 
 class InputError(ValueError):
-    """Input a user can correct; the command line prints it as one line.
+    """Wrong input that a user can correct; the command line prints it as one line.
 
     The message says what is wrong in the terms of whoever raises it, and names no command, flag or
     key of its callers. The command line adds those: ``bpt_det.cli`` looks up the key of
@@ -12,7 +12,7 @@ class InputError(ValueError):
 
     Args:
         message: what is wrong: name, value, allowed range, and what to change.
-        parameter: name of the argument that is wrong, such as ``checkpoint``; None: no argument is.
+        parameter: name of the argument at fault, such as ``checkpoint``; None: no argument is.
         hint: kind of the next step, a key of `bpt_det.cli.hints`; None: the message says it.
     """
 

@@ -186,7 +186,7 @@ def _shipped_path(name: str) -> Path:
     names = sorted(path.name for path in _SHIPPED_FOLDER.glob("*.safetensors"))
     if name not in names:
         raise InputError(
-            f"no weights '{name}' come with the package; there are {', '.join(names)}."
+            f"no weights '{name}' come with the package; choose one of: {', '.join(names)}."
         )
     return _SHIPPED_FOLDER / name
 

@@ -196,5 +196,5 @@ TIMM = Reader(
     ),
 )
 
-# The first one that recognizes a file reads it; all that is in timm's names comes last.
+# The first that recognizes a file reads it; those of files in timm's names come last.
 READERS = (GOOGLE, MOCO, VITDET, MAWS, MAE, TIMM)

@@ -1,4 +1,4 @@
-"""The weights that come with the package: what their card says, and who uses them."""
+"""Weights that come with the package: their card, and the configs that use them."""
 
 import hashlib
 import re
@@ -44,7 +44,7 @@ def test_every_config_of_shapes_uses_them(name):
     assert find_vit_owner(load_config(name))[1].vit.checkpoint == MICRO
 
 
-def test_an_unknown_name_is_refused_with_those_there_are():
-    text = "no weights 'mae_huge.pth' come with the package; there are mae_micro_shapes.safetensors"
+def test_an_unknown_name_is_refused_with_the_known_ones():
+    text = "no weights 'mae_huge.pth' .* one of: mae_micro_shapes.safetensors"
     with pytest.raises(InputError, match=text):
         local_path("bpt_det:mae_huge.pth")

@@ -125,7 +125,7 @@ def test_bilinear_tokens_span_as_many_dimensions_as_the_rank(rank):
         (WhitenedPrompt(7, 10, train_basis=False), ["coeff"], ["basis"]),
     ],
 )
-def test_a_prompt_declares_what_of_it_is_trained(prompt, trained, fixed):
+def test_a_prompt_declares_its_trained_parameters(prompt, trained, fixed):
     named = dict(prompt.named_parameters())
     assert [name for name, parameter in named.items() if parameter.requires_grad] == trained
     assert [name for name, parameter in named.items() if not parameter.requires_grad] == fixed

@@ -24,13 +24,13 @@ def test_an_interruption_leaves_the_earlier_file_and_nothing_else(tmp_path, erro
     assert [file.name for file in tmp_path.iterdir()] == ["file.bin"]
 
 
-def test_what_cannot_be_written_is_one_line():
+def test_an_unwritable_path_is_named():
     with pytest.raises(InputError, match="cannot write '/dev/null/file.bin'"):
         with atomic_write("/dev/null/file.bin"):
             pass
 
 
-def test_a_full_disk_is_one_line(tmp_path):
+def test_a_full_disk_is_named(tmp_path):
     with pytest.raises(InputError, match=r"No space left on device\); is the disk full\?$"):
         with atomic_write(tmp_path / "file.bin"):
             raise OSError(28, "No space left on device")

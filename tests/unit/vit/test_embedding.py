@@ -46,7 +46,7 @@ def test_under_autocast_the_product_differs_from_the_convolution_by_its_rounding
     torch.testing.assert_close(patches, expected, atol=2**-8, rtol=2**-7)
 
 
-def test_only_the_embedding_of_timm_for_any_size_is_taken_for_a_product():
+def test_only_timms_embedding_for_any_size_is_computed_as_a_product():
     class Other(PatchEmbed):
         pass
 

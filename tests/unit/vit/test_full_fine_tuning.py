@@ -52,7 +52,7 @@ def test_without_gradients_none_are_kept():
         assert not trained_vit()(torch.randn(1, 3, 24, 24)).requires_grad
 
 
-def test_depths_rise_from_the_image_to_what_comes_after_the_last_block():
+def test_parameter_depths_rise_from_the_embedding_to_the_prompts():
     model = trained_vit(bilinear())
     depths = {name: model.parameter_depths()[p] for name, p in model.named_parameters()}
     for name, depth in depths.items():

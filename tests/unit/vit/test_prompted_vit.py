@@ -294,7 +294,7 @@ def test_an_image_that_is_no_multiple_of_the_patch_is_refused(size):
 
 
 @pytest.mark.parametrize(("placement", "first"), [("shallow", 0), ("last_2", 3), ([1, 4], 1)])
-def test_the_prefix_is_what_enters_the_first_prompted_block(placement, first):
+def test_prefix_tokens_are_those_that_enter_the_first_prompted_block(placement, first):
     model = prompted_vit(placement)
     tokens = embed(model.vit, images_of((20, 36)))
     for block in model.vit.blocks[:first]:

@@ -101,7 +101,7 @@ def test_blocks_after_the_last_one_needed_do_not_run(vit, images):
 
 
 def test_collecting_costs_at_most_a_fifth_more_than_the_forward_pass(vit, images):
-    """In multiplications, with every one that is more counted twice, being of float64."""
+    """In multiplications; those beyond the forward pass count twice, as they are in float64."""
     batches = [images] * 20
     with FlopCounterMode(display=False) as bare, torch.no_grad():
         for batch in batches:

@@ -169,7 +169,7 @@ def test_a_network_that_is_no_vision_transformer_is_refused(name):
     assert refusal(name).startswith(f"'timm:{name}' is no plain Vision Transformer")
 
 
-def test_weights_that_cannot_be_downloaded_are_one_line():
+def test_weights_that_cannot_be_downloaded_are_refused_in_one_line():
     text = refusal(PLAIN)
     assert text.startswith(f"'timm:{PLAIN}' could not be loaded by timm (")
     assert "where there is a network" in text and "Hugging Face cache" in text
@@ -181,7 +181,7 @@ def test_weights_that_lack_a_tensor_are_refused(hub_cache, name):
     assert f'Missing key(s) in state_dict: "{name}"' in refusal(PLAIN)
 
 
-def test_a_damaged_file_in_the_cache_is_one_line(hub_cache):
+def test_a_damaged_file_in_the_cache_is_refused(hub_cache):
     cache_weights(hub_cache, PLAIN)
     (path,) = hub_cache.rglob("model.safetensors")
     path.write_bytes(path.read_bytes()[:1000])

@@ -116,7 +116,7 @@ def test_a_pickle_of_objects_is_refused_and_not_executed(path, tmp_path, protoco
 @pytest.mark.parametrize(
     "name", ["builtins.eval", "os.system", "numpy.load", "numpy.core.multiarray.fromfile"]
 )
-def test_the_refused_name_is_told(path, name):
+def test_the_refused_name_is_in_the_message(path, name):
     module, _, function = name.rpartition(".")
     path.write_bytes(b"\x80\x02c" + f"{module}\n{function}\n".encode() + b"(U\x01ytR.")
     assert f"({name})" in refusal(path)
@@ -150,7 +150,7 @@ def test_a_truncated_file_is_named_with_its_size(path, kept, protocol):
     assert "Detectron2" in text and "download" in text
 
 
-def test_bytes_that_only_begin_as_a_pickle_are_one_line(path):
+def test_bytes_that_only_begin_as_a_pickle_are_refused(path):
     path.write_bytes(b"\x80\x04\x95" * 9)
     assert "truncated or not a file of Detectron2 weights" in refusal(path)
 

@@ -156,7 +156,7 @@ def test_a_truncated_file_is_named_with_its_size(path, zipped, kept):
         bytes(2000),
     ],
 )
-def test_other_bytes_are_not_taken_for_a_file_with_python_objects(path, content):
+def test_other_bytes_are_called_damaged_and_not_python_objects(path, content):
     path.write_bytes(content)
     assert "is truncated or not a file of PyTorch weights" in refusal(path)
 

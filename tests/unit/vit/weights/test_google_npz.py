@@ -110,7 +110,7 @@ def test_an_array_that_does_not_fit_the_others_is_named_with_both_shapes(path):
     assert "blocks.2.attn.qkv.weight is (39, 12) but the ViT needs (36, 12)" in text
 
 
-def test_an_array_of_too_few_dimensions_is_one_line(path):
+def test_an_array_of_too_few_dimensions_is_refused(path):
     write_google_file(path, MICRO)
     rewrite(path, lambda arrays: arrays.update({f"{ATTENTION}/key/kernel": np.zeros(12)}))
     assert f"'{path}' does not hold a whole ViT in Google's layout: " in refusal(path)

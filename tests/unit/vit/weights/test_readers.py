@@ -197,7 +197,7 @@ def test_timms_names_are_read_from_files_of_torch_save_too(tmp_path, name):
 @pytest.mark.parametrize(
     "part", ["blocks.2.ls1.gamma", "reg_token", "norm_pre.weight", "dist_token"]
 )
-def test_what_changes_the_computation_is_never_left_out_unnoticed(tmp_path, part):
+def test_tensors_that_change_the_computation_are_never_ignored(tmp_path, part):
     save_file({**timm_state(MICRO), part: torch.zeros(12)}, tmp_path / "model.safetensors")
     text = refusal(tmp_path / "model.safetensors", MICRO)
     assert f"1 for modules that this ViT does not have ({part})" in text
@@ -210,7 +210,7 @@ def test_the_vision_encoder_of_a_maws_clip_model_is_read_alone(tmp_path):
     assert all(torch.equal(vit.state_dict()[name], value) for name, value in state.items())
 
 
-def test_maws_is_told_by_a_width_that_nobody_else_published(tmp_path):
+def test_maws_is_recognized_by_a_width_that_nobody_else_published(tmp_path):
     sizes = {"embed_dim": 2560, "num_blocks": 1, "num_heads": 32, "patch_size": 2}
     sizes |= {"pretrain_size": 4, "mlp_ratio": 0.01}
     state = build_vit(**sizes).state_dict()
@@ -218,7 +218,7 @@ def test_maws_is_told_by_a_width_that_nobody_else_published(tmp_path):
     assert load(tmp_path / "weights.pt", sizes)[1].pretraining == "MAWS"
 
 
-def test_what_vitdet_lacks_is_made_and_what_a_plain_vit_lacks_is_ignored(tmp_path):
+def test_missing_tensors_of_vitdet_are_made_and_its_further_ones_ignored(tmp_path):
     path = tmp_path / "model_final.pkl"
     write_vitdet_file(path, MICRO)
     vit, report = load(path, MICRO)
