@@ -92,6 +92,8 @@ class Trainer(SimpleTrainer):
                 raise
             finally:
                 self.after_train()
+                # Loading processes end at once; left to the garbage collector they take seconds.
+                self._data_loader_iter_obj = None
 
     def run_step(self) -> None:
         """Update the weights by the next batches, unless a loss is not finite."""
