@@ -123,7 +123,7 @@ def train_or_evaluate(args: argparse.Namespace, adapt: Adapt | None = None) -> N
         cfg = load_config(args.config_file, args.opts, adapt_and_keep)
     _check_num_processes(args, cfg.train.device)
     launch(
-        _run_in_process,
+        run_in_process,
         args.num_gpus,
         num_machines=args.num_machines,
         machine_rank=args.machine_rank,
@@ -154,7 +154,7 @@ def _buffered_log() -> Iterator[list[logging.LogRecord]]:
         logger.propagate = propagate
 
 
-def _run_in_process(
+def run_in_process(
     cfg: DictConfig,
     args: argparse.Namespace,
     datasets: Datasets,

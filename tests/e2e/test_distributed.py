@@ -2,6 +2,7 @@
 
 import copy
 import socket
+from argparse import Namespace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from detectron2.engine.defaults import create_ddp_model
 from detectron2.utils.events import EventStorage
 
 import bpt_det.detection.datasets  # noqa: F401  registers the datasets
-from bpt_det.cli.launch import _run_in_process, build_parser, run_tool
+from bpt_det.cli.launch import build_training_parser, run_in_process, run_tool
 from bpt_det.engine import (
     FrozenAwareCheckpointer,
     Trainer,
@@ -113,8 +114,8 @@ def test_two_processes_average_their_halves_and_stay_equal(
 def run(rank, port, arguments):
     """One of two processes of the whole main job, as `launch` starts them."""
     join(rank, port)
-    args = build_parser("x").parse_args(arguments)
-    _run_in_process(load_config(args.config_file, args.opts), args, [])
+    args = build_training_parser("train", "x").parse_args(arguments)
+    run_in_process(load_config(args.config_file, args.opts), args, {}, [])
     leave_together()
 
 
@@ -149,7 +150,7 @@ def test_bad_input_in_two_processes_ends_both_with_one_line(
 ):
     monkeypatch.chdir(repository_root)
     arguments = [*write_config(shapes_root, tmp_path), "model.roi_heads.num_classes=7"]
-    status = run_tool(lambda: mp.spawn(run, args=(free_port(), arguments), nprocs=2))
+    status = run_tool(lambda: mp.spawn(run, args=(free_port(), arguments), nprocs=2), Namespace())
     out, err = capfd.readouterr()
     assert status == 2
     assert "Traceback" not in out + err

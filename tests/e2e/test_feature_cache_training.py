@@ -10,7 +10,7 @@ import torch.multiprocessing as mp
 
 import bpt_det.classification.mapper as module
 from bpt_det.classification.classification_data import use_classification_data
-from bpt_det.cli.launch import _run_in_process, build_parser
+from bpt_det.cli.launch import build_training_parser, run_in_process
 from bpt_det.engine import load_config, train
 from bpt_det.engine.metrics import read_final_metrics
 from bpt_det.utils.errors import InputError
@@ -122,9 +122,9 @@ def _run_process(rank, port, arguments):
     torch.set_num_threads(1)
     address = f"tcp://127.0.0.1:{port}"
     dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
-    args = build_parser("x").parse_args(arguments)
+    args = build_training_parser("train", "x").parse_args(arguments)
     cfg = load_config(args.config_file, args.opts, use_classification_data)
-    _run_in_process(cfg, args, [])
+    run_in_process(cfg, args, {}, [])
     leave_together()
 
 
