@@ -1,4 +1,4 @@
-"""A prompted ViT with a linear head.
+"""Prompted classifier: a prompted ViT with a linear head.
 
 Shape legend: B batch, P prompt_length, N patches, D embed_dim, K num_classes.
 """
@@ -81,7 +81,7 @@ class PromptedClassifier(nn.Module):
     def checkpoint_settings(self) -> dict[str, str | bool]:
         """What a checkpoint has to agree with and does not show in the shapes of its weights."""
         has_batch_norm = not isinstance(self.head_norm, nn.Identity)
-        return {"model.pooling": self.pooling, "model.head_batch_norm": has_batch_norm}
+        return {"pooling": self.pooling, "head_batch_norm": has_batch_norm}
 
     def forward(self, batch: list[dict]) -> dict[str, Tensor] | list[dict[str, Tensor]]:
         """Return ``{"loss_ce": mean cross entropy}`` in training, else each sample's logits.
@@ -133,8 +133,9 @@ class PromptedClassifier(nn.Module):
             return features
         if self.training and len(features) == 1:
             raise InputError(
-                "model.head_batch_norm=True needs two images or more at a time to train on, got 1; "
-                "raise dataloader.train.total_batch_size."
+                "head_batch_norm=True needs two images or more at a time to train on, got 1; "
+                "raise total_batch_size.",
+                parameter="total_batch_size",
             )
         return self.head_norm(features.to(self.head.weight.dtype))
 
@@ -144,7 +145,8 @@ class PromptedClassifier(nn.Module):
             sample = batch[labels.index(max(labels))]
             raise InputError(
                 f"label {sample['label']} of '{sample['image_id']}' is out of range: "
-                f"model.num_classes={self.head.out_features}; set it to the data's number."
+                f"num_classes={self.head.out_features}; set it to the data's number.",
+                parameter="num_classes",
             )
         return torch.tensor(labels, device=self.pixel_mean.device)
 
@@ -153,14 +155,28 @@ def _check_settings(
     backbone: PromptedViT, num_classes: int, pooling: str, input_format: str, head_batch_norm: bool
 ) -> None:
     if not isinstance(num_classes, int) or num_classes < 2:
-        raise InputError(f"model.num_classes must be a whole number from 2 on, got {num_classes}.")
+        raise InputError(
+            f"num_classes must be an integer >= 2, got {num_classes}.", parameter="num_classes"
+        )
     if pooling not in POOLINGS:
-        raise InputError(f"model.pooling must be one of {', '.join(POOLINGS)}, got '{pooling}'.")
+        raise InputError(
+            f"pooling must be one of {', '.join(POOLINGS)}, got '{pooling}'.", parameter="pooling"
+        )
     if pooling == "prompts" and not backbone.prompts:
-        raise InputError("model.pooling=prompts needs prompts, but the model has none; set all.")
+        raise InputError(
+            "pooling=prompts needs prompts, but the model has none; set all.", parameter="pooling"
+        )
     if pooling == "cls" and backbone.vit.cls_token is None:
-        raise InputError("model.pooling=cls needs a class token, but the ViT has none; set all.")
+        raise InputError(
+            "pooling=cls needs a class token, but the ViT has none; set all.", parameter="pooling"
+        )
     if input_format != "RGB":
-        raise InputError(f"model.input_format must be RGB for classification, got {input_format}.")
+        raise InputError(
+            f"input_format must be RGB for classification, got {input_format}.",
+            parameter="input_format",
+        )
     if not isinstance(head_batch_norm, bool):
-        raise InputError(f"model.head_batch_norm must be True or False, got '{head_batch_norm}'.")
+        raise InputError(
+            f"head_batch_norm must be True or False, got '{head_batch_norm}'.",
+            parameter="head_batch_norm",
+        )

@@ -16,7 +16,7 @@ reconstructions.png shows how held-out images are filled in.
 import argparse
 from collections.abc import Sequence
 
-from bpt_det.pretraining import use_images
+from bpt_det.pretraining import use_pretraining_data
 
 from .launch import build_training_parser, run_training_tool
 
@@ -28,4 +28,4 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, pre-train or evaluate, and return the exit status."""
-    return run_training_tool(build_parser(), argv, adapt=use_images)
+    return run_training_tool(build_parser(), argv, adapt=use_pretraining_data)

@@ -217,7 +217,8 @@ def _refuse_other_settings(stored: dict | None, here: dict[str, Any], path: str)
         if stored and key in stored and stored[key] != value:
             raise InputError(
                 f"'{path}' was trained with {key}={stored[key]}, which is {value} here; set "
-                f"{key}={stored[key]}."
+                f"{key}={stored[key]}.",
+                parameter=key,
             )
 
 

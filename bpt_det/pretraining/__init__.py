@@ -5,7 +5,7 @@ import bpt_det.utils.opencv  # noqa: F401  detectron2 imports cv2 too, without e
 from .encoder_file import SaveEncoder, save_encoder
 from .image_sets import load_images
 from .masked_autoencoder import MaskedAutoencoder
-from .pretraining_data import use_images
+from .pretraining_data import use_pretraining_data
 from .reconstruction import ReconstructionEvaluator
 
 __all__ = [
@@ -14,5 +14,5 @@ __all__ = [
     "SaveEncoder",
     "load_images",
     "save_encoder",
-    "use_images",
+    "use_pretraining_data",
 ]

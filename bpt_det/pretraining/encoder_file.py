@@ -1,4 +1,4 @@
-"""What a pre-training leaves behind: the encoder alone, in a format that `load_weights` reads."""
+"""Encoder file: the encoder alone after a pre-training, in a format that `load_weights` reads."""
 
 import copy
 import logging
@@ -32,7 +32,7 @@ def save_encoder(vit: VisionTransformer, path: str | Path, *, half: bool = False
     Raises:
         InputError: the suffix is another one, or the file cannot be written.
     """
-    refuse_other_suffix(path)
+    check_suffix(path)
     dtype = torch.float16 if half else torch.float32
     state = {k: v.detach().to("cpu", dtype).contiguous() for k, v in vit.state_dict().items()}
     with atomic_write(path) as partial:
@@ -42,8 +42,8 @@ def save_encoder(vit: VisionTransformer, path: str | Path, *, half: bool = False
             partial.write_bytes(save(state))
 
 
-def refuse_other_suffix(path: str | Path) -> None:
-    """Refuse a path that `save_encoder` cannot write.
+def check_suffix(path: str | Path) -> None:
+    """Check that `save_encoder` can write a path.
 
     Raises:
         InputError: its suffix says so.
@@ -51,7 +51,8 @@ def refuse_other_suffix(path: str | Path) -> None:
     if Path(path).suffix not in SUFFIXES:
         raise InputError(
             f"an encoder is saved as {' or '.join(SUFFIXES)}, but '{Path(path).name}' is neither; "
-            "rename it."
+            "rename it.",
+            parameter="path",
         )
 
 
@@ -70,7 +71,7 @@ class SaveEncoder(HookBase):
     def __init__(
         self, path: str, *, half: bool = False, center_on: Iterable[list[dict]] | None = None
     ) -> None:
-        refuse_other_suffix(path)
+        check_suffix(path)
         self.path = path
         self.half = half
         self.center_on = center_on
@@ -86,7 +87,7 @@ class SaveEncoder(HookBase):
         encoder = model.encoder
         if self.center_on is not None:
             encoder = copy.deepcopy(encoder).eval()
-            taken = center_last_tokens(encoder, map(model.normalize, self.center_on))
-            logger.info("A mean of RMS %.3g was taken off the encoder's last tokens", taken)
+            removed = center_last_tokens(encoder, map(model.normalize, self.center_on))
+            logger.info("A mean of RMS %.3g was taken off the encoder's last tokens", removed)
         save_encoder(encoder, self.path, half=self.half)
         logger.info("The encoder is in '%s'; give it as a ViT's checkpoint=", self.path)

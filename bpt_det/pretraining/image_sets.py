@@ -1,4 +1,4 @@
-"""Images to pre-train on, without labels: any folder, zip archive, or dataset in COCO's format."""
+"""Image sets to pre-train on, without labels: any folder, zip archive, or COCO-format dataset."""
 
 import logging
 from collections.abc import Sequence
@@ -30,12 +30,30 @@ def load_images(train: str, val: str | None = None, *, split: str = "train") -> 
     Raises:
         InputError: a source is missing, holds no image, or lists images that are not there.
     """
+    return read_images(train, val)[split]
+
+
+def read_images(
+    train: str, val: str | None = None, *, options: tuple[str, str] = ("train", "val")
+) -> dict[str, list[dict]]:
+    """Return the records of both splits, ``train`` and ``val``, see `load_images`.
+
+    Args:
+        train, val: of `load_images`.
+        options: what the caller calls them, for errors.
+
+    Raises:
+        InputError: as of `load_images`.
+    """
+    records = _records(train, options[0])
     if val is not None:
-        records = _records(*((train, "data.train") if split == "train" else (val, "data.val")))
+        splits = {"train": records, "val": _records(val, options[1])}
     else:
-        records = _held_out_or_rest(_records(train, "data.train"), split)
-    logger.info("%s: %d images of '%s'", split, len(records), train if val is None else val)
-    return records
+        splits = _hold_out(records, options)
+    for split, chosen in splits.items():
+        source = val if split == "val" and val is not None else train
+        logger.info("%s: %d images of '%s'", split, len(chosen), source)
+    return splits
 
 
 def absolute_source(source: str, option: str) -> str:
@@ -48,13 +66,13 @@ def absolute_source(source: str, option: str) -> str:
     Raises:
         InputError: it is no text.
     """
-    _refuse_no_text(source, option)
+    _check_text(source, option)
     if _is_annotated(source):
         return ":".join(split_source(source, f"{option}="))
     return absolute_path(source)
 
 
-def _refuse_no_text(source: object, option: str) -> None:
+def _check_text(source: object, option: str) -> None:
     if not isinstance(source, str) or not source:
         raise InputError(
             f"{option}={'' if source is None else source} names no images; give a folder, a zip "
@@ -66,16 +84,19 @@ def _is_annotated(source: str) -> bool:
     return ".json:" in source and not Path(source).exists()
 
 
-def _held_out_or_rest(records: list[dict], split: str) -> list[dict]:
+def _hold_out(records: list[dict], options: tuple[str, str]) -> dict[str, list[dict]]:
     if len(records) < 2:
-        raise InputError("data.train holds a single image; name others with data.val=.")
+        raise InputError(f"{options[0]} holds a single image; name others with {options[1]}.")
     count = min(MOST_HELD_OUT, max(1, round(HELD_OUT_SHARE * len(records))))
     held_out = set(in_hash_order([record["image_id"] for record in records], seed=0)[:count])
-    return [r for r in records if (r["image_id"] in held_out) == (split == "val")]
+    return {
+        split: [r for r in records if (r["image_id"] in held_out) == (split == "val")]
+        for split in ("train", "val")
+    }
 
 
 def _records(source: str, option: str) -> list[dict]:
-    _refuse_no_text(source, option)
+    _check_text(source, option)
     if _is_annotated(source):
         tree, paths = _listed_images(*split_source(source, f"{option}="), option)
     else:
@@ -103,8 +124,8 @@ def _listed_images(json_file: str, folder: str, option: str) -> tuple[FileTree, 
         paths = sorted({image["file_name"] for image in images})
     except (TypeError, KeyError) as error:
         raise InputError(
-            f"{option}: annotation file '{json_file}' has an image without a file_name; "
-            "tools/check_dataset.py lists such faults."
+            f"{option}: annotation file '{json_file}' has an image without a file_name.",
+            hint="check_dataset",
         ) from error
     if not paths:
         raise InputError(f"{option}: annotation file '{json_file}' lists no images; give another.")

@@ -100,8 +100,8 @@ class MaskedAutoencoder(nn.Module):
     def checkpoint_settings(self) -> dict[str, float | bool]:
         """What a checkpoint has to agree with and does not show in the shapes of its weights."""
         return {
-            "model.mask_ratio": self.mask_ratio,
-            "model.normalize_targets": self.normalize_targets,
+            "mask_ratio": self.mask_ratio,
+            "normalize_targets": self.normalize_targets,
         }
 
     def forward(self, batch: list[dict]) -> dict[str, Tensor] | list[dict[str, Tensor]]:
@@ -202,8 +202,9 @@ class MaskedAutoencoder(nn.Module):
         if grid != tuple(self.encoder.patch_embed.grid_size):
             raise InputError(
                 f"images of {images.shape[-2]}x{images.shape[-1]} pixels are not of the encoder's "
-                f"size {self.encoder.patch_embed.img_size[0]}; set model.encoder.pretrain_size to "
-                "dataloader.image_size."
+                f"size {self.encoder.patch_embed.img_size[0]}; set its pretrain_size to the "
+                "image_size.",
+                parameter="pretrain_size",
             )
 
     @property
@@ -224,17 +225,22 @@ def _count_kept(num_patches: int, mask_ratio: float) -> int:
         if num_kept:
             return num_kept
     raise InputError(
-        f"model.mask_ratio must be in (0, 1) and leave some of the {num_patches} patches to be "
-        f"shown, got {mask_ratio!r}."
+        f"mask_ratio must be in (0, 1) and leave some of the {num_patches} patches to be shown, "
+        f"got {mask_ratio!r}.",
+        parameter="mask_ratio",
     )
 
 
 def _check_settings(embed_dim: int, num_heads: int, input_format: str) -> None:
-    for divisor, name in ((num_heads, "model.decoder_num_heads="), (4, "")):
+    for divisor, name in ((num_heads, "decoder_num_heads="), (4, "")):
         if embed_dim % divisor:
             raise InputError(
-                f"model.decoder_embed_dim={embed_dim} is not a multiple of {name}{divisor}; choose "
-                "another."
+                f"decoder_embed_dim={embed_dim} is not a multiple of {name}{divisor}; choose "
+                "another.",
+                parameter="decoder_embed_dim",
             )
     if input_format != "RGB":
-        raise InputError(f"model.input_format must be RGB for pre-training, got {input_format}.")
+        raise InputError(
+            f"input_format must be RGB for pre-training, got {input_format}.",
+            parameter="input_format",
+        )

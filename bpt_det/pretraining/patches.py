@@ -1,4 +1,4 @@
-"""Images as rows of patches, masks over them, and the order of tokens.
+"""Patches: images as rows of patches, masks over them, and the order of tokens.
 
 Shape legend: B batch, H W image size in pixels, S patch size, N = (H / S) * (W / S) patches, row by
 row, K patches that are kept.

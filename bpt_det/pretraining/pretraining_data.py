@@ -1,6 +1,7 @@
-"""Fitting a pre-training config to its images: absolute paths, and epochs in iterations."""
+"""Custom data of pre-training: absolute paths, and epochs in iterations."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -8,10 +9,12 @@ from bpt_det.data.custom_data import chosen_keys
 from bpt_det.engine.epochs import set_iterations
 from bpt_det.utils.errors import InputError
 
-from .image_sets import absolute_source, load_images
+from .image_sets import absolute_source, read_images
 
 
-def use_images(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
+def use_pretraining_data(
+    cfg: DictConfig, overrides: Sequence[str] = ()
+) -> dict[str, Callable[[], list[dict]]]:
     """Fit a pre-training config to the images that its ``data`` names; in place.
 
     ``data=SOURCE`` on the command line is short for ``data.train=SOURCE``.
@@ -19,6 +22,10 @@ def use_images(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
     Args:
         cfg: a config with `model.encoder`, `dataloader` and `data`.
         overrides: ``key=value`` that have been applied to it.
+
+    Returns:
+        By loader of the config, ``train`` and ``test``: a function that returns its records.
+        Loaders of other images are left out.
 
     Raises:
         InputError: the config is of another task, or its images cannot be found.
@@ -28,11 +35,17 @@ def use_images(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
         cfg.data = {"train": str(data), "val": None}
     if OmegaConf.select(cfg, "model.encoder") is None or "train" not in (cfg.get("data") or {}):
         raise InputError(
-            "the config pre-trains nothing: it lacks model.encoder or data.train; use a config "
-            "such as configs/shapes/mae_micro.py."
+            "the config pre-trains nothing: it lacks model.encoder or data.train; use one of "
+            "pre-training."
         )
     cfg.data.train = absolute_source(cfg.data.train, "data.train")
     if cfg.data.get("val") is not None:
         cfg.data.val = absolute_source(cfg.data.val, "data.val")
-    num_images = len(load_images(cfg.data.train, cfg.data.val))
-    set_iterations(cfg, f"'{cfg.data.train}'", num_images, chosen_keys(overrides))
+    images = read_images(cfg.data.train, cfg.data.val, options=("data.train", "data.val"))
+    set_iterations(cfg, f"'{cfg.data.train}'", len(images["train"]), chosen_keys(overrides))
+    nodes = {loader: cfg.dataloader[loader].dataset for loader in ("train", "test")}
+    return {
+        loader: partial(list, images[node.split])
+        for loader, node in nodes.items()
+        if (node.train, node.val) == (cfg.data.train, cfg.data.val)
+    }

@@ -1,4 +1,4 @@
-"""How well a masked autoencoder fills in images it was not trained on: a number and a picture."""
+"""Reconstruction evaluator: loss and picture of images that a masked autoencoder fills in."""
 
 import itertools
 import logging
@@ -17,7 +17,7 @@ from bpt_det.visualization.sheet import Sheet
 logger = logging.getLogger(__name__)
 
 PICTURE_NAME = "reconstructions.png"
-_GREY = 128
+_GRAY = 128
 _MARGIN, _TITLE, _LEAST_SIDE = 8, 26, 96  # pixels
 _TITLES = ("masked input", "reconstruction", "original")
 
@@ -53,9 +53,10 @@ class ReconstructionEvaluator(DatasetEvaluator):
         """
         self._losses += [output["loss"].item() for output in outputs]
         if self._output_dir and comm.is_main_process():
-            wanted = self._num_pictures - len(self._rows)
             pairs = zip(inputs, outputs, strict=True)
-            self._rows += [draw_row(*pair) for pair in itertools.islice(pairs, wanted)]
+            missing = self._num_pictures - len(self._rows)
+            chosen = itertools.islice(pairs, missing)
+            self._rows += [draw_row(sample, output) for sample, output in chosen]
 
     def evaluate(self) -> dict[str, dict[str, float]]:
         """Return the metrics by task on the main process, {} on the others.
@@ -67,7 +68,7 @@ class ReconstructionEvaluator(DatasetEvaluator):
         if not comm.is_main_process():
             return {}
         if not losses:
-            raise InputError(f"no image of the {self._task} data was run; check data.val")
+            raise InputError(f"no image of the {self._task} data was run; check their source")
         if self._rows:
             write_sheet(Path(self._output_dir) / PICTURE_NAME, self._rows)
         return {self._task: {"loss": math.fsum(losses) / len(losses)}}
@@ -82,7 +83,7 @@ def draw_row(sample: Mapping, output: Mapping[str, Tensor]) -> tuple[np.ndarray,
     patch_size = round(math.sqrt(height * width / mask.size))
     grid = mask.reshape(height // patch_size, width // patch_size)
     is_masked = grid.repeat(patch_size, axis=0).repeat(patch_size, axis=1)
-    masked = np.where(is_masked[..., None], np.uint8(_GREY), original)
+    masked = np.where(is_masked[..., None], np.uint8(_GRAY), original)
     return masked, filled, original
 
 

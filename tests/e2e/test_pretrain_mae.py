@@ -128,7 +128,10 @@ def only_line(capsys):
         (["model.mask_ratio=1.5"], "mask_ratio must be in (0, 1)"),
         (["train.epochs=0"], "train.epochs must be a number above 0, got 0"),
         (["dataloader.train.mapper.min_area=2"], "min_area must be in (0, 1], got 2"),
-        (["dataloader.image_size=24"], "set model.encoder.pretrain_size to dataloader.image_size"),
+        (
+            ["dataloader.image_size=24"],
+            "Config key: model.encoder.pretrain_size",
+        ),
         (["model.mask_rate=1"], "did you mean 'model.mask_ratio'"),
     ],
 )

@@ -188,7 +188,7 @@ def test_a_fault_in_a_data_set_is_one_line(
         ("data=folder:/no/such", "data=folder:/no/such: '/no/such' does not exist"),
         (
             "model.pooling=nonsense",
-            "model.pooling must be one of all, prompts, patches, cls, got 'non",
+            "pooling must be one of all, prompts, patches, cls, got 'non",
         ),
         ("model.head_batch_norm=often", "head_batch_norm must be True or False, got 'often'"),
         ("train.epochs=0", "train.epochs must be a number above 0, got 0."),
@@ -221,7 +221,7 @@ def test_a_refused_resumption_leaves_the_config_of_the_run(
     line = only_line(train_cls(*resume, "model.backbone.prompt.prompt_length=5"), capsys)
     assert "does not fit this model" in line
     line = only_line(train_cls(*resume, "model.pooling=cls"), capsys)
-    assert "was trained with model.pooling=all, which is cls here" in line
+    assert "was trained with pooling=all, which is cls here" in line
     line = only_line(train_cls(*resume, "model.head_batch_norm=True"), capsys)
     assert "was trained with model.head_batch_norm=False, which is True here" in line
     assert (folder / "config.yaml").read_text() == before

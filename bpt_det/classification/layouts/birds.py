@@ -1,4 +1,4 @@
-"""CUB-200-2011 and NABirds: four text files keyed by image id."""
+"""Bird datasets, CUB-200-2011 and NABirds: four text files keyed by image id."""
 
 from bpt_det.data.archives import FileTree
 from bpt_det.data.splits import LabeledImage, Layout
@@ -83,5 +83,5 @@ def _to_int(tree: FileTree, path: str, value: str) -> int:
         return int(value)
     except ValueError as error:
         raise InputError(
-            f"'{tree.file_name(path)}' has '{value}' where a class id should be, a whole number"
+            f"'{tree.file_name(path)}' has '{value}' where a class id should be, an integer"
         ) from error

@@ -1,4 +1,4 @@
-"""ImageNet and any other folder of class folders."""
+"""Class folders: ImageNet and any other folder with one folder per class."""
 
 import logging
 from collections import Counter
@@ -62,7 +62,10 @@ def _report_other_files(tree: FileTree, tops: dict[str, str]) -> None:
         known = ", ".join(IMAGE_SUFFIXES)
         logger.warning(
             "%d files in class folders of '%s' are left out (%s); images are %s",
-            *(others.total(), tree.file_name(""), shorten(sorted(others)), known),
+            others.total(),
+            tree.file_name(""),
+            shorten(sorted(others)),
+            known,
         )
 
 

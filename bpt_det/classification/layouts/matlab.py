@@ -1,4 +1,4 @@
-"""Oxford Flowers, Stanford Dogs and Stanford Cars: lists in MATLAB files."""
+"""MATLAB lists of Oxford Flowers, Stanford Dogs and Stanford Cars."""
 
 import io
 

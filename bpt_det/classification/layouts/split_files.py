@@ -1,4 +1,6 @@
-"""VPT's ``train.json``, ``val.json`` and ``test.json``: {image: class id}, beside any layout.
+"""Split files of VPT: ``train.json``, ``val.json``, ``test.json`` with {image: class id}.
+
+They may lie beside any layout.
 
 Format: KMnP/vpt@7f3942e src/data/datasets/json_dataset.py:49-80. Class ids may begin at 0 or 1 and
 may have gaps; images are named from the image folder or from the dataset's own.
@@ -70,18 +72,18 @@ def _read_labels(tree: FileTree, file: str, highest: int | None) -> dict[str, in
             limit = "0 or more" if highest is None else f"0 or 1 to {highest}"
             raise InputError(
                 f"'{tree.file_name(file)}' gives '{path}' the label {reprlib.repr(label)}, "
-                f"but labels are whole numbers, {limit}"
+                f"but labels are integers, {limit}"
             )
     return labels
 
 
 def _find_images(tree: FileTree, file: str, names: list[str]) -> list[str]:
-    found = []
+    paths = []
     for name in names:
         places = [folder + name.removeprefix("./") for folder in _IMAGE_FOLDERS]
-        found.append(next((place for place in places if place in tree.files), name))
-    tree.require(found, f"'{tree.file_name(file)}'")
-    return found
+        paths.append(next((place for place in places if place in tree.files), name))
+    tree.require(paths, f"'{tree.file_name(file)}'")
+    return paths
 
 
 def _check_splits(tree: FileTree, images: list[LabeledImage]) -> None:
@@ -110,7 +112,7 @@ def _name_classes(
         if image.path in official_ids:
             listed[image.class_id].add(official_ids[image.path])
         folders[image.class_id].add(image.path.split("/")[-2] if "/" in image.path else "")
-    mixed = [str(class_id) for class_id, found in listed.items() if len(found) > 1]
+    mixed = [str(class_id) for class_id, official_ids in listed.items() if len(official_ids) > 1]
     if mixed:
         raise InputError(
             f"'{tree.file_name('train.json')}' and its companions put images of different classes "

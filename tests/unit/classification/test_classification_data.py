@@ -184,7 +184,7 @@ def test_a_batch_larger_than_the_data_set_is_warned_of(cub, caplog, batch_size, 
 @pytest.mark.parametrize("key", ["dataloader.train.total_batch_size", "train.accumulate_steps"])
 @pytest.mark.parametrize("value", ["0", "1.5", "null"])
 def test_a_batch_of_no_size_is_refused(cub, key, value):
-    with pytest.raises(InputError, match=rf"{key} must be a whole number from 1 on, got .+\.$"):
+    with pytest.raises(InputError, match=rf"{key} must be an integer >= 1, got .+\.$"):
         fit(new_config("cub", cub), f"{key}={value}")
 
 

@@ -214,11 +214,11 @@ def test_the_model_holds_no_pixel_statistics_in_its_state():
     [
         (
             {"pooling": "mean"},
-            "model.pooling must be one of all, prompts, patches, cls, got 'mean'",
+            "pooling must be one of all, prompts, patches, cls, got 'mean'",
         ),
-        ({"num_classes": 1}, "model.num_classes must be a whole number from 2 on, got 1"),
-        ({"input_format": "BGR"}, "model.input_format must be RGB for classification, got BGR"),
-        ({"pooling": "prompts"}, "model.pooling=prompts needs prompts, but the model has none"),
+        ({"num_classes": 1}, "num_classes must be an integer >= 2, got 1"),
+        ({"input_format": "BGR"}, "input_format must be RGB for classification, got BGR"),
+        ({"pooling": "prompts"}, "pooling=prompts needs prompts, but the model has none"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_refused_by_its_key(settings, message):
@@ -238,15 +238,13 @@ def test_the_class_token_is_refused_where_the_vit_has_register_tokens_only():
         global_pool="",
         dynamic_img_size=True,
     )
-    with pytest.raises(InputError, match="model.pooling=cls needs a class token, but the ViT has"):
+    with pytest.raises(InputError, match="pooling=cls needs a class token, but the ViT has"):
         PromptedClassifier(PromptedViT(vit), 3, pooling="cls", pixel_mean=MEAN, pixel_std=STD)
 
 
 def test_a_label_that_the_head_does_not_have_names_the_image():
     model = classifier().train()
-    with pytest.raises(
-        InputError, match=r"label 3 of '1.jpg' is out of range: model.num_classes=3"
-    ):
+    with pytest.raises(InputError, match=r"label 3 of '1.jpg' is out of range: num_classes=3"):
         model(batch_of(labels=(0, 3)))
 
 

@@ -1,4 +1,4 @@
-"""Images without labels from folders, archives and COCO's format."""
+"""Image sets without labels: folders, archives and COCO's format."""
 
 import json
 import shutil
@@ -73,11 +73,11 @@ def test_real_coco_is_read(coco_root):
 @pytest.mark.parametrize(
     ("source", "text"),
     [
-        ("nowhere", "data.train: '.*nowhere' does not exist; correct the path"),
-        ("empty", r"data.train: '.*empty' holds no images; files that end in .*\.jpg, "),
+        ("nowhere", "train: '.*nowhere' does not exist; correct the path"),
+        ("empty", r"train: '.*empty' holds no images; files that end in .*\.jpg, "),
         ("photos/readme.txt", "cannot be read as a zip archive"),
-        ("photos/train.json:nowhere", "data.train: image folder '.*nowhere' does not exist"),
-        ("photos/train.json:photos", "data.train: 1 of the 2 images of .* are missing .*x.png"),
+        ("photos/train.json:nowhere", "train: image folder '.*nowhere' does not exist"),
+        ("photos/train.json:photos", "train: 1 of the 2 images of .* are missing .*x.png"),
         ("photos/none.json:photos", "annotation file '.*none.json' cannot be read"),
     ],
 )
@@ -92,7 +92,7 @@ def test_a_source_without_its_images_is_one_line(source, text, folder, tmp_path,
 
 @pytest.mark.parametrize("source", ["", None, 3])
 def test_a_source_that_names_nothing_is_refused(source):
-    with pytest.raises(InputError, match=r"data.train=3? names no images; give a folder, a zip"):
+    with pytest.raises(InputError, match=r"train=3? names no images; give a folder, a zip"):
         load_images(source)
 
 
@@ -105,14 +105,14 @@ def test_an_annotation_file_without_images_is_refused(folder):
 def test_an_entry_without_a_file_name_is_refused(folder):
     path = write_coco(folder, ["a/00.png"])
     path.write_text(path.read_text().replace("file_name", "name"))
-    with pytest.raises(InputError, match="has an image without a file_name; tools/check_dataset"):
+    with pytest.raises(InputError, match="has an image without a file_name"):
         load_images(f"{path}:{folder}")
 
 
 def test_a_single_image_cannot_be_split(folder, tmp_path):
     (tmp_path / "one").mkdir()
     shutil.copy(folder / "a/00.png", tmp_path / "one")
-    with pytest.raises(InputError, match="holds a single image; name others with data.val="):
+    with pytest.raises(InputError, match="train holds a single image; name others with val"):
         load_images(str(tmp_path / "one"))
 
 

@@ -1,4 +1,4 @@
-"""The masked autoencoder: what is masked, what is compared, and what comes back where."""
+"""Masked autoencoder: what is masked, what is compared, and what comes back where."""
 
 import pytest
 import torch
@@ -198,6 +198,6 @@ def test_images_of_another_size_are_refused_with_the_next_step():
 
 def test_the_checkpoint_settings_are_those_that_no_shape_tells():
     assert build(mask_ratio=0.5).checkpoint_settings == {
-        "model.mask_ratio": 0.5,
-        "model.normalize_targets": True,
+        "mask_ratio": 0.5,
+        "normalize_targets": True,
     }
