@@ -9,6 +9,7 @@ _prompt.update(prompt_length=50, rank=50, basis_init="whitening")
 
 method = dict(
     label="BPT-D, as released",
+    about="bilinear, as in the authors' code",
     settings=dict(prompt=_prompt, placement="released"),
     statistics="whiten_all",
 )

@@ -2,4 +2,9 @@
 
 from ..common.prompts import bilinear as _prompt
 
-method = dict(label="BPT-S", settings=dict(prompt=_prompt, placement="shallow"), statistics=None)
+method = dict(
+    label="BPT-S",
+    about="bilinear",
+    settings=dict(prompt=_prompt, placement="shallow"),
+    statistics=None,
+)

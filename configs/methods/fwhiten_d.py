@@ -5,5 +5,8 @@ from ..common.prompts import whitened as _prompt
 _prompt.prompt_length = 50
 
 method = dict(
-    label="fWhiten-D", settings=dict(prompt=_prompt, placement="last_4"), statistics="whiten_d"
+    label="fWhiten-D",
+    about="whitened, W fixed",
+    settings=dict(prompt=_prompt, placement="last_4"),
+    statistics="whiten_d",
 )

@@ -3,5 +3,8 @@
 from ..common.prompts import whitened as _prompt
 
 method = dict(
-    label="fWhiten-S", settings=dict(prompt=_prompt, placement="shallow"), statistics="whiten_s"
+    label="fWhiten-S",
+    about="whitened, W fixed",
+    settings=dict(prompt=_prompt, placement="shallow"),
+    statistics="whiten_s",
 )

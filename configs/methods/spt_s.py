@@ -5,5 +5,8 @@ from ..common.prompts import free as _prompt
 _prompt.init = "kmeans"
 
 method = dict(
-    label="SPT-S", settings=dict(prompt=_prompt, placement="shallow"), statistics="tokens_s"
+    label="SPT-S",
+    about="free, from tokens",
+    settings=dict(prompt=_prompt, placement="shallow"),
+    statistics="tokens_s",
 )

@@ -5,5 +5,8 @@ from ..common.prompts import whitened as _prompt
 _prompt.train_basis = True
 
 method = dict(
-    label="tWhiten-S", settings=dict(prompt=_prompt, placement="shallow"), statistics="whiten_s"
+    label="tWhiten-S",
+    about="whitened, W trained",
+    settings=dict(prompt=_prompt, placement="shallow"),
+    statistics="whiten_s",
 )

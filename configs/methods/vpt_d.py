@@ -4,4 +4,6 @@ from ..common.prompts import free as _prompt
 
 _prompt.prompt_length = 20
 
-method = dict(label="VPT-D", settings=dict(prompt=_prompt, placement="all"), statistics=None)
+method = dict(
+    label="VPT-D", about="free", settings=dict(prompt=_prompt, placement="all"), statistics=None
+)

@@ -2,4 +2,6 @@
 
 from ..common.prompts import free as _prompt
 
-method = dict(label="VPT-S", settings=dict(prompt=_prompt, placement="shallow"), statistics=None)
+method = dict(
+    label="VPT-S", about="free", settings=dict(prompt=_prompt, placement="shallow"), statistics=None
+)

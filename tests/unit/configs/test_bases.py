@@ -84,4 +84,4 @@ def test_a_named_config_is_its_base_with_its_method(name):
 def test_a_method_says_what_tables_need():
     for name, path in find_methods(config_folder()).items():
         method = LazyConfig.load(str(path)).method
-        assert set(method) == {"label", "settings", "statistics"}, name
+        assert set(method) == {"label", "about", "settings", "statistics"}, name

@@ -1,0 +1,85 @@
+"""Write the tables of methods and published results in README.md, from configs/.
+
+Example: python tools/update_tables.py
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from detectron2.config import LazyConfig, instantiate
+
+from bpt_det.engine.config import load_config
+from bpt_det.engine.config_files import DEFAULT_METHOD, config_folder, find_methods
+from bpt_det.engine.config_tree import find_vit_owner
+from bpt_det.vit import PromptedViT
+
+README = Path(__file__).parents[1] / "README.md"
+DETECTORS = {"coco/mask_rcnn": "Mask R-CNN", "coco/cascade": "Cascade Mask R-CNN"}
+DATASETS = {
+    **{"fgvc/cub": "CUB", "fgvc/nabirds": "NABirds", "fgvc/flowers": "Flowers"},
+    **{"fgvc/dogs": "Dogs", "fgvc/cars": "Cars", "imagenet": "ImageNet"},
+}
+PLACES = {
+    "shallow": "shallow",
+    "all": "every block",
+    "last_4": "last 4 blocks",
+    "released": "every block, basis trained in the last 4",
+}
+
+
+def describe_prompts(base: str, method: str) -> list[str]:
+    """Return size and place of a method's prompts, and how many of their parameters are trained."""
+    owner = find_vit_owner(load_config(base, [f"method={method}"]))[1]
+    if owner.prompt is None:
+        return ["", "", "0"]
+    length, rank = owner.prompt.prompt_length, owner.prompt.get("rank")
+    owner.vit.checkpoint = None
+    with torch.device("meta"):
+        modules = instantiate(owner).modules()
+    prompts = next(m for m in modules if isinstance(m, PromptedViT)).prompts
+    count = sum(p.numel() for p in prompts.parameters() if p.requires_grad)
+    size = f"P = {length}" if rank is None else f"P = {length}, R = {rank}"
+    return [size, PLACES.get(owner.placement, str(owner.placement)), f"{count:,}"]
+
+
+def make_table(columns: Mapping[str, str], *, described: str | None = None) -> str:
+    """Return a table of all methods, and of further choices that have a published result.
+
+    Args:
+        columns: headings of the published results, by base.
+        described: the base whose prompts are described in further columns; None: no description.
+    """
+    folder = config_folder()
+    published = LazyConfig.load(str(folder / "published.py")).published
+    files = find_methods(folder)
+    choices = dict.fromkeys(choice for base in columns for choice in published[base])
+    names = dict.fromkeys([DEFAULT_METHOD, *(c for c in choices if c in files), *files, *choices])
+    rows = [["method", "prompts", *columns.values()]]
+    if described:
+        rows[0][2:2] = ["size", "where", "trained prompt parameters"]
+    for name in names:
+        method = LazyConfig.load(str(files[name])).method if name in files else {}
+        row = [f"`{name}`" + (" ²" if method.get("statistics") else ""), method.get("about", "")]
+        if described:
+            row += describe_prompts(described, name) if method else [""] * 3
+        rows.append(row + [published[base].get(name, "–") for base in columns])
+    rows.insert(1, ["---"] * len(rows[0]))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def update(text: str) -> str:
+    """Return a text with every table between its markers made anew."""
+    tables = {
+        "detection": make_table(DETECTORS, described="coco/cascade"),
+        "classification": make_table(DATASETS),
+    }
+    for name, table in tables.items():
+        begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+        text = re.sub(f"{begin}.*?{end}", lambda _: f"{begin}\n{table}\n{end}", text, flags=re.S)  # noqa: B023
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(update(README.read_text()))
