@@ -1,5 +1,4 @@
-"""The embedded dataset: rendered shapes with instance masks, in COCO's format, and crops of them
-in class folders."""
+"""Shapes: the embedded dataset of rendered images with masks, and crops of them by class."""
 
 from .categories import CATEGORIES, Category
 from .crops import write_shape_crops

@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             write_shapes(args.output, seed=args.seed, **_chosen(args, DETECTION_DEFAULTS))
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
-        return 1
+        return 2
     return 0
 
 

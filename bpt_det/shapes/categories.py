@@ -1,4 +1,4 @@
-"""The categories of the embedded dataset, and the silhouette of each one.
+"""Categories of the embedded dataset, with the silhouette of each.
 
 A silhouette is a list of loops, each (n, 2) as (x, y), in a unit frame that reaches from about -1
 to 1; loops after the first one are holes. What makes a category is its silhouette alone: color and
@@ -18,7 +18,7 @@ class Category(NamedTuple):
 
     Args:
         id: COCO category id. Ids have gaps on purpose, as in COCO, so that a reader that takes
-            an id for a class index is found out.
+            an id for a class index fails.
         name: unique name.
         silhouette: draws one silhouette from a generator.
         min_size: pixels along the longest side below which the shape cannot be recognized.

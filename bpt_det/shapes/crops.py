@@ -1,5 +1,6 @@
-"""The embedded dataset for classification: single shapes cut out of rendered images
-along their masks, with their textures, on gray ground.
+"""Shape crops: single shapes cut out of rendered images along their masks, by class.
+
+They keep their textures and lie on gray ground.
 
     <root>/train/<class>/000001.jpg …   <root>/val/…   <root>/test/…
     <root>/shapes_crops.json            the parameters that made it
@@ -102,7 +103,7 @@ def write_shape_crops(
     crop_size: int = 64,
     seed: int = 0,
 ) -> None:
-    """Write shapes as a classification set into the folder ``root``, whole or not at all.
+    """Write shapes as a classification dataset into the folder ``root``, atomically.
 
     Does nothing if ``root`` already holds the same dataset.
 

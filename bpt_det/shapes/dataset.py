@@ -1,4 +1,4 @@
-"""Writes the rendered images as a dataset in COCO's layout.
+"""Shapes dataset: rendered images in COCO's layout.
 
     <root>/annotations/instances_train.json   <root>/train/000000000001.jpg …
     <root>/annotations/instances_val.json     <root>/val/000000000001.jpg …
@@ -73,7 +73,7 @@ def write_shapes(
     image_size: int = 128,
     seed: int = 0,
 ) -> None:
-    """Write the dataset into the folder ``root``, whole or not at all.
+    """Write the dataset into the folder ``root``, atomically.
 
     Does nothing if ``root`` already holds the same dataset.
 

@@ -1,4 +1,4 @@
-"""A rendered dataset appears whole or not at all, beside a record of what it was made from."""
+"""Output folder of a rendered dataset: written atomically, with a record of its parameters."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def check_at_least(parameters: Mapping[str, int], lowest: Mapping[str, int]) -> None:
-    """Refuse parameters below their lowest values.
+    """Check that no parameter is below its lowest value.
 
     Raises:
         InputError: it names all of them.
@@ -38,7 +38,7 @@ def make_folder(
     record_name: str,
     write: Callable[[Path], None],
 ) -> None:
-    """Make the folder ``root`` whole or not at all; do nothing if it was made already.
+    """Make the folder ``root`` atomically; do nothing if it was made already.
 
     Args:
         root: folder to make; it may exist if it is empty.
@@ -81,13 +81,17 @@ def write_jpeg(path: Path, pixels: np.ndarray) -> None:
 
 
 def _is_present(root: Path, parameters: Mapping[str, int], record_name: str) -> bool:
-    """Whether ``root`` holds this dataset; an InputError if it holds anything else."""
+    """Return whether ``root`` holds this dataset.
+
+    Raises:
+        InputError: it holds anything else.
+    """
     if root.is_dir() and not any(root.iterdir()) or not root.exists():
         return False
     advice = "choose another output folder or delete this one"
     try:
         recorded = json.loads((root / record_name).read_text())
-        found = _describe(recorded)
+        description = _describe(recorded)
     except (OSError, ValueError, AttributeError):
         kind = Path(record_name).stem
         raise InputError(
@@ -95,7 +99,7 @@ def _is_present(root: Path, parameters: Mapping[str, int], record_name: str) -> 
         ) from None
     if recorded != parameters:
         raise InputError(
-            f"{root} holds another dataset ({found}) than the one asked for "
+            f"{root} holds another dataset ({description}) than the one asked for "
             f"({_describe(parameters)}); {advice}."
         )
     return True

@@ -1,4 +1,4 @@
-"""Renders one image of textured objects that occlude each other, with each one's visible mask.
+"""Renderer: an image of textured objects that occlude each other, with their visible masks.
 
 Objects are painted from back to front. One that would hide another too much is drawn again and,
 after some tries, left out: a picture holds no object without a mask, and no mask that is too small

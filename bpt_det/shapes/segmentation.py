@@ -1,4 +1,4 @@
-"""A binary mask as COCO writes it: polygons, or a run-length code (RLE) where those do not serve.
+"""Segmentations of binary masks in COCO's format: polygons, or run-length codes (RLE).
 
 COCO's polygons are in continuous coordinates, in which pixel (row, column) covers
 [column, column + 1] x [row, row + 1]. `cv2.findContours` joins the centers of border pixels
@@ -7,7 +7,8 @@ between mask and background, so every pixel center is on its proper side of the 
 """
 
 import numpy as np
-from pycocotools import mask as coco_mask
+
+from bpt_det.data.rle import encode_counts
 
 # One step along a crack to the right, down, left and up; the mask lies at its right hand.
 _STEP_Y = np.array([0, 1, 0, -1])
@@ -94,6 +95,7 @@ def encode_segmentation(mask: np.ndarray, is_crowd: bool) -> dict | list[list[fl
     left, top, width, height = bounding_box(mask)
     loops = trace_loops(mask[top : top + height, left : left + width])
     if any(signed_area(loop) < 0 for loop in loops):
-        code = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
-        return {"size": list(mask.shape), "counts": code["counts"].decode("ascii")}
+        code = run_lengths(mask)
+        lengths = np.array(code["counts"])
+        return {**code, "counts": encode_counts(lengths, np.array([len(lengths)]))[0]}
     return [(loop + [left, top]).ravel().tolist() for loop in loops]

@@ -1,9 +1,11 @@
-"""Validation splits and fractions: counts, determinism, nesting."""
+"""Splits: validation splits and fractions, their sizes, determinism and nesting."""
 
 import hashlib
 from collections import Counter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bpt_det.classification.layouts import load_classification
 from bpt_det.classification.layouts.catalog import SPECS
@@ -26,7 +28,7 @@ def split_sizes(images, split, num_classes):
 
 
 @pytest.mark.parametrize("name", ["cub", "nabirds", "dogs", "cars"])
-def test_the_whole_data_set_gives_the_counts_of_table_6(name):
+def test_the_whole_dataset_gives_the_counts_of_table_6(name):
     spec = SPECS[name]
     total = spec.counts["train"] + spec.counts["val"]
     sizes = [total // spec.num_classes] * spec.num_classes
@@ -46,20 +48,42 @@ def test_each_class_gives_its_share_rounded_up_or_down():
         assert abs(number - size * 20 / sum(sizes)) < 1
 
 
-def test_every_class_keeps_a_training_image():
-    images = draw_validation(training_images([1, 1, 2, 9]), 0.7)
-    assert split_sizes(images, "train", 4) == [1, 1, 1, 1]
+SIZES = st.lists(st.integers(1, 40), min_size=1, max_size=12).filter(lambda sizes: max(sizes) > 1)
+SEEDS = st.integers(0, 5)
+
+
+@given(SIZES, st.floats(0.01, 0.6), SEEDS, st.randoms(use_true_random=False))
+def test_a_validation_split_has_its_size_and_leaves_every_class_an_image(
+    sizes, share, seed, shuffler
+):
+    images = training_images(sizes)
+    count = max(1, round(len(images) * share))
+    if count > len(images) - len(sizes):
+        with pytest.raises(InputError, match=f"of {count} images cannot be drawn"):
+            draw_validation(images, share, seed)
+        return
+    drawn = draw_validation(images, share, seed)
+    assert [image.path for image in drawn] == [image.path for image in images]
+    assert sum(split_sizes(drawn, "val", len(sizes))) == count
+    assert min(split_sizes(drawn, "train", len(sizes))) >= 1
+    shuffled = shuffler.sample(images, len(images))
+    assert sorted(draw_validation(shuffled, share, seed)) == sorted(drawn)
+
+
+@given(SIZES, st.floats(0.1, 100), st.floats(0.1, 100), SEEDS, st.randoms(use_true_random=False))
+def test_fractions_are_nested_and_do_not_depend_on_the_order(sizes, percent, other, seed, shuffler):
+    images = training_images(sizes)
+    smaller, larger = (take_fraction(images, p, seed) for p in sorted([percent, other]))
+    assert set(smaller) <= set(larger) <= set(images)
+    expected = [max(1, round(size * min(percent, other) / 100)) for size in sizes]
+    assert split_sizes(smaller, "train", len(sizes)) == expected
+    shuffled = shuffler.sample(images, len(images))
+    assert set(take_fraction(shuffled, min(percent, other), seed)) == set(smaller)
 
 
 def test_a_validation_split_that_would_empty_a_class_is_refused():
     with pytest.raises(InputError, match="of 1 images cannot be drawn from 3 training images"):
         draw_validation(training_images([1, 1, 1]), 0.1)
-
-
-def test_the_split_does_not_depend_on_the_order_of_the_list():
-    images = training_images([13, 24, 35])
-    forwards, backwards = draw_validation(images, 0.2), draw_validation(images[::-1], 0.2)
-    assert sorted(forwards) == sorted(backwards)
 
 
 def test_the_image_with_the_smallest_hash_of_seed_and_path_is_held_out():
@@ -92,17 +116,6 @@ def test_test_images_stay_where_they_are():
 def test_a_fraction_is_taken_of_each_class(percent, expected):
     images = take_fraction(training_images([130, 700]), percent)
     assert split_sizes(images, "train", 2) == expected
-
-
-def test_smaller_fractions_are_part_of_larger_ones():
-    images = training_images([130, 700])
-    chosen = [set(take_fraction(images, percent)) for percent in (1, 3, 10, 30, 100)]
-    assert all(a < b for a, b in zip(chosen, chosen[1:], strict=False))
-    assert chosen[-1] == set(images)
-
-
-def test_a_fraction_leaves_one_image_of_every_class():
-    assert len(take_fraction(training_images([3, 5, 7]), 1)) == 3
 
 
 def test_a_fraction_is_of_the_training_images_alone(tmp_path):

@@ -1,4 +1,4 @@
-"""Shapes as a classification set."""
+"""Shape crops: a classification dataset of single shapes."""
 
 import hashlib
 import json
@@ -199,8 +199,8 @@ def test_the_command_line_writes_crops(tmp_path):
         ),
     ],
 )
-def test_flags_of_the_other_data_set_are_refused_in_one_line(tmp_path, capsys, flags, message):
-    assert main(["--output", str(tmp_path / "set"), *flags]) == 1
+def test_flags_of_the_other_dataset_are_refused_in_one_line(tmp_path, capsys, flags, message):
+    assert main(["--output", str(tmp_path / "set"), *flags]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {message}")
     assert list(tmp_path.iterdir()) == []

@@ -1,3 +1,5 @@
+"""Shapes dataset: determinism, layout, exact masks, and refusals."""
+
 import hashlib
 import json
 from collections import Counter
@@ -78,7 +80,7 @@ def test_another_seed_or_split_gives_another_image():
     assert len({rendered.image.tobytes() for rendered in pictures}) == 4
 
 
-def test_a_larger_data_set_begins_with_the_smaller_one(root, tmp_path):
+def test_a_larger_dataset_begins_with_the_smaller_one(root, tmp_path):
     write_shapes(tmp_path / "small", 9, 2, seed=SEED)
     small, large = read_annotations(tmp_path / "small"), read_annotations(root)
     for key in ("images", "annotations"):
@@ -248,13 +250,13 @@ def test_a_rectangle_is_traced_through_the_middles_of_its_border():
     assert sorted(map(tuple, loop.tolist())) == sorted(cut_corners)
 
 
-def test_the_same_data_set_is_not_written_twice(tmp_path, monkeypatch):
+def test_the_same_dataset_is_not_written_twice(tmp_path, monkeypatch):
     write_shapes(tmp_path / "shapes", 2, 1)
     monkeypatch.setattr(shapes_dataset, "render_image", lambda *_, **__: pytest.fail("rendered"))
     write_shapes(tmp_path / "shapes", 2, 1)
 
 
-def test_another_data_set_is_not_overwritten(tmp_path):
+def test_another_dataset_is_not_overwritten(tmp_path):
     root = tmp_path / "shapes"
     write_shapes(root, 2, 1)
     before = file_hashes(root)
@@ -307,7 +309,7 @@ def test_the_command_line_prints_its_help(capsys):
     assert "python -m bpt_det.shapes --output" in capsys.readouterr().out
 
 
-def test_the_command_line_writes_a_data_set(tmp_path):
+def test_the_command_line_writes_a_dataset(tmp_path):
     root = tmp_path / "deep" / "shapes"
     assert main(["--output", str(root), "--num-train", "2", "--num-val", "1"]) == 0
     assert len(list((root / "train").iterdir())) == 2
@@ -316,7 +318,7 @@ def test_the_command_line_writes_a_data_set(tmp_path):
 def test_the_command_line_reports_an_unwritable_folder_in_one_line(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     root = tmp_path / "file" / "shapes"
-    assert main(["--output", str(root), "--num-train", "1", "--num-val", "1"]) == 1
+    assert main(["--output", str(root), "--num-train", "1", "--num-val", "1"]) == 2
     errors = capsys.readouterr().err.splitlines()
     assert f"error: cannot write the dataset to {root}: Not a directory" in errors[-1]
     assert not any("Traceback" in line for line in errors)
