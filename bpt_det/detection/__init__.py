@@ -1,6 +1,6 @@
 """Prompted ViTs in Detectron2: backbone, pyramid, datasets and evaluation."""
 
-import bpt_det.utils.opencv  # noqa: F401  detectron2 imports cv2 too, without explaining a missing libGL
+import bpt_det.utils.opencv  # noqa: F401  before detectron2 imports cv2: explains a missing libGL
 from bpt_det.detection.evaluation.coco_evaluator import CocoEvaluator
 from bpt_det.utils.compat import LayerNorm2d
 

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Summary:
-    """What a config takes from an annotation file; masks are those of objects, not crowds."""
+    """Facts of an annotation file that a config depends on; crowd regions have no say in masks."""
 
     class_names: list[str]  # in the order of their ids, as Detectron2 numbers them
     has_masks: bool

@@ -1,4 +1,4 @@
-"""ViTDet's simple feature pyramid: every level from the last feature map of a plain ViT.
+"""Simple feature pyramid of ViTDet: every level from the last feature map of a plain ViT.
 
 Source: Li et al., "Exploring Plain Vision Transformer Backbones for Object Detection"
 (arXiv:2203.16527). Modules and parameters have the names of official Detectron2
@@ -47,7 +47,10 @@ class SimpleFeaturePyramid(Backbone):
         shape = net.output_shape()[in_feature]
         levels = [int(math.log2(shape.stride / scale)) for scale in scale_factors]
         if levels != list(range(levels[0], levels[0] + len(levels))):
-            raise InputError(f"scale_factors must halve at each step, got {tuple(scale_factors)}.")
+            raise InputError(
+                f"scale_factors must halve at each step, got {tuple(scale_factors)}.",
+                parameter="scale_factors",
+            )
         if shape.stride & (shape.stride - 1):
             raise InputError(
                 f"the stride of '{in_feature}' must be a power of 2, got {shape.stride}."
@@ -67,7 +70,8 @@ class SimpleFeaturePyramid(Backbone):
         self._size_divisibility = 2 ** levels[len(scale_factors) - 1]
         if square_pad % self._size_divisibility:
             raise InputError(
-                f"square_pad must be a multiple of {self._size_divisibility}, got {square_pad}."
+                f"square_pad must be a multiple of {self._size_divisibility}, got {square_pad}.",
+                parameter="square_pad",
             )
 
     @property
@@ -108,7 +112,9 @@ def _stage(in_channels: int, out_channels: int, scale: float) -> nn.Sequential:
     elif scale == 0.5:
         width, layers = in_channels, [nn.MaxPool2d(kernel_size=2, stride=2)]
     else:
-        raise InputError(f"scale factors are out of 4, 2, 1 and 0.5, got {scale}.")
+        raise InputError(
+            f"scale factors are out of 4, 2, 1 and 0.5, got {scale}.", parameter="scale_factors"
+        )
     return nn.Sequential(
         *layers,
         Conv2d(width, out_channels, kernel_size=1, bias=False, norm=LayerNorm2d(out_channels)),

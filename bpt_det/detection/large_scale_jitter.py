@@ -1,4 +1,4 @@
-"""Large-scale jitter that resizes little more of an image than the crop keeps."""
+"""Large-scale jitter: a random resize and crop that computes little more than the crop keeps."""
 
 import math
 from typing import NamedTuple
@@ -85,7 +85,7 @@ class ResizeCropTransform(Transform):
         source = image[:: rows.step, :: columns.step][: rows.num_read, : columns.num_read]
         resized = _resize(_contiguous(source), (rows.scale, columns.scale))
         kept = _flip(resized[rows.kept, columns.kept], steps)
-        # Channels first in memory: how a mapper wants it, whose own transposition takes long.
+        # Channels first in memory, so that the mapper's transposition need not copy.
         planes = np.empty((3, *kept.shape[:2]), dtype=np.uint8)
         cv2.split(kept, list(planes))
         return planes.transpose(1, 2, 0)

@@ -70,7 +70,7 @@ def _check_boxes(annotations: list[dict]) -> None:
 def _transform(
     segmentation: list | dict, transforms: T.TransformList, image_size: tuple[int, int]
 ) -> list[np.ndarray] | np.ndarray:
-    """As Detectron2's `transform_instance_annotations` transforms a mask."""
+    """Transform a mask as Detectron2's `transform_instance_annotations` does."""
     if isinstance(segmentation, list):
         polygons = [np.asarray(polygon).reshape(-1, 2) for polygon in segmentation]
         return [polygon.reshape(-1) for polygon in transforms.apply_polygons(polygons)]

@@ -1,4 +1,4 @@
-"""The backbone of ViTDet, trained as a whole: what prompts on a frozen ViT are compared with.
+"""ViTDet backbone, trained as a whole: the baseline of prompts on a frozen ViT.
 
 Source: Li et al., arXiv:2203.16527. Parameters have the names and shapes of official Detectron2's
 `ViT` (`blocks.0.attn.rel_pos_h` …), so its published models load as they are and ours load there.
@@ -51,8 +51,11 @@ class ViTDetBackbone(Backbone):
         super().__init__()
         patch_size, embed_dim = vit.patch_embed.patch_size[0], vit.embed_dim
         if image_size % patch_size:
-            raise InputError(f"image_size={image_size} is not a multiple of {patch_size=}.")
-        whole = _global_blocks(global_block_indexes, len(vit.blocks))
+            raise InputError(
+                f"image_size={image_size} is not a multiple of {patch_size=}.",
+                parameter="image_size",
+            )
+        global_blocks = _global_blocks(global_block_indexes, len(vit.blocks))
         self.patch_embed = PatchEmbed(None, patch_size, embed_dim=embed_dim, output_fmt="NHWC")
         self.pos_embed = nn.Parameter(vit.pos_embed.detach().clone())  # the first: of a class token
         self.blocks = nn.ModuleList(
@@ -60,7 +63,7 @@ class ViTDetBackbone(Backbone):
                 embed_dim,
                 block.attn.num_heads,
                 grid_size=image_size // patch_size,
-                window_size=0 if index in whole else window_size,
+                window_size=0 if index in global_blocks else window_size,
                 mlp_ratio=block.mlp.fc1.out_features / embed_dim,
                 drop_path_rate=getattr(block.drop_path1, "drop_prob", 0.0),
                 eps=block.norm1.eps,
@@ -116,7 +119,8 @@ def _global_blocks(indexes: Sequence[int] | None, num_blocks: int) -> set[int]:
     if not set(indexes) <= set(range(num_blocks)):
         raise InputError(
             f"global_block_indexes={list(indexes)} must lie in [0, {num_blocks - 1}]: the ViT has "
-            f"{num_blocks=}."
+            f"{num_blocks=}.",
+            parameter="global_block_indexes",
         )
     return set(indexes)
 
@@ -127,7 +131,8 @@ def _copy_weights(vit: VisionTransformer, backbone: ViTDetBackbone) -> None:
     differences = [name for names in compare_states(state, own) for name in names]
     if differences:
         raise InputError(
-            f"ViTDet is a plain ViT, but this one differs in {shorten(differences)}; build it "
-            "without checkpoint=timm:…."
+            f"ViTDet is a plain ViT, but this ViT differs in {shorten(differences)}; build it "
+            "with weights of a plain one, not of timm's variants.",
+            parameter="checkpoint",
         )
     backbone.load_state_dict(state, strict=False)

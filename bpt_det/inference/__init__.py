@@ -1,1 +1,1 @@
-"""A trained detector as a function of images."""
+"""Inference: a trained detector as a function of images, and files of its predictions."""

@@ -17,7 +17,7 @@ from bpt_det.utils.errors import InputError
 
 
 def map_array(mapper: DatasetMapper, image: np.ndarray, name: str) -> dict:
-    """Return the sample that a mapper of test data makes of a file with this image.
+    """Return the sample that a mapper of test data would return for a file with this image.
 
     Args:
         mapper: its augmentations and its ``image_format`` are used.
@@ -42,10 +42,10 @@ def map_array(mapper: DatasetMapper, image: np.ndarray, name: str) -> dict:
 
 
 def predict_batch(model: nn.Module, batch: Sequence[dict]) -> list[Instances]:
-    """Return what a detector in evaluation mode finds in each mapped image, on the CPU.
+    """Return the predictions of a detector in evaluation mode in each mapped image, on the CPU.
 
-    Images run together only if each is padded as it would be alone, since padding changes what a
-    ViT makes of an image.
+    Images run together only if each is padded as it would be alone, since padding changes the
+    tokens of a ViT.
     """
     groups = defaultdict(list)
     for index, sample in enumerate(batch):

@@ -1,4 +1,4 @@
-"""Writing predictions as a COCO-format file that needs no other file to be read."""
+"""Predictions file: COCO format, complete in itself, written as the predictions come."""
 
 import json
 import os
@@ -21,7 +21,7 @@ class CocoFile:
     An annotation has COCO's fields of ground truth and a ``score``, so the file can be loaded with
     ``COCO(path)``, and its list of annotations with ``loadRes``. ``bbox`` is XYWH in pixels,
     ``segmentation`` run lengths. Ids count from 1; ``category_id`` is the class index + 1, which
-    need not be the dataset's id: categories are told by their names.
+    need not be the dataset's id: categories are identified by their names.
 
     Args:
         path: of the file.
@@ -55,7 +55,7 @@ class CocoFile:
         return self
 
     def add(self, image: dict, instances: Instances) -> None:
-        """Add an image and what was found in it.
+        """Add an image and its predictions.
 
         Args:
             image: at least ``file_name``; further keys are kept.
@@ -73,8 +73,8 @@ class CocoFile:
     def __exit__(self, error_type: type | None, *error) -> None:
         try:
             if error_type is None:
-                rest = {"images": self._images, "categories": self._categories}
-                self._write(f"\n], {json.dumps(rest)[1:]}\n")
+                lists = {"images": self._images, "categories": self._categories}
+                self._write(f"\n], {json.dumps(lists)[1:]}\n")
                 self._file.flush()
                 os.fsync(self._file.fileno())
                 self._partial.replace(self.path)

@@ -122,7 +122,7 @@ class Predictor:
         """Return an image as the model takes it: resized, with the size of its predictions beside.
 
         Args:
-            image: see `__call__`; one.
+            image: a single one, see `__call__`.
             size: (H, W) at which boxes and masks are given; None: that of the image.
             name: of the image, for errors.
 
@@ -149,8 +149,8 @@ class Predictor:
         """Return the image with masks, names and scores drawn on it, as RGB (H, W, 3), uint8.
 
         Args:
-            image: see `__call__`; one.
-            instances: predictions in it.
+            image: a single one, see `__call__`.
+            instances: its predictions.
             keep_size: False shows an image under 512 pixels larger, so that labels are legible,
                 and one over 2048 smaller, so that it is drawn in seconds.
             class_colors: by class index, RGB in [0, 255]; None takes a palette.

@@ -1,4 +1,4 @@
-"""Pictures as files: names that do not collide, and nothing written over."""
+"""Picture files: names that do not collide, output folders, writing without overwriting."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path

@@ -35,12 +35,12 @@ class Sheet:
         self._picture.paste(Image.fromarray(picture), (left, top))
         if frame is not None:
             height, width = picture.shape[:2]
-            corners = (left - 1, top - 1, left + width, top + height)
-            self._drawing.rectangle(corners, outline=frame)
+            corners = (left - 2, top - 2, left + width + 1, top + height + 1)
+            self._drawing.rectangle(corners, outline=frame, width=2)
 
     def line(self, left: int, right: int, top: int, color: str) -> None:
         """Draw a horizontal line, one pixel high."""
-        self._drawing.line((left, top, right, top), fill=color)
+        self._drawing.line((left, top, right - 1, top), fill=color)
 
     def text(
         self,

@@ -1,4 +1,4 @@
-"""Videos frame by frame, never whole in memory. Frames are RGB arrays (H, W, 3), uint8."""
+"""Video files: reader and writer, frame by frame. Frames are RGB arrays (H, W, 3), uint8."""
 
 import logging
 import os
@@ -13,18 +13,18 @@ from bpt_det.utils.opencv import cv2
 VIDEO_SUFFIXES = (".avi", ".mkv", ".mov", ".mp4")
 _DEFAULT_FPS = 25.0  # of files that do not state theirs
 
-# FFmpeg would print lines of its own about a broken file; what matters is in our errors.
+# FFmpeg would print lines of its own about a broken file; our errors say what matters.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 logger = logging.getLogger(__name__)
 
 
 class VideoReader:
-    """Reads every so-many-th frame of a video file, starting with the first.
+    """Reads every n-th frame of a video file, starting with the first.
 
     Args:
         path: of the file.
-        every: 1 reads all frames.
+        every: n, an integer >= 1; 1 reads all frames.
 
     Attributes:
         fps: of the frames that are read, in 1/s.

@@ -135,8 +135,8 @@ def test_settings_around_the_vit_are_the_same(detectors):
     compared = {}
     for name in theirs.keys() - {"backbone"}:  # the pyramid is compared by what it computes
         for key in vars(theirs[name]).keys() - own_attributes:
-            expected, here = (settings_of(getattr(m[name], key)) for m in (theirs, ours))
-            compared[f"{name}.{key}"] = expected, here
+            expected, actual = (settings_of(getattr(m[name], key)) for m in (theirs, ours))
+            compared[f"{name}.{key}"] = expected, actual
     assert {key: pair for key, pair in compared.items() if pair[0] != pair[1]} == {}
     assert compared["proposal_generator.in_features"][1] == ["p2", "p3", "p4", "p5", "p6"]
 
@@ -149,7 +149,7 @@ def test_anchors_and_the_mean_of_the_images_are_the_same(name, monkeypatch):
         instantiate(model.proposal_generator.anchor_generator).cell_anchors
         for model in (ours, theirs)
     )
-    for here, there in zip(anchors, expected, strict=True):
-        torch.testing.assert_close(here, there)
+    for actual, published in zip(anchors, expected, strict=True):
+        torch.testing.assert_close(actual, published)
     for key in ("pixel_mean", "pixel_std", "input_format"):
         assert ours[key] == theirs[key], key

@@ -148,14 +148,14 @@ def test_the_config_has_the_rates_and_decays_of_the_published_recipe(leaf, publi
         overrides={"pos_embed": {"weight_decay": 0.0}},
     )
     expected = settings_by_name(published, groups)
-    here = settings_by_name(ours, build_optimizer(leaf, ours).param_groups)
-    assert here.keys() == expected.keys()
+    settings = settings_by_name(ours, build_optimizer(leaf, ours).param_groups)
+    assert settings.keys() == expected.keys()
     norms = [name for name, module in ours.named_modules() if isinstance(module, LayerNorm2d)]
     for name, (rate, decay) in expected.items():
         if name.rpartition(".")[0] in norms:
             assert decay == 0.1
             decay = 0.0
-        assert here[name] == (pytest.approx(rate), decay), name
+        assert settings[name] == (pytest.approx(rate), decay), name
 
 
 def test_the_config_has_the_schedule_of_the_published_recipe(leaf):
@@ -209,12 +209,12 @@ def test_a_model_file_of_detectron2_finds_the_same_objects_here(leaf, tmp_path):
         {"image": 255 * torch.rand(3, 64, 38), "height": 64, "width": 38},
     ]
     with torch.no_grad():
-        for here, there in zip(ours(images), theirs(images), strict=True):
-            here, there = here["instances"], there["instances"]
-            assert len(there) > 3
-            assert torch.equal(here.pred_classes, there.pred_classes)
-            torch.testing.assert_close(here.scores, there.scores, rtol=0, atol=1e-3)
-            boxes = here.pred_boxes.tensor, there.pred_boxes.tensor
+        for output, expected_output in zip(ours(images), theirs(images), strict=True):
+            actual, expected = output["instances"], expected_output["instances"]
+            assert len(expected) > 3
+            assert torch.equal(actual.pred_classes, expected.pred_classes)
+            torch.testing.assert_close(actual.scores, expected.scores, rtol=0, atol=1e-3)
+            boxes = actual.pred_boxes.tensor, expected.pred_boxes.tensor
             torch.testing.assert_close(*boxes, rtol=0, atol=1e-2)  # pixels
-            assert there.pred_masks.any() and not there.pred_masks.all()
-            assert (here.pred_masks != there.pred_masks).float().mean() < 1e-3
+            assert expected.pred_masks.any() and not expected.pred_masks.all()
+            assert (actual.pred_masks != expected.pred_masks).float().mean() < 1e-3

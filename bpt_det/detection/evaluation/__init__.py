@@ -1,1 +1,1 @@
-"""COCO's metrics without pasting masks into images."""
+"""COCO evaluation without pasting masks into images."""

@@ -1,4 +1,4 @@
-"""COCO's metrics for boxes and masks, computed by faster-coco-eval."""
+"""COCO evaluator: metrics of boxes and masks, computed by faster-coco-eval."""
 
 import itertools
 import json
@@ -36,7 +36,7 @@ class CocoEvaluator(COCOEvaluator):
         tasks: out of ``bbox`` and ``segm``.
         overlap_iou: also give ``AP_overlapping``, the AP of the instances whose box has at least
             this IoU with the box of another instance, in (0, 1); the others are ignored as crowds
-            are: finding them counts neither for nor against a detector. None: do not.
+            are: detecting them counts neither for nor against a detector. None: do not.
 
     Raises:
         InputError: ``overlap_iou`` is out of range.
@@ -50,14 +50,17 @@ class CocoEvaluator(COCOEvaluator):
         overlap_iou: float | None = None,
     ) -> None:
         if overlap_iou is not None and not 0 < overlap_iou < 1:
-            raise InputError(f"overlap_iou must be in (0, 1), or null (off), got {overlap_iou}.")
+            raise InputError(
+                f"overlap_iou must be in (0, 1), or null (off), got {overlap_iou}.",
+                parameter="overlap_iou",
+            )
         super().__init__(
             dataset_name, tasks=tuple(tasks), output_dir=output_dir, use_fast_impl=False
         )
         self._overlap_iou = overlap_iou
 
     def wrap_model(self, model: nn.Module) -> nn.Module:
-        """Return a model whose predictions `process` takes sooner; bpt_det's `evaluate` asks.
+        """Return a faster model for `process`; see `bpt_det.engine.protocols.WrapsModel`.
 
         Masks are not pasted into images before they are encoded. The results are the same.
         """
@@ -134,8 +137,8 @@ def score_results(
     truth: COCO, results: list[dict], task: str, image_ids: Sequence[int], least_area: float = 0.0
 ) -> COCOeval_faster:
     """Return a summarized evaluation of COCO-format results; AP is of the areas from the least."""
-    found = _load_results(truth, results, task)
-    evaluation = COCOeval_faster(truth, found, task, print_function=logger.debug)
+    predictions = _load_results(truth, results, task)
+    evaluation = COCOeval_faster(truth, predictions, task, print_function=logger.debug)
     evaluation.params.imgIds = sorted(image_ids)
     evaluation.params.areaRng[0] = [least_area, evaluation.params.areaRng[0][1]]
     evaluation.evaluate()

@@ -1,4 +1,4 @@
-"""A detector whose masks are not pasted into images, and its results in COCO's format."""
+"""RoI mask detector: a detector that does not paste masks into images, and its COCO results."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ _ROI_MASKS = "roi_masks"
 
 
 class RoiMaskDetector(nn.Module):
-    """What a `GeneralizedRCNN` finds, with masks as its mask head gives them.
+    """A `GeneralizedRCNN` whose predicted masks stay as its mask head gives them.
 
     Instances have ``roi_masks`` in place of ``pred_masks``: `ROIMasks` within their boxes. All
     other fields are those of the detector. For evaluation mode only.
@@ -32,8 +32,8 @@ class RoiMaskDetector(nn.Module):
     def forward(self, batch: Sequence[dict]) -> list[dict]:
         """Return ``instances`` of each image, at its ``height`` and ``width``."""
         outputs = []
-        found = self.detector.inference(batch, do_postprocess=False)
-        for instances, sample in zip(found, batch, strict=True):
+        predictions = self.detector.inference(batch, do_postprocess=False)
+        for instances, sample in zip(predictions, batch, strict=True):
             height, width = instances.image_size
             size = (sample.get("height", height), sample.get("width", width))
             outputs.append({"instances": postprocess_without_pasting(instances, *size)})

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from detectron2.layers import ShapeSpec
+from detectron2.modeling.backbone import BACKBONE_REGISTRY
 
 from bpt_det.detection import PromptedViTBackbone
 from bpt_det.prompts import BilinearPrompt
@@ -56,3 +57,7 @@ def test_only_prompts_are_trained():
     trained = [name for name, p in backbone("last_2").named_parameters() if p.requires_grad]
     prefix = "prompted_vit.prompts"
     assert trained == [f"{prefix}.{i}.{name}" for i in (3, 4) for name in ("coeff", "basis")]
+
+
+def test_detectron2_knows_it_by_its_name():
+    assert BACKBONE_REGISTRY.get("PromptedViTBackbone") is PromptedViTBackbone

@@ -125,12 +125,16 @@ def test_parameters_are_named_as_in_official_detectron2():
         return [f"{name}.weight", f"{name}.norm.weight", f"{name}.norm.bias"]
 
     expected = [
-        *("simfp_2.0.weight", "simfp_2.0.bias"),  # deconvolution
-        *("simfp_2.1.weight", "simfp_2.1.bias"),  # LayerNorm; simfp_2.2 is GELU
-        *("simfp_2.3.weight", "simfp_2.3.bias"),
+        "simfp_2.0.weight",  # deconvolution
+        "simfp_2.0.bias",
+        "simfp_2.1.weight",  # LayerNorm; simfp_2.2 is GELU
+        "simfp_2.1.bias",
+        "simfp_2.3.weight",
+        "simfp_2.3.bias",
         *convolution("simfp_2.4"),
         *convolution("simfp_2.5"),
-        *("simfp_3.0.weight", "simfp_3.0.bias"),
+        "simfp_3.0.weight",
+        "simfp_3.0.bias",
         *convolution("simfp_3.1"),
         *convolution("simfp_3.2"),
         *convolution("simfp_4.0"),
@@ -184,7 +188,14 @@ def test_a_larger_image_is_not_padded_and_not_cut():
 
 
 def test_an_image_larger_on_one_side_is_padded_on_the_other_alone():
-    assert pyramid(square_pad=64)(images_of(96, 32))["p4"].shape == (2, OUT_CHANNELS, 6, 4)
+    model = pyramid(square_pad=64)
+    assert model(images_of(96, 32))["p4"].shape == (2, OUT_CHANNELS, 6, 4)
+    assert model.padded_size(96, 32) == (96, 64)
+
+
+def test_the_padded_size_is_a_multiple_of_the_coarsest_stride_and_at_least_the_square():
+    assert pyramid(square_pad=0).padded_size(33, 64) == (64, 64)
+    assert pyramid(square_pad=128).padded_size(33, 129) == (128, 160)
 
 
 @pytest.mark.parametrize("scale_factors", [(4.0, 1.0), (1.0, 2.0), (1.0, 1.0), (2.0, 3.0)])

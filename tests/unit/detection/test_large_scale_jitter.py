@@ -134,9 +134,9 @@ def test_polygons_do_not_differ(scales):
         expected = expected.apply_polygons([polygon.copy()])
         polygons = transforms.apply_polygons([polygon.copy()])
         assert len(polygons) == len(expected)
-        for one, other in zip(polygons, expected, strict=True):
-            assert (one.min(axis=0) == other.min(axis=0)).all()
-            assert (one.max(axis=0) == other.max(axis=0)).all()
+        for polygon, other in zip(polygons, expected, strict=True):
+            assert (polygon.min(axis=0) == other.min(axis=0)).all()
+            assert (polygon.max(axis=0) == other.max(axis=0)).all()
         assert torch.equal(rasterize(polygons), rasterize(expected))
 
 
@@ -222,14 +222,14 @@ def test_real_photographs_are_mapped_as_detectron2_maps_them(photographs, mask_f
         mapped = fast(record)
         levels = (mapped["image"].int() - expected["image"].int()).abs()
         assert levels.max() <= 1
-        objects, wanted = mapped["instances"], expected["instances"]
-        assert torch.equal(objects.gt_boxes.tensor, wanted.gt_boxes.tensor)
-        assert torch.equal(objects.gt_classes, wanted.gt_classes)
-        assert torch.equal(as_bits(objects), as_bits(wanted))
+        actual, expected = mapped["instances"], expected["instances"]
+        assert torch.equal(actual.gt_boxes.tensor, expected.gt_boxes.tensor)
+        assert torch.equal(actual.gt_classes, expected.gt_classes)
+        assert torch.equal(as_bits(actual), as_bits(expected))
 
 
-def as_bits(objects):
-    masks = objects.gt_masks
+def as_bits(instances):
+    masks = instances.gt_masks
     if isinstance(masks, BitMasks):
         return masks.tensor
-    return BitMasks.from_polygon_masks(masks, *objects.image_size).tensor
+    return BitMasks.from_polygon_masks(masks, *instances.image_size).tensor

@@ -40,10 +40,10 @@ def rectangles(height, width, *corners):
 
 
 def test_the_file_is_complete_in_itself(tmp_path):
-    found = instances_of(rectangles(20, 30, (1, 2, 5, 9), (4, 6, 20, 30)), [2, 0], [0.75, 0.5])
+    instances = instances_of(rectangles(20, 30, (1, 2, 5, 9), (4, 6, 20, 30)), [2, 0], [0.75, 0.5])
     with CocoFile(tmp_path / "a.json", NAMES) as file:
-        file.add({"file_name": "x/a.jpg"}, found[:0])
-        file.add({"file_name": "clip.mp4", "frame_number": 8}, found)
+        file.add({"file_name": "x/a.jpg"}, instances[:0])
+        file.add({"file_name": "clip.mp4", "frame_number": 8}, instances)
     assert (file.num_images, file.num_annotations) == (2, 2)
     coco = COCO(str(tmp_path / "a.json"))
     assert coco.imgs == {
@@ -54,15 +54,15 @@ def test_the_file_is_complete_in_itself(tmp_path):
     first, second = coco.loadAnns(coco.getAnnIds(imgIds=[2]))
     assert (first["category_id"], first["bbox"], first["area"]) == (3, [2, 1, 7, 4], 28)
     assert (second["category_id"], second["score"], second["iscrowd"]) == (1, 0.5, 0)
-    for annotation, mask in zip((first, second), found.pred_masks, strict=True):
+    for annotation, mask in zip((first, second), instances.pred_masks, strict=True):
         np.testing.assert_array_equal(coco.annToMask(annotation), mask)
 
 
 def test_without_masks_the_area_is_that_of_the_box(tmp_path):
-    found = instances_of(rectangles(20, 30, (1, 2, 5, 9)), [1], [0.5])
-    found.remove("pred_masks")
+    instances = instances_of(rectangles(20, 30, (1, 2, 5, 9)), [1], [0.5])
+    instances.remove("pred_masks")
     with CocoFile(tmp_path / "a.json", NAMES) as file:
-        file.add({"file_name": "a.jpg"}, found)
+        file.add({"file_name": "a.jpg"}, instances)
     (annotation,) = json.loads((tmp_path / "a.json").read_text())["annotations"]
     assert annotation["area"] == 28 and "segmentation" not in annotation
 
@@ -92,18 +92,18 @@ def test_scores_as_the_evaluator_does(shapes, tmp_path):
                 label = sorted(truth.cats).index(annotation["category_id"])
                 classes.append(label if rng.random() < 0.8 else int(rng.integers(10)))
             scores = (rng.permutation(len(masks)) + 1) / 64
-            found = instances_of(masks, classes, scores.astype(np.float32))[1:]
-            file.add({"file_name": image["file_name"]}, found)
-            evaluator.process([{"image_id": image_id}], [{"instances": found}])
+            instances = instances_of(masks, classes, scores.astype(np.float32))[1:]
+            file.add({"file_name": image["file_name"]}, instances)
+            evaluator.process([{"image_id": image_id}], [{"instances": instances}])
     expected = evaluator.evaluate()
     predictions = json.loads((tmp_path / "a.json").read_text())
     image_ids = {image["file_name"]: image["id"] for image in truth.dataset["images"]}
-    image_ids = {one["id"]: image_ids[one["file_name"]] for one in predictions["images"]}
+    image_ids = {i["id"]: image_ids[i["file_name"]] for i in predictions["images"]}
     category_ids = {category["name"]: category["id"] for category in truth.cats.values()}
-    category_ids = {one["id"]: category_ids[one["name"]] for one in predictions["categories"]}
-    for one in predictions["annotations"]:
-        one["image_id"] = image_ids[one["image_id"]]
-        one["category_id"] = category_ids[one["category_id"]]
+    category_ids = {c["id"]: category_ids[c["name"]] for c in predictions["categories"]}
+    for annotation in predictions["annotations"]:
+        annotation["image_id"] = image_ids[annotation["image_id"]]
+        annotation["category_id"] = category_ids[annotation["category_id"]]
     for task in ("bbox", "segm"):
         evaluation = COCOeval(truth, truth.loadRes(predictions["annotations"]), task)
         evaluation.evaluate()

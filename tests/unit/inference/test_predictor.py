@@ -43,10 +43,10 @@ def image():
     return np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
 
 
-def assert_same(found, expected, **tolerance):
-    assert found.image_size == expected.image_size
-    assert found.get_fields().keys() == expected.get_fields().keys()
-    for name, value in found.get_fields().items():
+def assert_same(actual, expected, **tolerance):
+    assert actual.image_size == expected.image_size
+    assert actual.get_fields().keys() == expected.get_fields().keys()
+    for name, value in actual.get_fields().items():
         values = [getattr(field, "tensor", field) for field in (value, expected.get(name))]
         torch.testing.assert_close(*values, **(tolerance or {"rtol": 0, "atol": 0}), msg=name)
 
@@ -54,20 +54,20 @@ def assert_same(found, expected, **tolerance):
 class Keeper(DatasetEvaluator):
     """Keeps what an evaluation hands to its evaluator."""
 
-    found = {}
+    predictions = {}
 
     def process(self, inputs, outputs):
         for record, output in zip(inputs, outputs, strict=True):
-            self.found[record["file_name"]] = output["instances"].to("cpu")
+            self.predictions[record["file_name"]] = output["instances"].to("cpu")
 
 
 def test_finds_what_the_evaluation_of_train_net_finds(run, files):
     cfg = copy.deepcopy(run[1])
     cfg.dataloader.evaluator = L(Keeper)()
     evaluate(cfg, load_trained_model(cfg, files[1]))
-    assert len(Keeper.found) == 6 and sum(map(len, Keeper.found.values())) > 20
+    assert len(Keeper.predictions) == 6 and sum(map(len, Keeper.predictions.values())) > 20
     predictor = Predictor(*files)
-    for file_name, expected in Keeper.found.items():
+    for file_name, expected in Keeper.predictions.items():
         assert_same(predictor(file_name), expected)
 
 
@@ -86,9 +86,9 @@ def test_a_list_gives_what_its_images_give_one_by_one(files, image, square_pad):
     overrides = [f"model.backbone.square_pad={square_pad}"]
     predictor = Predictor(*files, overrides=overrides, score_threshold=0.09)
     images = [image, image[:20], image[:, :30], image[::-1], image[:40]]
-    found = predictor(images, batch_size=3)
-    assert len(found) == 5
-    for member, instances in zip(images, found, strict=True):
+    predictions = predictor(images, batch_size=3)
+    assert len(predictions) == 5
+    for member, instances in zip(images, predictions, strict=True):
         assert_same(instances, predictor(member), rtol=1e-4, atol=1e-4)
 
 
@@ -110,10 +110,10 @@ def test_a_threshold_leaves_the_predictions_above_it_as_they_are(files, predicto
 
 
 def test_what_is_found_can_be_changed_in_place(predictor, image):
-    found = predictor(image)
-    found.scores[0] = 1
-    found.pred_boxes.scale(2, 2)
-    assert found.scores[0] == 1
+    instances = predictor(image)
+    instances.scores[0] = 1
+    instances.pred_boxes.scale(2, 2)
+    assert instances.scores[0] == 1
 
 
 def test_works_in_another_folder_without_data(files, repository_root, tmp_path, monkeypatch):
@@ -155,7 +155,7 @@ def test_names_of_another_number_than_the_classes_are_not_taken(run, files, tmp_
     assert Predictor(files[0], checkpoint).class_names == expected
 
 
-def test_without_names_in_the_checkpoint_those_of_the_data_set_are_taken(run, files, tmp_path):
+def test_without_names_in_the_checkpoint_those_of_the_dataset_are_taken(run, files, tmp_path):
     checkpoint = set_class_names(files[1], None, tmp_path / "nameless.pth")
     expected = MetadataCatalog.get(run[1].dataloader.test.dataset.names)
     predictor = Predictor(files[0], checkpoint)
@@ -188,8 +188,8 @@ def test_prompts_made_of_token_statistics_need_no_statistics_here(run, tmp_path)
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 60), (900, 700)])
 def test_images_of_any_size_are_taken(predictor, size):
-    found = predictor(np.zeros((*size, 3), dtype=np.uint8))
-    assert found.image_size == size and found.pred_masks.shape[1:] == size
+    instances = predictor(np.zeros((*size, 3), dtype=np.uint8))
+    assert instances.image_size == size and instances.pred_masks.shape[1:] == size
 
 
 def test_an_image_too_thin_to_be_resized_is_refused_with_its_size(predictor):
@@ -199,31 +199,31 @@ def test_an_image_too_thin_to_be_resized_is_refused_with_its_size(predictor):
 
 def test_predictions_come_at_the_size_that_is_asked_for(predictor, image):
     """So that no mask of a large photograph is made to be drawn small."""
-    (found,) = predictor.predict([predictor.prepare(image, size=(20, 28))])
-    assert found.image_size == (20, 28) and found.pred_masks.shape[1:] == (20, 28)
+    (instances,) = predictor.predict([predictor.prepare(image, size=(20, 28))])
+    assert instances.image_size == (20, 28) and instances.pred_masks.shape[1:] == (20, 28)
     expected = predictor(image)
-    torch.testing.assert_close(found.pred_boxes.tensor * 2, expected.pred_boxes.tensor)
+    torch.testing.assert_close(instances.pred_boxes.tensor * 2, expected.pred_boxes.tensor)
 
 
 def test_a_picture_has_a_size_to_look_at_or_that_of_the_image(predictor, image):
-    found = predictor(image)[:2]
-    assert predictor.draw(image, found).shape == (40 * 10, 56 * 10, 3)
-    picture = predictor.draw(image, found, keep_size=True)
+    instances = predictor(image)[:2]
+    assert predictor.draw(image, instances).shape == (40 * 10, 56 * 10, 3)
+    picture = predictor.draw(image, instances, keep_size=True)
     assert picture.shape == image.shape and (picture != image).any()
-    np.testing.assert_array_equal(predictor.draw(image, found[:0], keep_size=True), image)
+    np.testing.assert_array_equal(predictor.draw(image, instances[:0], keep_size=True), image)
 
 
 def test_the_picture_of_a_large_image_is_smaller_with_its_objects_in_place(predictor):
     image = np.full((1000, 3000, 3), 90, dtype=np.uint8)
-    found = Instances(
+    instances = Instances(
         (1000, 3000),
         scores=torch.tensor([0.5]),
         pred_classes=torch.tensor([0]),
         pred_boxes=Boxes(torch.tensor([[1500.0, 600.0, 2700.0, 900.0]])),
         pred_masks=torch.zeros(1, 1000, 3000, dtype=torch.bool),
     )
-    found.pred_masks[0, 600:900, 1500:2700] = True
-    picture = predictor.draw(image, found)
+    instances.pred_masks[0, 600:900, 1500:2700] = True
+    picture = predictor.draw(image, instances)
     assert picture.shape == (683, 2048, 3)
     rows, columns = (picture != 90).any(axis=2).nonzero()
     edges = np.array([rows.max(), columns.min(), columns.max()])  # above stands the label

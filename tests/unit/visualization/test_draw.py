@@ -70,9 +70,9 @@ def test_only_the_mask_and_its_border_change(image, texts):
 
 def test_a_class_has_the_same_color_in_every_panel(image, texts):
     truth = [rectangle(2, 2, 20, 20, class_index=7), rectangle(30, 30, 44, 60, class_index=2)]
-    found = [rectangle(4, 4, 18, 18, class_index=7, score=0.6)]
-    for objects in (truth, found):
-        pixel = draw_annotations(image, objects)[10 * FACTOR, 10 * FACTOR]
+    predicted = [rectangle(4, 4, 18, 18, class_index=7, score=0.6)]
+    for annotations in (truth, predicted):
+        pixel = draw_annotations(image, annotations)[10 * FACTOR, 10 * FACTOR]
         assert_is_color(pixel, fill_color(7))
 
 
@@ -99,8 +99,8 @@ def test_the_first_sixteen_classes_differ_in_color():
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_small_object_is_drawn_over_a_large_one(image, texts, order):
-    objects = [rectangle(2, 2, 46, 60, class_index=0), rectangle(10, 10, 30, 30, class_index=3)]
-    panel = draw_annotations(image, objects[::order])
+    annotations = [rectangle(2, 2, 46, 60, class_index=0), rectangle(10, 10, 30, 30, class_index=3)]
+    panel = draw_annotations(image, annotations[::order])
     assert_is_color(panel[20 * FACTOR, 20 * FACTOR], fill_color(3))
 
 
@@ -113,8 +113,8 @@ def test_a_crowd_region_is_striped_and_named(image, texts):
 
 
 def test_a_label_has_class_and_score(image, texts):
-    objects = [rectangle(2, 2, 20, 20, class_index=1, score=0.973), rectangle(30, 30, 40, 40)]
-    draw_annotations(image, objects, ["disc", "ring"])
+    annotations = [rectangle(2, 2, 20, 20, class_index=1, score=0.973), rectangle(30, 30, 40, 40)]
+    draw_annotations(image, annotations, ["disc", "ring"])
     assert [text for text, _, _ in texts] == ["ring 97%", "disc"]
 
 
@@ -126,9 +126,9 @@ def test_a_class_without_a_name_is_shown_by_its_number(image, texts):
 
 def test_labels_lie_inside_the_panel_and_apart(image, texts):
     corners = [(0, 0), (0, 58), (42, 0), (42, 58)]
-    objects = [rectangle(y, x, y + 6, x + 6, score=1) for y, x in corners]
-    objects += [rectangle(20, 30, 26, 36, score=1)] * 4
-    draw_annotations(image, objects, ["triangle"])
+    annotations = [rectangle(y, x, y + 6, x + 6, score=1) for y, x in corners]
+    annotations += [rectangle(20, 30, 26, 36, score=1)] * 4
+    draw_annotations(image, annotations, ["triangle"])
     places = np.array([place for _, place, _ in texts])
     height, width = 15, 70  # pixels, less than a label takes
     assert (places >= 0).all()

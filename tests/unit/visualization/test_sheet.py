@@ -1,7 +1,21 @@
 import numpy as np
 import pytest
+from PIL import Image
 
-from bpt_det.visualization.sheet import contact_sheet, contact_sheet_tile, side_by_side
+from bpt_det.visualization.sheet import Sheet, contact_sheet, contact_sheet_tile, side_by_side
+
+
+def test_a_frame_lies_around_its_picture(tmp_path):
+    sheet = Sheet(60, 50)
+    picture = np.full((20, 30, 3), 90, dtype=np.uint8)
+    sheet.image(picture, 10, 15, frame="#ff0000")
+    sheet.line(5, 55, 45, "#0000ff")
+    np.testing.assert_array_equal(sheet.pixels[15:35, 10:40], picture)
+    is_red = (sheet.pixels == [255, 0, 0]).all(axis=2)
+    assert is_red.sum() == 24 * 34 - 20 * 30 and is_red[13:37, 8:42].sum() == is_red.sum()
+    assert ((sheet.pixels == [0, 0, 255]).all(axis=2)).sum() == 50
+    sheet.save(tmp_path / "new/sheet.png")
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "new/sheet.png")), sheet.pixels)
 
 
 def test_panels_stand_side_by_side_whatever_their_number():

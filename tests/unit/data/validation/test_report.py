@@ -25,14 +25,14 @@ def coco_findings(**options):
 @pytest.fixture
 def findings():
     """Notes first, to be reported last."""
-    found = coco_findings()
-    found.add("image_without_annotations", place("images", 0, IMAGE))
+    result = coco_findings()
+    result.add("image_without_annotations", place("images", 0, IMAGE))
     for index, number in enumerate((11, 12, 13, 14)):
         where = place("annotations", index, {"id": number, "image_id": 4}, IMAGE)
-        found.add("mask_tiny", where, f"its area is {index} pixels")
-    found.add("missing_key", place("annotations", 7, {"image_id": 4}), "has no id")
-    found.add("wrong_type", place("categories", 1, {"id": 2, "name": 5}), "name is 5, not a text")
-    return found
+        result.add("mask_tiny", where, f"its area is {index} pixels")
+    result.add("missing_key", place("annotations", 7, {"image_id": 4}), "has no id")
+    result.add("wrong_type", place("categories", 1, {"id": 2, "name": 5}), "name is 5, not a text")
+    return result
 
 
 def test_errors_come_first_with_counts_and_first_examples(findings):
@@ -62,10 +62,10 @@ def test_a_clean_dataset_is_told_so():
 
 
 def test_long_lines_are_broken_at_words_and_paths_stay_whole():
-    found = coco_findings()
+    result = coco_findings()
     path = "/data/" + "x-" * 60
-    found.add("image_missing", place("images", 0, IMAGE), f"'{path}' does not exist")
-    lines = format_report(found, width=60).splitlines()
+    result.add("image_missing", place("images", 0, IMAGE), f"'{path}' does not exist")
+    lines = format_report(result, width=60).splitlines()
     assert f"      '{path}' does not exist" in lines or f"      '{path}'" in lines
 
 
@@ -84,20 +84,20 @@ def test_scripts_get_every_finding_and_the_totals(findings):
 
 
 def test_examples_are_kept_up_to_a_limit_while_the_count_goes_on():
-    found = coco_findings(max_examples=3)
+    result = coco_findings(max_examples=3)
     for index in range(5):
-        found.add("mask_tiny", place("annotations", index, {"id": index}))
-    assert found.counts["mask_tiny"] == 5
-    assert [example["annotation_id"] for example in found.examples["mask_tiny"]] == [0, 1, 2]
-    assert "    and 3 more" in format_report(found, num_examples=2)
+        result.add("mask_tiny", place("annotations", index, {"id": index}))
+    assert result.counts["mask_tiny"] == 5
+    assert [example["annotation_id"] for example in result.examples["mask_tiny"]] == [0, 1, 2]
+    assert "    and 3 more" in format_report(result, num_examples=2)
 
 
 def test_findings_may_be_lines_of_text_which_are_not_broken():
-    found = Findings(FOLDER_KINDS, "3 classes", {"classes": 3})
+    result = Findings(FOLDER_KINDS, "3 classes", {"classes": 3})
     line = "a/b.jpg (train) and " + "long name " * 20
-    found.add_all("same_image_in_two_splits", [line] * 4)
-    found.add("image_unreadable", "a/b.jpg (train)", "no image")
-    assert format_report(found).splitlines() == [
+    result.add_all("same_image_in_two_splits", [line] * 4)
+    result.add("image_unreadable", "a/b.jpg (train)", "no image")
+    assert format_report(result).splitlines() == [
         "3 classes",
         "",
         "error: 1 × image files that cannot be read or decoded [image_unreadable]",
@@ -109,6 +109,6 @@ def test_findings_may_be_lines_of_text_which_are_not_broken():
         "",
         "1 error, 4 warnings",
     ]
-    report = report_as_dict(found)
+    report = report_as_dict(result)
     assert list(report) == ["classes", "errors", "warnings", "kinds"]
     assert report["kinds"][0]["findings"] == ["a/b.jpg (train): no image"]

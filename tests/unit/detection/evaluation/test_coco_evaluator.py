@@ -20,7 +20,7 @@ EMPTY_IMAGE = 900
 OVERLAP = 0.1
 
 
-class DataSet:
+class Dataset:
     """A registered dataset beside pycocotools' view of it."""
 
     def __init__(self, name, json_file, image_root):
@@ -44,7 +44,7 @@ def shapes(tmp_path_factory):
     for entry in content["annotations"]:
         entry["category_id"] = 3 * entry["category_id"] + 2
     path.write_text(json.dumps(content))
-    yield DataSet("evaluated_shapes", path, root / "val")
+    yield Dataset("evaluated_shapes", path, root / "val")
     DatasetCatalog.remove("evaluated_shapes")
     MetadataCatalog.remove("evaluated_shapes")
 
@@ -52,7 +52,7 @@ def shapes(tmp_path_factory):
 @pytest.fixture(scope="module")
 def photographs(coco_root):
     name, path = "evaluated_photographs", coco_root / "annotations/instances_val2017.json"
-    yield DataSet(name, path, coco_root / "val2017")
+    yield Dataset(name, path, coco_root / "val2017")
     DatasetCatalog.remove(name)
     MetadataCatalog.remove(name)
 
@@ -78,7 +78,7 @@ def jittered_predictions(data, seed=0):
     rng = np.random.default_rng(seed)
     predictions = {}
     for image_id in data.image_ids:
-        found = []
+        objects = []
         for category_id, box, mask in true_instances(data, image_id):
             for _ in range(rng.integers(0, 4)):
                 shift_x, shift_y = (int(n) for n in rng.integers(-4, 5, size=2))
@@ -87,13 +87,15 @@ def jittered_predictions(data, seed=0):
                 if rng.random() < 0.15:
                     category_id = data.category_ids[rng.integers(len(data.category_ids))]
                 score = float(rng.integers(1, 33)) / 32
-                found.append((score, category_id, moved, np.roll(mask, (shift_y, shift_x), (0, 1))))
+                objects.append(
+                    (score, category_id, moved, np.roll(mask, (shift_y, shift_x), (0, 1)))
+                )
         if image_id == EMPTY_IMAGE:
             image = data.truth.imgs[image_id]
             mask = np.zeros((image["height"], image["width"]), dtype=bool)
             mask[:9, :7] = True
-            found.append((0.75, data.category_ids[0], [0, 0, 7, 9], mask))
-        predictions[image_id] = found
+            objects.append((0.75, data.category_ids[0], [0, 0, 7, 9], mask))
+        predictions[image_id] = objects
     return predictions
 
 
@@ -101,10 +103,12 @@ def evaluate(data, predictions, **kwargs):
     """Run our evaluator on what a model would return."""
     evaluator = CocoEvaluator(data.name, **kwargs)
     evaluator.reset()
-    for image_id, found in predictions.items():
+    for image_id, objects in predictions.items():
         image = data.truth.imgs[image_id]
         size = (image["height"], image["width"])
-        scores, categories, boxes, masks = zip(*found, strict=True) if found else ([], [], [], [])
+        scores, categories, boxes, masks = (
+            zip(*objects, strict=True) if objects else ([], [], [], [])
+        )
         instances = Instances(
             size,
             scores=torch.tensor(scores),
@@ -119,8 +123,8 @@ def evaluate(data, predictions, **kwargs):
 def score_with_pycocotools(data, predictions, task):
     """Return the same metrics, in percent, from pycocotools."""
     results = []
-    for image_id, found in predictions.items():
-        for score, category_id, box, mask in found:
+    for image_id, objects in predictions.items():
+        for score, category_id, box, mask in objects:
             result = {"image_id": image_id, "category_id": category_id, "score": score}
             if task == "bbox":
                 left, top, right, bottom = (float(x) for x in box)
@@ -210,8 +214,8 @@ def test_results_are_written_in_cocos_form_with_its_category_ids(shapes, tmp_pat
     written = json.loads((tmp_path / "coco_instances_results.json").read_text())
     expected = [
         (image_id, category_id, score)
-        for image_id, found in predictions.items()
-        for score, category_id, _, _ in found
+        for image_id, objects in predictions.items()
+        for score, category_id, _, _ in objects
     ]
     assert [(r["image_id"], r["category_id"], r["score"]) for r in written] == expected
     assert len(written[0]["bbox"]) == 4 and written[0]["segmentation"].keys() == {"size", "counts"}
@@ -260,20 +264,22 @@ def overlapping_ap(data, predictions, task, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["shapes", "photographs"])
-def test_it_equals_pycocotools_and_the_other_metrics_stay(name, request, monkeypatch):
+def test_the_ap_of_overlapping_instances_equals_pycocotools_and_the_others_stay(
+    name, request, monkeypatch
+):
     data = request.getfixturevalue(name)
     predictions = jittered_predictions(data)
     with_it = evaluate(data, predictions, overlap_iou=OVERLAP)
     without = evaluate(data, predictions)
     for task in ("bbox", "segm"):
-        found = with_it[task].pop("AP_overlapping")
+        actual = with_it[task].pop("AP_overlapping")
         expected = overlapping_ap(data, predictions, task, monkeypatch)
-        assert found == pytest.approx(expected, abs=1e-9)
-        assert abs(found - with_it[task]["AP"]) > 0.1
+        assert actual == pytest.approx(expected, abs=1e-9)
+        assert abs(actual - with_it[task]["AP"]) > 0.1
         assert with_it[task] == pytest.approx(without[task], nan_ok=True)
 
 
-def test_instances_that_stand_alone_count_neither_found_nor_missed(shapes):
+def test_instances_that_stand_alone_count_neither_hit_nor_missed(shapes):
     perfect = perfect_predictions(shapes)
     ids = overlapping_ids(shapes)
     boxes = {
@@ -282,14 +288,14 @@ def test_instances_that_stand_alone_count_neither_found_nor_missed(shapes):
         if a["id"] in ids
     }
     only = {
-        image_id: [p for p in found if (image_id, *p[2][:2]) in boxes]
-        for image_id, found in perfect.items()
+        image_id: [p for p in objects if (image_id, *p[2][:2]) in boxes]
+        for image_id, objects in perfect.items()
     }
     assert 0 < sum(map(len, only.values())) < sum(map(len, perfect.values()))
     for predictions in (perfect, only):
         results = evaluate(shapes, predictions, overlap_iou=OVERLAP)
         assert results["segm"]["AP_overlapping"] == pytest.approx(100)
-    missed = {image_id: found[1:] for image_id, found in only.items()}
+    missed = {image_id: objects[1:] for image_id, objects in only.items()}
     assert evaluate(shapes, missed, overlap_iou=OVERLAP)["segm"]["AP_overlapping"] < 99
 
 

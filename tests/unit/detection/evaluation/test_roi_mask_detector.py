@@ -47,9 +47,9 @@ def test_results_are_those_of_the_detector(detector, batch):
     outputs = RoiMaskDetector(detector)(batch)
     assert all(isinstance(o["instances"].roi_masks, ROIMasks) for o in outputs)
     assert not any(o["instances"].has("pred_masks") for o in outputs)
-    found = [roi_instances_to_coco(o["instances"], i) for i, o in enumerate(outputs)]
-    assert found == expected and all(found)
-    assert any(result["segmentation"]["counts"] != "" for result in found[0])
+    results = [roi_instances_to_coco(o["instances"], i) for i, o in enumerate(outputs)]
+    assert results == expected and all(results)
+    assert any(result["segmentation"]["counts"] != "" for result in results[0])
 
 
 @torch.no_grad()
@@ -104,7 +104,7 @@ def test_an_evaluation_has_the_metrics_of_pasted_masks(cfg, detector, monkeypatc
         raise AssertionError("pasted")
 
     monkeypatch.setattr(ROIMasks, "to_bitmasks", refuse)
-    found = evaluation.evaluate(cfg, detector)
-    assert set(found) == {"bbox", "segm"}
-    for task in found:
-        assert found[task] == pytest.approx(expected[task], abs=0, nan_ok=True)
+    results = evaluation.evaluate(cfg, detector)
+    assert set(results) == {"bbox", "segm"}
+    for task in results:
+        assert results[task] == pytest.approx(expected[task], abs=0, nan_ok=True)

@@ -35,12 +35,12 @@ CONTENTS = {
 
 
 def pasted_and_encoded(masks, boxes, size):
-    found = []
+    encoded = []
     for mask in paste_masks_in_image(masks, boxes, size):
         run_lengths = coco_mask.encode(np.asfortranarray(mask.numpy(), dtype=np.uint8))
         counts = run_lengths["counts"].decode()
-        found.append({"size": list(run_lengths["size"]), "counts": counts})
-    return found
+        encoded.append({"size": list(run_lengths["size"]), "counts": counts})
+    return encoded
 
 
 def random_boxes(number, generator):
@@ -65,8 +65,8 @@ def test_many_masks_of_all_kinds_in_one_call(side):
     boxes = torch.cat([random_boxes(40, generator), torch.tensor(list(EDGES.values()))])
     kinds = list(CONTENTS.values())
     masks = torch.stack([kinds[i % 5](generator, side) for i in range(len(boxes))])
-    found = encode_roi_masks(masks, boxes, (HEIGHT, WIDTH))
-    assert found == pasted_and_encoded(masks, boxes, (HEIGHT, WIDTH))
+    encoded = encode_roi_masks(masks, boxes, (HEIGHT, WIDTH))
+    assert encoded == pasted_and_encoded(masks, boxes, (HEIGHT, WIDTH))
 
 
 def test_smooth_masks_in_a_large_image():
@@ -95,8 +95,8 @@ def test_another_threshold():
     generator = torch.Generator().manual_seed(3)
     boxes, masks = random_boxes(5, generator), torch.rand(5, 28, 28, generator=generator)
     pasted = paste_masks_in_image(masks, boxes, (HEIGHT, WIDTH), threshold=0.7)
-    found = encode_roi_masks(masks, boxes, (HEIGHT, WIDTH), threshold=0.7)
-    assert np.array_equal(coco_mask.decode(found).transpose(2, 0, 1), pasted.numpy())
+    encoded = encode_roi_masks(masks, boxes, (HEIGHT, WIDTH), threshold=0.7)
+    assert np.array_equal(coco_mask.decode(encoded).transpose(2, 0, 1), pasted.numpy())
 
 
 def test_no_masks_give_none():
