@@ -15,7 +15,7 @@ from .demo_steps import build_demo_parser, run_demo, run_module
 
 logger = logging.getLogger(__name__)
 
-CONFIG = "configs/shapes/cascade_bpt_s.py"
+CONFIG, METHOD = "shapes/cascade", "method=bpt_s"
 SCORE_THRESHOLD = "0.2"  # after so short a training, scores are low
 
 
@@ -28,7 +28,7 @@ def demo(output: Path, overrides: Sequence[str]) -> None:
     """Render, train, evaluate and draw; then print the metrics and where the pictures are."""
     datasets, pictures = output / "datasets", output / "pictures"
     run_module(["bpt_det.shapes", "--output", str(datasets / "shapes")], datasets)
-    settings = [as_override("train.output_dir", output), *overrides]
+    settings = [METHOD, as_override("train.output_dir", output), *overrides]
     run_module(["bpt_det.cli", "train", "--config-file", CONFIG, *settings], datasets)
     draw = ["bpt_det.cli", "visualize", "--config-file", CONFIG, "--output", str(pictures)]
     run_module([*draw, "--score-threshold", SCORE_THRESHOLD, *settings], datasets)

@@ -23,7 +23,7 @@ METHODS = {  # by name: its label, and what its run is sped up by
     # Without prompts all blocks depend on the image alone, and here every image has one view.
     "frozen": ("linear head alone", ["dataloader.cache_prefix=True"]),
 }
-TASKS = {"val": "last val", "test": "best, test"}  # of which weights, on which images
+TASKS = {"val": "last val", "test": "best, test"}  # of these weights on these images
 COLUMNS = {"top1": "top-1", "top5": "top-5", "mean_per_class": "mean per class"}
 
 

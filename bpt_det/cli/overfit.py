@@ -20,7 +20,7 @@ from .launch import build_training_parser, train_or_evaluate
 
 logger = logging.getLogger(__name__)
 
-CONFIG = "configs/coco/overfit_micro.py"
+CONFIG = "coco/overfit_micro"
 TARGETS = {"bbox/AP50": 50.0, "segm/AP50": 40.0}  # percent
 EXIT_MISSED = 1
 

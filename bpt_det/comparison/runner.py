@@ -5,9 +5,8 @@ import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -67,46 +66,37 @@ class _Runner:
         self.jobs = jobs
         self.results: list[Result] = []
         self.children: set[subprocess.Popen] = set()  # of all threads
+        self.is_ending = False
 
     def run_all(self) -> None:
         """Collect statistics, search the grids, and run every method with every seed."""
-        experiment = self.experiment
-        for method in experiment.methods:  # first, as runs at the same time would each collect them
+        for method in self.experiment.methods:  # first, as runs would each collect them
             self.collect_statistics(method)
-        with ThreadPoolExecutor(self.jobs) as pool:
-            self.run_together(
-                pool, [r for m in experiment.methods for r in experiment.grid_runs(m)]
-            )
-            tried = list(self.results)
-            finals = [
-                run
-                for method in experiment.methods
-                for run in experiment.final_runs(method, choose_point(experiment, method, tried))
-            ]
-            self.run_together(pool, finals)
-
-    def run_together(self, pool: ThreadPoolExecutor, runs: Sequence[Run]) -> None:
-        futures: list[Future] = []
-        with self.terminated_together(futures):
-            futures += (pool.submit(self.run_one, run) for run in runs)
-            self.results += [future.result() for future in futures]
-
-    @contextmanager
-    def terminated_together(self, futures: list[Future]) -> Iterator[None]:
-        """Start nothing more after an error; after an interrupt terminate the children too."""
+        pool = ThreadPoolExecutor(self.jobs)
         try:
             try:
-                yield
+                self.run_grids_and_finals(pool)
             except Exception:
-                _cancel(futures)
-                wait(futures)
+                pool.shutdown(cancel_futures=True)  # waits for those that run
                 raise
         except KeyboardInterrupt:
-            _cancel(futures)
             self.terminate_children()
-            while wait(futures, timeout=1).not_done:  # a thread may have been about to start one
-                self.terminate_children()
             raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def run_grids_and_finals(self, pool: ThreadPoolExecutor) -> None:
+        experiment = self.experiment
+        methods = experiment.methods
+        self.run_together(pool, [run for m in methods for run in experiment.grid_runs(m)])
+        points = [choose_point(experiment, method, self.results) for method in methods]
+        finals = map(experiment.final_runs, methods, points)
+        self.run_together(pool, [run for runs in finals for run in runs])
+
+    def run_together(self, pool: ThreadPoolExecutor, runs: Sequence[Run]) -> None:
+        futures = [pool.submit(self.run_one, run) for run in runs]
+        for future in futures:
+            self.results.append(future.result())
 
     def run_one(self, run: Run) -> Result:
         """Run, or resume, what has not ended yet, and read its result."""
@@ -164,6 +154,8 @@ class _Runner:
             text=True,
         ) as child:
             self.children.add(child)
+            if self.is_ending:  # only now, so that `terminate_children` misses none
+                child.terminate()
             try:
                 _, stderr = child.communicate()
             except BaseException:
@@ -175,6 +167,8 @@ class _Runner:
         return stderr, child.returncode
 
     def terminate_children(self) -> None:
+        """Terminate the children that run, and each that is just being started."""
+        self.is_ending = True
         for child in list(self.children):
             child.terminate()
 
@@ -202,8 +196,3 @@ def _read_earlier(folder: Path, arguments: list[str]) -> RunResult | None:
             "output folder, or delete the folders of the runs that have changed."
         )
     return result
-
-
-def _cancel(futures: Sequence[Future]) -> None:
-    for future in futures:
-        future.cancel()

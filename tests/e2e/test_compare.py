@@ -1,16 +1,16 @@
 """Comparing from the command line: two methods of a tiny classifier, and every plan of ours."""
 
 import contextlib
-import importlib
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from bpt_det.comparison.runs import command_of
 
 from bpt_det.classification import use_classification_data
-from bpt_det.comparison import load_plan
+from bpt_det.cli.compare import main
+from bpt_det.comparison import load_experiment
+from bpt_det.comparison.runner import build_arguments
 from bpt_det.detection import use_detection_data
 from bpt_det.engine import load_config
 from tests.support import class_trees
@@ -19,7 +19,7 @@ from tests.support.paths import ROOT
 PLANS = sorted((ROOT / "configs/compare").glob("*.py"))
 PLAN = """
 plan = dict(
-    name="birds", title="Birds", about="A tiny one.", tool="train_cls",
+    name="birds", title="Birds", about="A tiny one.", command="train_cls",
     settings={{
         "dataloader.root": "{root}", "dataloader.image_size": 16, "dataloader.resize_size": 18,
         "dataloader.train.num_workers": 0, "dataloader.test.num_workers": 0,
@@ -31,9 +31,9 @@ plan = dict(
     grid={{"optimizer.lr": [0.05]}}, seeds=[0], grid_settings={{"dataloader.final_test": None}},
     select="val/top1", report={{"test": "test/top1"}},
     methods={{
-        "linear": dict(label="linear", config="configs/fgvc/cub.py"),
+        "linear": dict(label="linear", config="fgvc/cub", method="frozen"),
         "spt": dict(
-            label="SPT", config="configs/fgvc/cub.py", method="spt_s", statistics="tokens",
+            label="SPT", config="fgvc/cub", method="spt_s", statistics="tokens",
             grid={{"optimizer.lr": [0.01, 0.02]}},
             settings={{"model.backbone.prompt.prompt_length": 3,
                       "model.backbone.prompt.init": "mean_pool"}},
@@ -44,9 +44,7 @@ plan = dict(
 
 
 @pytest.fixture
-def compare(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "tools")
-    main = importlib.import_module("bpt_det.cli.compare").main
+def compare():
     return lambda *arguments: main([str(argument) for argument in arguments])
 
 
@@ -60,8 +58,8 @@ def arguments(tmp_path):
 
 def test_a_comparison_runs_from_the_plan_to_the_report(compare, arguments, tmp_path):
     assert compare(*arguments, "--jobs", 2) == 0
-    results = {str(p.parent.relative_to(tmp_path / "runs")) for p in tmp_path.rglob("run.json")}
-    assert results == {"linear/seed_0", "spt/grid/lr_0.01", "spt/grid/lr_0.02", "spt/seed_0"}
+    runs = {str(p.parent.relative_to(tmp_path / "runs")) for p in tmp_path.rglob("result.json")}
+    assert runs == {".", "linear/seed_0", "spt/grid/lr_0.01", "spt/grid/lr_0.02", "spt/seed_0"}
     assert (tmp_path / "runs/statistics/tokens.safetensors").is_file()
     assert not (tmp_path / "runs/spt/grid/lr_0.01/test").exists()
     assert (tmp_path / "runs/spt/seed_0/test/predictions.csv").is_file()
@@ -78,18 +76,18 @@ def test_bad_input_is_one_line_and_nothing_is_run(compare, arguments, tmp_path, 
     assert compare("--plan", tmp_path / "none.py") == 2
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "error: --jobs must be at least 1, got 0."
-    assert lines[1].endswith("none.py' does not exist; see the folder configs/compare/.")
+    assert lines[1].endswith("none.py' does not exist. The folder configs/compare/ has examples.")
     assert not (tmp_path / "runs").exists()
 
 
 def test_when_it_is_asked_to_end_its_runs_end_too(arguments, tmp_path):
     script = tmp_path / "plan.py"
     script.write_text(script.read_text().replace('"train.epochs": 1', '"train.epochs": 10000'))
-    words = [sys.executable, "tools/compare.py", *map(str, arguments)]
+    words = [sys.executable, ROOT / "tools/compare.py", *map(str, arguments)]
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    with subprocess.Popen(words, cwd=ROOT, text=True, **pipes) as comparison:
+    with subprocess.Popen(words, cwd=tmp_path, text=True, **pipes) as comparison:
         try:
-            begun = next(line for line in comparison.stdout if "$ python tools/train_cls" in line)
+            begun = next(line for line in comparison.stdout if "$ bpt-det train_cls" in line)
             comparison.terminate()
             assert comparison.communicate()[1].splitlines()[-1] == "interrupted"
         finally:
@@ -111,29 +109,30 @@ def _commands_with(word: str) -> list[str]:
 def test_help_shows_an_example(compare, capsys):
     with pytest.raises(SystemExit, match="0"):
         compare("--help")
-    assert "tools/compare.py --plan configs/compare/cub.py" in capsys.readouterr().out
+    assert "bpt-det compare --plan configs/compare/cub.py" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
 def test_every_setting_of_a_plan_is_one_of_its_configs(path, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    plan = load_plan(str(path))
-    assert plan.name == path.stem
+    experiment = load_experiment(str(path))
+    assert experiment.name == path.stem
     adapt, data = use_detection_data, []
-    if plan.tool == "train_cls":
+    if experiment.command == "train_cls":
         root = class_trees.write_cub(tmp_path / "CUB_200_2011")
         adapt, data = use_classification_data, [f"dataloader.root={root}"]
-    for method in plan.methods:
-        runs = [*plan.grid_runs(method), *plan.final_runs(method, plan.only_choice(method))]
+    for method in experiment.methods:
+        point = experiment.only_point(method)
+        runs = [*experiment.grid_runs(method), *experiment.final_runs(method, point)]
         for run in (runs[0], runs[-1]):
-            command = command_of(plan, run, tmp_path)
-            cfg = load_config(command[2], [*command[3:], *data], adapt)
+            words = build_arguments(experiment, run, tmp_path)
+            cfg = load_config(words[2], [*words[3:], *data], adapt)
             assert cfg.train.seed == run.seed
-            assert _reads_no_test(cfg, plan.tool) == (not run.is_final)
+            assert _reads_no_test(cfg, experiment.command) == (not run.is_final)
 
 
-def _reads_no_test(cfg, tool):
+def _reads_no_test(cfg, command):
     """Whether a run evaluates on what is not the test data."""
-    if tool == "train_cls":
+    if command == "train_cls":
         return cfg.dataloader.final_test is None
     return cfg.dataloader.test.dataset.names == "shapes_val"
