@@ -1,0 +1,87 @@
+"""Dispatch of commands: the table, the list of commands, unknown names, lazy imports."""
+
+import subprocess
+import sys
+
+import pytest
+
+from bpt_det.cli.app import main
+from bpt_det.cli.commands import COMMANDS, invocation
+from tests.support.paths import ROOT, TOOLS
+
+
+def test_every_module_is_a_command_and_every_command_has_a_tool():
+    modules = {path.stem for path in (ROOT / "bpt_det/cli").glob("*.py")}
+    shared = {"__init__", "__main__", "app", "commands", "demo_steps", "hints", "launch"}
+    assert modules - shared == set(COMMANDS)
+    tools = {path.stem for path in TOOLS.glob("*.py")}
+    assert {command.tool for command in COMMANDS.values()} <= tools
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=lambda command: command.name)
+def test_a_tool_runs_the_main_function_of_its_command(command):
+    text = (TOOLS / f"{command.tool}.py").read_text()
+    assert f"from {command.module} import main\n" in text
+    assert f"``bpt-det {command.name}``" in text
+
+
+def test_the_help_lists_every_command_with_its_summary(capsys):
+    assert main(["--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for command in COMMANDS.values():
+        assert any(line.split() == [command.name, *command.summary.split()] for line in lines)
+        assert f"{command.group}:" in lines
+
+
+@pytest.mark.parametrize(
+    ("argument", "nearest"),
+    [("trian", "train"), ("statistics", "stats"), ("demo-clss", "demo_cls")],
+)
+def test_an_unknown_command_is_one_line_with_the_nearest_name(argument, nearest, capsys):
+    assert main([argument]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"'{argument}'" in line and f"'{nearest}'" in line
+
+
+def test_no_command_is_bad_input(capsys):
+    assert main([]) == 2
+    assert "usage: bpt-det COMMAND" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_help_with_an_example(name, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main([name, "--help"])
+    text = capsys.readouterr().out
+    assert f"usage: bpt-det {name} " in text and text.count(f"bpt-det {name}") >= 2
+
+
+def test_a_dash_in_a_name_is_an_underscore(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["train-cls", "--help"])
+    assert "usage: bpt-det train_cls" in capsys.readouterr().out
+
+
+def test_the_list_of_commands_imports_none_of_them(tmp_path):
+    code = (
+        "import sys; from bpt_det.cli.app import main; main(['--help']); main(['nothing']); "
+        "assert not {'torch', 'detectron2', 'bpt_det.cli.train'} & set(sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("called", "expected"),
+    [
+        ("tools/train_net.py", "python tools/collect_statistics.py"),
+        ("train_cls.py", "python collect_statistics.py"),
+        ("/a/my clone/tools/predict.py", "python '/a/my clone/tools/collect_statistics.py'"),
+        ("/site-packages/bpt_det/cli/__main__.py", "python -m bpt_det.cli stats"),
+        ("/usr/bin/bpt-det", "bpt-det stats"),
+        ("/elsewhere/train.py", "bpt-det stats"),
+    ],
+)
+def test_a_command_is_named_in_the_way_in_which_this_one_was_called(called, expected, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [called, "x"])
+    assert invocation("stats") == expected
