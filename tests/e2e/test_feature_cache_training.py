@@ -112,7 +112,7 @@ def test_each_training_and_validation_view_is_read_once_and_test_images_as_they_
 
 
 def test_a_placement_that_cannot_be_cached_stops_before_the_first_iteration(run, tmp_path):
-    with pytest.raises(InputError, match="model.backbone.placement prompts block 0, so"):
+    with pytest.raises(InputError, match="placement prompts block 0, so"):
         run("run", **{"model.backbone.placement": "shallow"})
     assert list((tmp_path / "run").glob("*.pth")) == []
 
