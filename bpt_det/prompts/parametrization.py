@@ -43,7 +43,7 @@ class Prompt(nn.Module):
         super().__init__()
         if not _is_count(prompt_length):
             raise InputError(
-                f"prompt_length must be at least 1, got {prompt_length}; "
+                f"prompt_length must be an integer >= 1, got {prompt_length}; "
                 "for a frozen ViT without prompts set prompt=None.",
                 parameter="prompt_length",
             )
@@ -88,7 +88,7 @@ class FreePrompt(Prompt):
         super().__init__(prompt_length, embed_dim)
         if not _is_count(patch_size):
             raise InputError(
-                f"patch_size must be at least 1, got {patch_size}.", parameter="patch_size"
+                f"patch_size must be an integer >= 1, got {patch_size}.", parameter="patch_size"
             )
         _check_choice("init", init, ("uniform", *TOKEN_INITIALIZATIONS))
         self.patch_size = patch_size

@@ -221,7 +221,7 @@ def test_a_seeded_generator_gives_the_same_initial_values(make):
     ],
 )
 def test_a_prompt_length_below_one_is_refused(make, prompt_length):
-    with pytest.raises(InputError, match=f"prompt_length .* at least 1, got {prompt_length}") as e:
+    with pytest.raises(InputError, match=f"prompt_length .* >= 1, got {prompt_length}") as e:
         make(prompt_length)
     assert e.value.parameter == "prompt_length"
     assert "prompt=None" in str(e.value)  # the way to have none
@@ -234,5 +234,5 @@ def test_an_out_of_range_rank_is_refused_with_both_numbers(rank):
 
 
 def test_a_patch_size_below_one_is_refused():
-    with pytest.raises(InputError, match=r"^patch_size .* at least 1, got 0\.$"):
+    with pytest.raises(InputError, match=r"^patch_size .* >= 1, got 0\.$"):
         FreePrompt(prompt_length=7, embed_dim=8, patch_size=0)

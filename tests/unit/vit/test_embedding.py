@@ -1,11 +1,19 @@
-"""Patches as a matrix product against timm's convolution."""
+"""Images cut to the ViT's square; patches as a matrix product against timm's convolution."""
 
+import numpy as np
 import pytest
 import torch
 from timm.layers import PatchEmbed
 from torch import nn
 
-from bpt_det.vit.embedding import embed_by_product, embed_images, is_product
+from bpt_det.utils.errors import InputError
+from bpt_det.vit.embedding import (
+    center_square,
+    embed_by_product,
+    embed_images,
+    grid_size,
+    is_product,
+)
 from tests.support.vits import tiny_vit
 
 
@@ -66,3 +74,25 @@ def test_on_a_gpu_tokens_equal_those_of_the_cpu():
     vit, images = tiny_vit().double(), images_of()
     expected = embed_images(vit, images)
     torch.testing.assert_close(embed_images(vit.cuda(), images.cuda()).cpu(), expected)
+
+
+def test_an_image_of_the_right_height_is_cut_in_its_center_and_normalized_by_channel():
+    image = np.arange(6 * 10 * 3, dtype=np.uint8).reshape(6, 10, 3)
+    square = center_square(image, 6, pixel_mean=[1.0, 2.0, 3.0], pixel_std=[2.0, 4.0, 8.0])
+    expected = (image[:, 2:8].astype(np.float32) - [1, 2, 3]) / [2, 4, 8]
+    assert square.dtype == torch.float32
+    np.testing.assert_allclose(square.permute(1, 2, 0).numpy(), expected, rtol=1e-6)
+
+
+def test_the_shorter_side_of_an_image_becomes_the_squares():
+    image = np.zeros((40, 30, 3), np.uint8)
+    image[:20] = 200  # the upper half stays the upper half
+    square = center_square(image, 12, [0.0] * 3, [1.0] * 3)
+    assert square.shape == (3, 12, 12)
+    assert (square[:, :4] == 200).all() and (square[:, 8:] == 0).all()
+
+
+def test_the_grid_is_the_image_size_in_patches_of_which_it_must_be_a_multiple():
+    assert grid_size(tiny_vit(), 20, 28) == (5, 7)
+    with pytest.raises(InputError, match="20x30 is not a multiple of patch_size=4"):
+        grid_size(tiny_vit(), 20, 30)

@@ -150,6 +150,12 @@ def test_a_truncated_file_is_named_with_its_size(path, kept, protocol):
     assert "Detectron2" in text and "download" in text
 
 
+def test_an_array_without_a_description_is_damage(path):
+    array = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+    path.write_bytes(b"\x80\x02}U\x05model" + array + b"s.")
+    assert "truncated or not a file of Detectron2 weights" in refusal(path)
+
+
 def test_bytes_that_only_begin_as_a_pickle_are_refused(path):
     path.write_bytes(b"\x80\x04\x95" * 9)
     assert "truncated or not a file of Detectron2 weights" in refusal(path)
