@@ -69,6 +69,8 @@ HINTS: dict[str, Callable[[Context], str]] = {
     ),
     "check_dataset": lambda _: f"{invocation('check')} lists all faults of a dataset.",
     "resume": lambda _: "Continue with --resume.",
+    "evaluate": lambda _: "--eval-only evaluates without training.",
+    "evaluate_last": lambda _: "--eval-only --resume evaluates the last checkpoint.",
     "weights": lambda context: f"Download the weights and pass {context.key}=PATH.",
     "train_classifier": lambda _: f"{invocation('train_cls')} trains and evaluates classifiers.",
     "train_detector": lambda _: f"{invocation('train')} trains and evaluates detectors.",

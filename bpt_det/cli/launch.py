@@ -18,10 +18,11 @@ from detectron2.utils.logger import setup_logger
 from omegaconf import DictConfig
 from torch.multiprocessing import ProcessExitedException
 
+from bpt_det.engine.checkpoint import last_checkpoint
 from bpt_det.engine.config import Adapt, load_config
 from bpt_det.engine.protocols import Datasets
 from bpt_det.engine.result import exit_status_of
-from bpt_det.engine.run import evaluate_checkpoint, last_checkpoint, train
+from bpt_det.engine.run import evaluate_checkpoint, train
 from bpt_det.utils.atomic import make_writable
 from bpt_det.utils.errors import InputError
 

@@ -34,8 +34,8 @@ from tqdm import tqdm
 from bpt_det.data.images import folder_records, spread_evenly
 from bpt_det.detection import use_detection_data
 from bpt_det.detection.mapper import read_record_image
+from bpt_det.engine.checkpoint import last_checkpoint
 from bpt_det.engine.config import load_config
-from bpt_det.engine.run import last_checkpoint
 from bpt_det.inference.predictor import Predictor
 from bpt_det.visualization.annotations import ground_truth_annotations
 from bpt_det.visualization.draw import MAX_PANEL_SIDE, draw_annotations

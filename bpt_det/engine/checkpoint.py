@@ -1,4 +1,4 @@
-"""Checkpoints of what was trained, tied to the frozen network it was trained on."""
+"""Checkpoints: what was trained, tied to the frozen network that it was trained on."""
 
 import logging
 import re
@@ -23,6 +23,7 @@ from .result import DivergenceError
 
 logger = logging.getLogger(__name__)
 
+LAST_CHECKPOINT = "last_checkpoint"  # file that names the checkpoint to resume from
 CLASS_NAMES, SETTINGS = "class_names", "settings"  # keys of a file
 _HINT = "Give the path of a model_*.pth that a training has written."
 _PUBLISHED = "README.md, Pre-trained weights, has the address of Detectron2's published model."
@@ -30,17 +31,17 @@ _BUFFERS = re.compile(r"pixel_(mean|std)$|anchor_generator\.cell_anchors\.")  # 
 
 
 class FrozenAwareCheckpointer(Checkpointer):
-    """Saves the trained part of a model and a fingerprint of each frozen ViT inside it.
+    """Checkpointer of the trained part of a model, with a fingerprint of each frozen ViT in it.
 
-    Files are written beside their place and moved there, so an interruption leaves the earlier
-    file. They are read with ``weights_only=True`` and fit the model exactly or are refused. A model
-    without a prompted ViT, such as ViTDet's, takes files of Detectron2 as well.
+    Writes are atomic, so an interruption leaves the earlier file. Files are read with
+    ``weights_only=True``, and refused unless they fit the model exactly. A model without prompts,
+    such as ViTDet's, takes files of Detectron2 as well.
 
     Args:
-        model: holds any number of `PromptedViT`, whose ``vit`` is left out of the file unless it is
-            trained too.
+        model: holds any number of `PromptedNetwork`, whose ``vit`` is left out of the file unless
+            it is trained too.
         save_dir: folder of the files.
-        class_names: what the model's classes are called; stored in every file.
+        class_names: names of the model's classes; stored in every file.
         is_resumed: whether a file of other class names is refused, not only warned of.
         checkpointables: further objects with ``state_dict``, such as the trainer.
     """
@@ -63,7 +64,7 @@ class FrozenAwareCheckpointer(Checkpointer):
 
         Args:
             name: file name without its suffix.
-            is_last: whether `--resume` continues from this file.
+            is_last: whether a resumed run continues from this file.
             extra: further plain data to store.
 
         Raises:
@@ -76,8 +77,8 @@ class FrozenAwareCheckpointer(Checkpointer):
         if broken:
             raise DivergenceError(
                 f"{shorten(broken)} became NaN or infinite; checkpoint '{name}' was not written "
-                "and the last good one was kept: go on from it with --resume and a lower "
-                "optimizer.lr."
+                "and the last good one was kept: go on from it with a lower optimizer.lr.",
+                hint="resume",
             )
         data = {
             "model": trained,
@@ -89,9 +90,9 @@ class FrozenAwareCheckpointer(Checkpointer):
         data.update({key: value.state_dict() for key, value in self.checkpointables.items()})
         path = Path(self.save_dir) / f"{name}.pth"
         self.logger.info("Saving checkpoint to %s", path)
-        _write_whole(path, data)
+        _write(path, data)
         if is_last:
-            _write_whole(Path(self.save_dir) / "last_checkpoint", path.name)
+            _write(Path(self.save_dir) / LAST_CHECKPOINT, path.name)
 
     def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
         """Load a file into the model and the named checkpointables (None: all).
@@ -106,12 +107,12 @@ class FrozenAwareCheckpointer(Checkpointer):
         checkpoint = _read_checkpoint(path)
         if "frozen" not in checkpoint:
             checkpoint = _adopt_detectron2(checkpoint, self.model, path)
-        _refuse_other_frozen_networks(checkpoint, self.model, path)
-        _refuse_other_settings(checkpoint.get(SETTINGS), _settings_of(self.model), path)
-        _refuse_other_model(checkpoint["model"], self.model, path)
-        _compare_names(checkpoint.get(CLASS_NAMES), self.class_names, path, self.is_resumed)
-        wanted = list(self.checkpointables) if checkpointables is None else checkpointables
-        if EMA in wanted and EMA not in checkpoint:
+        _check_frozen_networks(checkpoint, self.model, path)
+        _check_settings(checkpoint.get(SETTINGS), _settings_of(self.model), path)
+        _check_weights(checkpoint["model"], self.model, path)
+        _check_class_names(checkpoint.get(CLASS_NAMES), self.class_names, path, self.is_resumed)
+        names = list(self.checkpointables) if checkpointables is None else checkpointables
+        if EMA in names and EMA not in checkpoint:
             raise InputError(
                 f"'{path}' holds no averages of weights (ema), as its run kept none; set "
                 "train.ema.decay=null."
@@ -119,7 +120,7 @@ class FrozenAwareCheckpointer(Checkpointer):
         if EMA in checkpoint and EMA not in self.checkpointables:
             self.logger.info("'%s' holds averages of weights (ema) too; they are not used", path)
         self.model.load_state_dict(checkpoint.pop("model"), strict=False)
-        for key in wanted:
+        for key in names:
             if key in checkpoint:
                 self.checkpointables[key].load_state_dict(checkpoint.pop(key))
         return checkpoint
@@ -132,6 +133,21 @@ def read_class_names(path: str) -> list[str] | None:
         InputError: the file is missing or damaged, or is no checkpoint of this project.
     """
     return _read_checkpoint(path).get(CLASS_NAMES)
+
+
+def last_checkpoint(output_dir: str) -> str:
+    """Return the path of the checkpoint that a run would resume from.
+
+    Raises:
+        InputError: the folder holds none.
+    """
+    tag = Path(output_dir) / LAST_CHECKPOINT
+    if not tag.is_file():
+        raise InputError(
+            f"no checkpoint to load: '{output_dir}' holds none. Give one with "
+            "train.init_checkpoint=PATH, or the run's folder with train.output_dir=FOLDER."
+        )
+    return str(tag.with_name(tag.read_text().strip()))
 
 
 def trained_state(model: nn.Module) -> dict[str, Tensor]:
@@ -175,16 +191,16 @@ def _read_checkpoint(path: str) -> dict[str, Any]:
 
 
 def _adopt_detectron2(checkpoint: dict[str, Any], model: nn.Module, path: str) -> dict[str, Any]:
-    """Return a file of Detectron2's as one of ours; it can hold no prompts and no frozen ViT."""
+    """Convert the content of a file of Detectron2's, which holds no prompts and no frozen ViT."""
     if any(_prompted_vits(model)):
         raise InputError(f"'{path}' is not a checkpoint of this project. {_HINT}")
     state = {k: v for k, v in checkpoint["model"].items() if isinstance(v, Tensor)}
     return {"model": {k: v for k, v in state.items() if not _BUFFERS.search(k)}, "frozen": {}}
 
 
-def _refuse_other_frozen_networks(checkpoint: dict[str, Any], model: nn.Module, path: str) -> None:
-    """Compare what the ViTs were at the time of the file with what they are here."""
-    stored, here = checkpoint["frozen"], frozen_fingerprints(model)
+def _check_frozen_networks(checkpoint: dict[str, Any], model: nn.Module, path: str) -> None:
+    """Check that the file is of the same frozen ViTs as the model's."""
+    stored, expected = checkpoint["frozen"], frozen_fingerprints(model)
     for name, module in _prompted_vits(model):
         was_trained = any(key.startswith(f"{name}.") for key in checkpoint["model"])
         if module.frozen and was_trained:
@@ -199,21 +215,21 @@ def _refuse_other_frozen_networks(checkpoint: dict[str, Any], model: nn.Module, 
                 "the ViT is trained here; set the frozen= beside the ViT to True, as in that run's "
                 "config.yaml."
             )
-        if module.frozen and stored.get(name) != here[name]:
+        if module.frozen and stored.get(name) != expected[name]:
             raise InputError(
                 f"'{path}' was trained on another frozen ViT ({name} has fingerprint "
-                f"{str(stored.get(name))[:12]} there, {here[name][:12]} here); give the ViT's "
+                f"{str(stored.get(name))[:12]} there, {expected[name][:12]} here); give the ViT's "
                 "checkpoint= and sizes the values of that run's config.yaml."
             )
 
 
 def _settings_of(model: nn.Module) -> dict[str, Any]:
-    """Return what decides about a model's results and shows in none of its weights, by key."""
+    """Return the settings of a model that show in none of its weights."""
     return dict(model.checkpoint_settings) if isinstance(model, HasCheckpointSettings) else {}
 
 
-def _refuse_other_settings(stored: dict | None, here: dict[str, Any], path: str) -> None:
-    for key, value in here.items():
+def _check_settings(stored: dict | None, expected: dict[str, Any], path: str) -> None:
+    for key, value in expected.items():
         if stored and key in stored and stored[key] != value:
             raise InputError(
                 f"'{path}' was trained with {key}={stored[key]}, which is {value} here; set "
@@ -222,14 +238,16 @@ def _refuse_other_settings(stored: dict | None, here: dict[str, Any], path: str)
             )
 
 
-def _compare_names(
-    stored: list[str] | None, here: list[str] | None, path: str, is_resumed: bool
+def _check_class_names(
+    stored: list[str] | None, expected: list[str] | None, path: str, is_resumed: bool
 ) -> None:
-    differences = [(a, b) for a, b in zip(stored or [], here or [], strict=False) if a != b]
+    pairs = list(zip(stored or [], expected or [], strict=False))
+    differences = [(old, new) for old, new in pairs if old != new]
     if not differences:
         return
-    (there, now), count = differences[0], f"{len(differences)} of {len(here)} differ"
-    text = f"other class names: '{there}' there is '{now}' here ({count})"
+    old, new = differences[0]
+    count = f"{len(differences)} of {len(expected or [])} differ"
+    text = f"other class names: '{old}' there is '{new}' here ({count})"
     if is_resumed:
         raise InputError(
             f"'{path}' was trained with {text}; resume with the data of that run's config.yaml, or "
@@ -238,7 +256,7 @@ def _compare_names(
     logger.warning("'%s' was trained with %s", path, text)
 
 
-def _refuse_other_model(state: dict[str, Tensor], model: nn.Module, path: str) -> None:
+def _check_weights(state: dict[str, Tensor], model: nn.Module, path: str) -> None:
     expected = trained_state(model)
     missing, resized, unknown = compare_states(state, expected)
     sizes = [
@@ -254,7 +272,7 @@ def _refuse_other_model(state: dict[str, Tensor], model: nn.Module, path: str) -
         )
 
 
-def _write_whole(path: Path, content: dict | str) -> None:
+def _write(path: Path, content: dict | str) -> None:
     with atomic_write(path) as partial, partial.open("wb") as file:
         if isinstance(content, str):
             file.write(content.encode())

@@ -1,4 +1,4 @@
-"""An exponential moving average (EMA) of what is trained, kept beside it and evaluated too."""
+"""Exponential moving average (EMA) of the trained weights, kept beside them and evaluated too."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -41,11 +41,11 @@ class Ema:
         self._update = get_ema_multi_avg_fn(decay)
 
     def reset(self) -> None:
-        """Start anew from the weights as they are."""
+        """Start again from the current weights."""
         _copy(self._weights, self._averages)
 
     def update(self) -> None:
-        """Move the averages toward the weights as they are."""
+        """Update the averages with the current weights."""
         if self._averages:
             self._update(list(self._averages.values()), list(self._weights.values()), None)
 
@@ -60,11 +60,11 @@ class Ema:
             _copy(own, self._weights)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the averages by the names of the parameters; they go on changing."""
+        """Return the averages by the names of the parameters; they are no copies."""
         return dict(self._averages)
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor]) -> None:
-        """Take up the averages that `state_dict` returned.
+        """Copy the averages that `state_dict` returned.
 
         Raises:
             InputError: they are of other parameters than are trained here.
@@ -94,12 +94,12 @@ class EmaUpdate(HookBase):
             self.ema.reset()
 
     def after_step(self) -> None:
-        """Average the weights of this iteration."""
+        """Update the averages with the weights of this iteration."""
         self.ema.update()
 
 
 def build_ema(settings: DictConfig, model: nn.Module) -> Ema | None:
-    """Return the averages that `train` asks for with ``ema.decay``, or None."""
+    """Return the averages that `train.ema.decay` asks for, or None."""
     decay = OmegaConf.select(settings, "ema.decay")
     return None if decay is None else Ema(model, decay)
 
@@ -108,8 +108,8 @@ def _running_statistics(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Yield mean and variance of each batch norm, by their names in the model."""
     for name, module in model.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats:
-            yield f"{name}.running_mean", module.running_mean
-            yield f"{name}.running_var", module.running_var
+            for statistic in ("running_mean", "running_var"):
+                yield f"{name}.{statistic}", module.get_buffer(statistic)
 
 
 @torch.no_grad()

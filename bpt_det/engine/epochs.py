@@ -1,4 +1,4 @@
-"""Lengths of a training in epochs, turned into the iterations that the loop counts."""
+"""Epochs: lengths of a training in epochs, converted into the iterations that the loop counts."""
 
 import logging
 import math
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 def set_iterations(
     cfg: DictConfig, name: str, num_images: int, chosen: Collection[str] = ()
 ) -> None:
-    """Turn epochs into iterations; what was given as iterations stays, in a saved config too.
+    """Convert epochs into iterations; what was given as iterations stays, in a saved config too.
 
     As in the published code an epoch is as many iterations as there are whole batches. In place.
 
@@ -51,7 +51,10 @@ def set_iterations(
     if cfg.train.get("epochs") is not None:
         logger.info(
             "%g epochs of %d images are %d iterations of %d images",
-            *(cfg.train.epochs, num_images, cfg.train.max_iter, batch_size),
+            cfg.train.epochs,
+            num_images,
+            cfg.train.max_iter,
+            batch_size,
         )
 
 
@@ -59,13 +62,16 @@ def _check_batch(cfg: DictConfig, name: str, num_images: int) -> None:
     for key in (_BATCH_SIZE, "train.accumulate_steps"):
         value = OmegaConf.select(cfg, key, default=1)
         if not isinstance(value, int) or value < 1:
-            raise InputError(f"{key} must be a whole number from 1 on, got {value!r}.")
+            raise InputError(f"{key} must be an integer >= 1, got {value!r}.")
     batch_size = OmegaConf.select(cfg, _BATCH_SIZE)
     if num_images < batch_size:
         logger.warning(
             "%s=%d is more than the %d training images of %s: a batch holds some of them several "
             "times.",
-            *(_BATCH_SIZE, batch_size, num_images, name),
+            _BATCH_SIZE,
+            batch_size,
+            num_images,
+            name,
         )
 
 
@@ -75,5 +81,5 @@ def _positive(cfg: DictConfig, key: str) -> float | None:
         return None
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not 0 < value < math.inf:
-        raise InputError(f"{key} must be a number above 0, got {value!r}.")
+        raise InputError(f"{key} must be a number > 0, got {value!r}.")
     return value

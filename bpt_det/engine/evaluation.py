@@ -20,7 +20,7 @@ def evaluate(
     cfg: DictConfig,
     model: nn.Module,
     test_loader: Iterable | None = None,
-    evaluator: str = EVALUATOR,
+    evaluator_key: str = EVALUATOR,
     suffix: str = "",
 ) -> dict:
     """Run a model over data, log and return the metrics by task, rates in percent.
@@ -31,21 +31,21 @@ def evaluate(
         cfg: config with `dataloader`.
         model: takes the batches of ``test_loader``.
         test_loader: None builds `dataloader.test`.
-        evaluator: key in `dataloader` of what computes the metrics.
+        evaluator_key: key in `dataloader` of what computes the metrics.
         suffix: of the names of tasks, and of the evaluator's ``output_dir`` if it has one.
     """
     if test_loader is None:
         test_loader = instantiate(cfg.dataloader.test)
-    settings = cfg.dataloader[evaluator]
+    settings = cfg.dataloader[evaluator_key]
     if suffix and settings.get("output_dir"):
         settings = copy.deepcopy(settings)
         settings.output_dir += suffix
-    metrics_of = instantiate(settings)
-    if isinstance(metrics_of, UsesLoader):
-        metrics_of.use_loader(test_loader)
-    if isinstance(metrics_of, WrapsModel):
-        model = metrics_of.wrap_model(model)
-    results = inference_on_dataset(model, test_loader, metrics_of) or {}
+    evaluator = instantiate(settings)
+    if isinstance(evaluator, UsesLoader):
+        evaluator.use_loader(test_loader)
+    if isinstance(evaluator, WrapsModel):
+        model = evaluator.wrap_model(model)
+    results = inference_on_dataset(model, test_loader, evaluator) or {}
     results = {f"{task}{suffix}": metrics for task, metrics in results.items()}
     if comm.is_main_process():
         print_csv_format(results)
@@ -56,17 +56,17 @@ def evaluate_with_averages(
     cfg: DictConfig,
     model: nn.Module,
     test_loader: Iterable | None,
-    evaluator: str,
+    evaluator_key: str,
     ema: Ema | None,
 ) -> dict:
     """Evaluate a model and, where there are averages of its weights, again with these in it.
 
     Args:
-        cfg, model, test_loader, evaluator: of `evaluate`.
+        cfg, model, test_loader, evaluator_key: of `evaluate`.
         ema: averages of the model's weights; their tasks have names that end in ``_ema``.
     """
-    results = dict(evaluate(cfg, model, test_loader, evaluator))
+    results = dict(evaluate(cfg, model, test_loader, evaluator_key))
     if ema is not None:
         with ema.in_model():
-            results.update(evaluate(cfg, model, test_loader, evaluator, EMA_SUFFIX))
+            results.update(evaluate(cfg, model, test_loader, evaluator_key, EMA_SUFFIX))
     return results

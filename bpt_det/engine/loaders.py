@@ -19,11 +19,12 @@ from detectron2.data.build import trivial_batch_collator
 from detectron2.data.samplers import InferenceSampler, TrainingSampler
 from detectron2.utils import comm
 from detectron2.utils.registry import locate
+from omegaconf import DictConfig, OmegaConf
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 
 from bpt_det.utils.errors import InputError
 
-from .protocols import NamesClasses
+from .protocols import Datasets, NamesClasses
 
 
 def build_loader(node: Mapping[str, Any], dataset: Sequence[dict] | None = None) -> Any:
@@ -41,6 +42,21 @@ def build_loader(node: Mapping[str, Any], dataset: Sequence[dict] | None = None)
     return instantiate({**arguments, "_target_": partial(target, dataset=dataset)})
 
 
+def build_named_loader(cfg: DictConfig, name: str, datasets: Datasets | None) -> Any:
+    """Return the loader `dataloader.<name>`, or None where the config has none.
+
+    Args:
+        cfg: config with `dataloader`.
+        name: ``train``, ``test`` or ``final_test``.
+        datasets: data that have been read already.
+    """
+    node = OmegaConf.select(cfg, f"dataloader.{name}")
+    if node is None:
+        return None
+    read = (datasets or {}).get(name)
+    return build_loader(node, None if read is None else read())
+
+
 class TrainLoader:
     """Endless shuffled batches of mapped samples for this process.
 
@@ -55,7 +71,7 @@ class TrainLoader:
     Attributes:
         mapper, total_batch_size, num_workers: as given.
         dataset: the records, packed.
-        class_names: what ``dataset`` calls its classes, if it has such an attribute, or None.
+        class_names: of ``dataset``, if it has such an attribute, or None.
         start_batch: batches to skip before the first one; set it before iterating.
 
     Raises:
@@ -94,7 +110,7 @@ class TrainLoader:
         """
         order = TrainingSampler(len(self.samples), shuffle=True, seed=self.seed)
         skipped = self.start_batch * self.batch_size
-        positions = itertools.islice(enumerate(order), skipped, None)
+        positions: Any = itertools.islice(enumerate(order), skipped, None)
         batches = DataLoader(
             self.samples,
             batch_sampler=BatchSampler(positions, self.batch_size, drop_last=True),
@@ -137,7 +153,7 @@ class TestLoader:
     Attributes:
         mapper, batch_size, num_workers: as given.
         dataset: the records, packed.
-        class_names: what the dataset calls its classes, if it has such an attribute, or None.
+        class_names: of the dataset, if it has such an attribute, or None.
 
     Raises:
         InputError: there is no record, or ``batch_size`` is below 1.
@@ -226,7 +242,7 @@ def raise_input_errors(batches: Iterable[list]) -> Iterator[list]:
 
 
 def class_names_of(source: Any) -> list[str] | None:
-    """Return what a dataset or loader calls its classes, or None if it does not say it."""
+    """Return the class names of a dataset or loader, or None if it has none."""
     names = source.class_names if isinstance(source, NamesClasses) else None
     return None if names is None else list(names)
 

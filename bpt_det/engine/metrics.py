@@ -1,4 +1,4 @@
-"""Reading back what a run has written to its metrics.json."""
+"""Metrics of a run: reading its metrics.json, and the AP table."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -38,13 +38,12 @@ def read_final_metrics(
     Raises:
         InputError: there was no such evaluation yet.
     """
-    wanted = {metric} if isinstance(metric, str) else set(metric)
+    accepted = {metric} if isinstance(metric, str) else set(metric)
     path = Path(output_dir) / "metrics.json"
-    evaluations = [record for record in read_records(path) if not wanted.isdisjoint(record)]
+    evaluations = [record for record in read_records(path) if not accepted.isdisjoint(record)]
     if not evaluations:
         raise InputError(
-            f"'{path}' holds no evaluation with {' or '.join(sorted(wanted))}; train with "
-            "--config-file first."
+            f"'{path}' holds no evaluation with {' or '.join(sorted(accepted))}; train first."
         )
     return {name: value for name, value in evaluations[-1].items() if "/" in name}
 

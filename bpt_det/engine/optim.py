@@ -105,11 +105,13 @@ def build_param_groups(
         InputError: ``layer_decay`` or ``prompt_lr_factor`` is out of range or lacks a ``base_lr``,
             a weight decay is below 0, or there is no head for ``head_weight_decay``.
     """
-    _refuse_bad_layer_decay(layer_decay, base_lr)
-    _refuse_bad_prompt_lr_factor(prompt_lr_factor, base_lr)
+    _check_layer_decay(layer_decay, base_lr)
+    _check_prompt_lr_factor(prompt_lr_factor, base_lr)
     overrides = {name: dict(settings) for name, settings in (overrides or {}).items()}
-    rates = {} if layer_decay is None else _layer_rates(model, base_lr, layer_decay)
-    if prompt_lr_factor is not None:
+    rates: dict[nn.Parameter, float] = {}
+    if base_lr is not None and layer_decay is not None:
+        rates |= _layer_rates(model, base_lr, layer_decay)
+    if base_lr is not None and prompt_lr_factor is not None:
         rates |= {p: rates.get(p, base_lr) * prompt_lr_factor for p in _prompts(model)}
     decays = _special_weight_decays(model, weight_decay_1d, head_weight_decay)
     own_names = {parameter: name.split(".")[-1] for name, parameter in model.named_parameters()}
@@ -127,19 +129,19 @@ def build_param_groups(
     return reduce_param_groups(single)
 
 
-def _refuse_bad_layer_decay(layer_decay: float | None, base_lr: float | None) -> None:
+def _check_layer_decay(layer_decay: float | None, base_lr: float | None) -> None:
     if layer_decay is not None and not 0 < layer_decay <= 1:
         raise InputError(f"optimizer.params.layer_decay must be in (0, 1], got {layer_decay}.")
     if layer_decay is not None and base_lr is None:
         raise InputError("optimizer.params.layer_decay needs a base_lr; set it to '${..lr}'.")
 
 
-def _refuse_bad_prompt_lr_factor(factor: float | None, base_lr: float | None) -> None:
+def _check_prompt_lr_factor(factor: float | None, base_lr: float | None) -> None:
     if factor is None:
         return
     name = "optimizer.params.prompt_lr_factor"
     if not (isinstance(factor, int | float) and factor > 0):
-        raise InputError(f"{name} must be above 0, or null, got {factor}.")
+        raise InputError(f"{name} must be > 0, or null, got {factor}.")
     if base_lr is None:
         raise InputError(f"{name} needs a base_lr; set it to '${{..lr}}'.")
 
@@ -147,10 +149,10 @@ def _refuse_bad_prompt_lr_factor(factor: float | None, base_lr: float | None) ->
 def _special_weight_decays(
     model: nn.Module, of_1d: float | None, of_head: float | None
 ) -> dict[nn.Parameter, float]:
-    """Return the weight decay of each parameter that a rule of ours decides about."""
+    """Return the weight decay of each parameter that does not have that of Detectron2's rules."""
     for name, decay in (("weight_decay_1d", of_1d), ("head_weight_decay", of_head)):
         if decay is not None and not (isinstance(decay, int | float) and decay >= 0):
-            raise InputError(f"optimizer.params.{name} must be 0 or more, or null, got {decay}.")
+            raise InputError(f"optimizer.params.{name} must be >= 0, or null, got {decay}.")
     if of_head is not None and not any(name == "head" for name, _ in model.named_children()):
         raise InputError(
             f"optimizer.params.head_weight_decay={of_head} is for a module `head` of the model, "
@@ -176,7 +178,7 @@ def _layer_rates(model: nn.Module, base_lr: float, layer_decay: float) -> dict[n
 
 
 def _positions_and_class_tokens(model: nn.Module) -> set[nn.Parameter]:
-    """Return what a ViT holds itself, outside its blocks and layers."""
+    """Return the parameters that a ViT holds itself, outside its blocks and layers."""
     return {p for vit, _ in _vits(model) for p in vit.parameters(recurse=False)}
 
 
@@ -185,7 +187,7 @@ def _prompts(model: nn.Module) -> set[nn.Parameter]:
 
 
 def _vits(model: nn.Module) -> Iterator[tuple[Any, dict[nn.Parameter, int]]]:
-    """Yield each ViT in a model that says how deep its parameters lie, and these depths."""
+    """Yield each ViT in a model that has parameter depths, with these."""
     prompted = {id(network): network.vit for _, network in prompted_networks(model)}
     for module in model.modules():
         if isinstance(module, HasParameterDepths):
@@ -232,9 +234,9 @@ def build_cosine_schedule(
     Raises:
         InputError: an argument is out of range.
     """
-    _refuse_out_of_range("warmup", warmup, "in [0, 1)", lambda value: 0 <= value < 1)
-    _refuse_out_of_range("base_lr", base_lr, "above 0", lambda value: value > 0)
-    _refuse_out_of_range(
+    _check_range("warmup", warmup, "in [0, 1)", lambda value: 0 <= value < 1)
+    _check_range("base_lr", base_lr, "above 0", lambda value: value > 0)
+    _check_range(
         "final_lr", final_lr, f"in [0, base_lr={base_lr}]", lambda value: 0 <= value <= base_lr
     )
     cosine = CosineParamScheduler(1.0, final_lr / base_lr)
@@ -247,7 +249,7 @@ def build_cosine_schedule(
     )
 
 
-def _refuse_out_of_range(
+def _check_range(
     name: str, value: object, allowed: str, is_allowed: Callable[[float], bool]
 ) -> None:
     if not (isinstance(value, int | float) and is_allowed(value)):

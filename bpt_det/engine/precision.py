@@ -1,4 +1,4 @@
-"""Which number format a run computes in."""
+"""Precision: device and number format that a run computes in."""
 
 from dataclasses import dataclass
 

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from torch import nn
 from bpt_det.utils.errors import InputError
 from bpt_det.vit.statistics import load_statistics
 
-from .checkpoint import FrozenAwareCheckpointer
-from .ema import EMA, Ema, EmaUpdate, build_ema
+from .checkpoint import LAST_CHECKPOINT, FrozenAwareCheckpointer, last_checkpoint
+from .ema import EMA, EmaUpdate, build_ema
 from .evaluation import EVALUATOR, FINAL_EVALUATOR, evaluate_with_averages
 from .hooks import (
     BestCheckpoint,
@@ -30,7 +31,7 @@ from .hooks import (
     build_early_stopping,
 )
 from .hooks.best import BEST_NAME
-from .loaders import build_loader, class_names_of
+from .loaders import build_named_loader, class_names_of
 from .optim import build_optimizer, scale_learning_rate
 from .precision import resolve_device, resolve_precision
 from .protocols import Datasets, FeatureCache, prompted_networks
@@ -39,7 +40,6 @@ from .trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
-LAST_CHECKPOINT = "last_checkpoint"  # file that names it
 CONFIG_NAME = "config.yaml"
 
 
@@ -77,9 +77,9 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
         recorder.count_parameters(model)
         ema = build_ema(settings, model)
         optimizer = build_optimizer(cfg, model)
-        train_loader = _build_loader(cfg, "train", datasets)
-        test_loader = _build_loader(cfg, "test", datasets)  # bad data stop the run at once
-        final_loader = _build_loader(cfg, "final_test", datasets)
+        train_loader = build_named_loader(cfg, "train", datasets)
+        test_loader = build_named_loader(cfg, "test", datasets)  # bad data stop the run at once
+        final_loader = build_named_loader(cfg, "final_test", datasets)
         accumulate_steps = settings.get("accumulate_steps", 1)
         batch_size = train_loader.total_batch_size * accumulate_steps
         scale_learning_rate(optimizer, batch_size, settings.get("reference_batch_size"))
@@ -99,19 +99,16 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
             class_names=_class_names(cfg, train_loader, "train"),
             is_resumed=is_resumed,
             trainer=trainer,
-            **_averages(ema),
+            **({} if ema is None else {EMA: ema}),
         )
         results: dict = {}
 
         def evaluate_now() -> dict:
-            if (
-                sys.exc_info()[0] is None
-            ):  # Detectron2 evaluates even where the last iteration failed
-                results.clear()
-                results.update(
-                    evaluate_with_averages(cfg, distributed, test_loader, EVALUATOR, ema)
-                )
-                recorder.add_evaluation(results)
+            if sys.exc_info()[0] is not None:  # Detectron2 evaluates even where a step failed
+                return results
+            results.clear()
+            results.update(evaluate_with_averages(cfg, distributed, test_loader, EVALUATOR, ema))
+            recorder.add_evaluation(results)
             return results
 
         def test_finally() -> dict:
@@ -122,9 +119,8 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
 
         final_test = None if final_loader is None else FinalTest(test_finally, checkpointer)
         stop = build_early_stopping(settings, checkpointer, metric)
-        save = (
-            hooks.PeriodicCheckpointer(checkpointer, **settings.checkpointer) if is_main else None
-        )
+        periodic = hooks.PeriodicCheckpointer(checkpointer, **settings.checkpointer)
+        save = periodic if is_main else None
         writers = default_writers(str(folder), settings.max_iter) if is_main else []
         write = MetricsWriter(writers, period=settings.log_period, eval_period=settings.eval_period)
         has_curves = settings.get("curves") is not None
@@ -185,11 +181,12 @@ def evaluate_checkpoint(
         model = instantiate(cfg.model).to(device).eval()
         recorder.count_parameters(model)
         ema = build_ema(cfg.train, model)
-        loader, evaluator = _build_loader(cfg, "final_test", datasets), FINAL_EVALUATOR
+        loader, evaluator = build_named_loader(cfg, "final_test", datasets), FINAL_EVALUATOR
         if loader is None:
-            loader, evaluator = _build_loader(cfg, "test", datasets), EVALUATOR
+            loader, evaluator = build_named_loader(cfg, "test", datasets), EVALUATOR
         names = _class_names(cfg, loader, "test")
-        FrozenAwareCheckpointer(model, class_names=names, **_averages(ema)).load(checkpoint)
+        averages: dict[str, Any] = {} if ema is None else {EMA: ema}
+        FrozenAwareCheckpointer(model, class_names=names, **averages).load(checkpoint)
         if output_dir and comm.is_main_process():
             LazyConfig.save(cfg, str(Path(output_dir) / CONFIG_NAME))
         model = _distribute(model, device, cfg.train.ddp)
@@ -227,35 +224,6 @@ def load_trained_model(
     return _distribute(model, device.type, cfg.train.ddp)
 
 
-def last_checkpoint(output_dir: str) -> str:
-    """Return the path of the checkpoint that a run would resume from.
-
-    Raises:
-        InputError: the folder holds none.
-    """
-    tag = Path(output_dir) / LAST_CHECKPOINT
-    if not tag.is_file():
-        raise InputError(
-            f"no checkpoint to load: '{output_dir}' holds none. Give one with "
-            "train.init_checkpoint=PATH, or the run's folder with train.output_dir=FOLDER."
-        )
-    return str(tag.with_name(tag.read_text().strip()))
-
-
-def _build_loader(cfg: DictConfig, name: str, datasets: Datasets | None) -> Any:
-    """Return the loader `dataloader.<name>`, or None where the config has none."""
-    node = OmegaConf.select(cfg, f"dataloader.{name}")
-    if node is None:
-        return None
-    read = (datasets or {}).get(name)
-    return build_loader(node, None if read is None else read())
-
-
-def _averages(ema: Ema | None) -> dict[str, Ema]:
-    """Return what a checkpoint holds beside the model."""
-    return {} if ema is None else {EMA: ema}
-
-
 def _initialize_prompts(model: nn.Module, settings: DictConfig) -> None:
     """Read the token statistics that `train.prompt_statistics` names, if any prompts need them."""
     networks = [network for _, network in prompted_networks(model)]
@@ -276,7 +244,7 @@ def _class_names(cfg: DictConfig, loader: Any, split: str) -> list[str] | None:
 
 
 def _check_start(settings: DictConfig, start_iteration: int, *, has_final_test: bool) -> None:
-    """Refuse to go on with a run that has ended, or that processes see differently."""
+    """Check that the run has not ended, and that all processes start at the same iteration."""
     folder = settings.output_dir
     if len(set(comm.all_gather(start_iteration))) > 1:
         raise InputError(
@@ -284,15 +252,19 @@ def _check_start(settings: DictConfig, start_iteration: int, *, has_final_test: 
             "machines share."
         )
     if start_iteration >= settings.max_iter:
-        best = f"train.init_checkpoint={folder}/{BEST_NAME}.pth" if has_final_test else "--resume"
-        raise InputError(
+        length = "epochs" if settings.get("epochs") else "max_iter"
+        text = (
             f"'{folder}' has already been trained for {start_iteration} iterations; raise "
-            f"train.{'epochs' if settings.get('epochs') else 'max_iter'} to go on, or use "
-            f"--eval-only {best}."
+            f"train.{length} to go on, or only evaluate it"
         )
+        if has_final_test:
+            best = f"train.init_checkpoint={folder}/{BEST_NAME}.pth"
+            raise InputError(f"{text} ({best}).", hint="evaluate")
+        raise InputError(f"{text}.", hint="evaluate_last")
 
 
-def _distribute(model: nn.Module, device: str, ddp: DictConfig) -> nn.Module:
-    """Wrap the model where several processes train it; on the CPU it has no device ids."""
-    devices = {} if device == "cuda" else {"device_ids": None}
-    return create_ddp_model(model, **ddp, **devices)
+def _distribute(model: nn.Module, device: str, ddp: Mapping[str, Any]) -> nn.Module:
+    """Wrap the model where several processes train it."""
+    if device == "cuda":
+        return create_ddp_model(model, **ddp)
+    return create_ddp_model(model, **ddp, device_ids=None)  # of GPUs

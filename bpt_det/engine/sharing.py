@@ -1,6 +1,8 @@
-"""Several models around one frozen ViT, each with prompts and heads of its own."""
+"""Sharing a frozen ViT between models that have prompts and heads of their own."""
 
 import copy
+from functools import partial
+from typing import Any
 
 from detectron2.config import instantiate
 from omegaconf import DictConfig
@@ -30,7 +32,7 @@ def frozen_vit_of(model: nn.Module) -> nn.Module:
 
 
 def build_around(vit: nn.Module, cfg: DictConfig) -> nn.Module:
-    """Build the model of a config with a ViT that is in memory already in the place of its own.
+    """Build the model of a config around a ViT that is in memory already.
 
     Args:
         vit: takes the place of what the config's only ``vit`` would build.
@@ -48,8 +50,8 @@ def build_around(vit: nn.Module, cfg: DictConfig) -> nn.Module:
             "the config trains its ViT (frozen=False), which would change it in the model that "
             "shares it; load this model without share_vit_of."
         )
-    # Its sizes stay where they are, as other parts of the config interpolate from them.
-    owners[0].vit["_target_"] = lambda **_: vit
+    # Only the target is replaced: other parts of the config interpolate from the ViT's sizes.
+    owners[0].vit["_target_"] = partial(_take_shared, vit)
     model = instantiate(cfg.model)
     if all(module is not vit for module in model.modules()):
         raise InputError(
@@ -57,3 +59,8 @@ def build_around(vit: nn.Module, cfg: DictConfig) -> nn.Module:
             "without share_vit_of."
         )
     return model
+
+
+def _take_shared(shared: nn.Module, **arguments: Any) -> nn.Module:
+    """Return the shared ViT for the arguments that the config's own would be built with."""
+    return shared

@@ -1,9 +1,9 @@
-"""The training step: Detectron2's trainer with mixed precision, exact resume and a loss check."""
+"""Trainer: mixed precision, gradient accumulation, exact resume and a check of the losses."""
 
 import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import torch
@@ -21,10 +21,7 @@ from .result import DivergenceError
 
 logger = logging.getLogger(__name__)
 
-_NEXT_STEP = (
-    "Lower optimizer.lr; with --resume the run goes on from its last good checkpoint, if there is "
-    "one."
-)
+_NEXT_STEP = "lower optimizer.lr and go on from the last good checkpoint, if there is one."
 
 
 class Trainer(SimpleTrainer):
@@ -63,14 +60,14 @@ class Trainer(SimpleTrainer):
         self.is_stopped = False
 
     def stop(self) -> None:
-        """End the training after this iteration; for hooks."""
+        """End the training after this iteration; hooks call this."""
         self.is_stopped = True
 
     def train(self, start_iter: int, max_iter: int) -> None:
         """Run the iterations from ``start_iter`` up to ``max_iter``, or until a hook calls `stop`.
 
-        As Detectron2's, whose loop cannot end early: for hooks ``iter`` is ``max_iter`` after the
-        last iteration, and stays that of the iteration that failed or was stopped after.
+        Detectron2's loop cannot end early. As there, hooks see ``iter == max_iter`` after the last
+        iteration; after a failure or `stop` they see the iteration at which it happened.
         """
         logger.info("Starting training from iteration %d", start_iter)
         self.iter = self.start_iter = start_iter
@@ -92,11 +89,11 @@ class Trainer(SimpleTrainer):
                 raise
             finally:
                 self.after_train()
-                # Loading processes end at once; left to the garbage collector they take seconds.
-                self._data_loader_iter_obj = None
+                if isinstance(self._data_loader_iter, Generator):  # else its loading processes
+                    self._data_loader_iter.close()  # live until the garbage is collected
 
     def run_step(self) -> None:
-        """Update the weights by the next batches, unless a loss is not finite."""
+        """Take one optimizer step on the next batches, unless a loss is not finite."""
         self.optimizer.zero_grad()
         parts = []
         data_time = 0.0
@@ -104,7 +101,7 @@ class Trainer(SimpleTrainer):
             start = time.perf_counter()
             batch = next(self._data_loader_iter)
             data_time += time.perf_counter() - start
-            with self._gradients_shared(part == self.accumulate_steps - 1):
+            with self._synchronization(is_last_part=part == self.accumulate_steps - 1):
                 parts.append(self._add_gradients(batch, part))
         means = {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
         self._write_metrics(means, data_time)
@@ -114,7 +111,7 @@ class Trainer(SimpleTrainer):
         self.grad_scaler.update()
 
     def _add_gradients(self, batch: Any, part: int) -> dict[str, Tensor]:
-        """Add a batch's share to the gradient, and return its losses."""
+        """Add the share of a batch to the gradient, and return its losses."""
         position = self.iter * self.accumulate_steps + part  # in the stream of batches
         torch.manual_seed(derive_seed(self.seed, comm.get_rank(), position))
         try:
@@ -123,14 +120,15 @@ class Trainer(SimpleTrainer):
         except FloatingPointError as error:  # Detectron2's RPN looks at its proposals itself
             raise DivergenceError(
                 f"the RPN's proposals became NaN or infinite at iteration {self.iter} ({error}); "
-                f"training stopped. {_NEXT_STEP}"
+                f"training stopped: {_NEXT_STEP}",
+                hint="resume",
             ) from error
         check_finite(losses, self.iter)
         self.grad_scaler.scale(sum(losses.values()) / self.accumulate_steps).backward()
         return {name: loss.detach().float() for name, loss in losses.items()}
 
-    def _gradients_shared(self, is_last_part: bool) -> contextlib.AbstractContextManager:
-        """Processes exchange gradients once an iteration, when the last part is added."""
+    def _synchronization(self, *, is_last_part: bool) -> contextlib.AbstractContextManager:
+        """Return the context in which processes exchange gradients only after the last part."""
         if is_last_part or not isinstance(self.model, DistributedDataParallel):
             return contextlib.nullcontext()
         return self.model.no_sync()
@@ -145,7 +143,8 @@ class Trainer(SimpleTrainer):
         elif not self.grad_scaler.is_enabled():  # else it skips the step and lowers its scale
             raise DivergenceError(
                 f"the gradient's norm is {norm.item()} at iteration {self.iter}; training "
-                f"stopped. {_NEXT_STEP}"
+                f"stopped: {_NEXT_STEP}",
+                hint="resume",
             )
 
     def state_dict(self) -> dict:
@@ -170,7 +169,7 @@ class Trainer(SimpleTrainer):
 
 
 def check_finite(losses: Mapping[str, Tensor], iteration: int) -> None:
-    """Check scalar losses by name.
+    """Check that scalar losses are finite.
 
     Raises:
         DivergenceError: a loss is NaN or infinite; names it, its value and the iteration.
@@ -180,5 +179,6 @@ def check_finite(losses: Mapping[str, Tensor], iteration: int) -> None:
         return
     bad = [f"{k}={v}" for k, v in zip(losses, values.tolist(), strict=True) if v - v != 0]
     raise DivergenceError(
-        f"{', '.join(bad)} at iteration {iteration}; training stopped. {_NEXT_STEP}"
+        f"{', '.join(bad)} at iteration {iteration}; training stopped: {_NEXT_STEP}",
+        hint="resume",
     )

@@ -2,6 +2,11 @@
 
 - `LayerNorm2d`: there, convolutions take the norm by the name "LN".
 - `pad_to_square`: there, a backbone asks for it with ``padding_constraints``.
+
+Three parts of the engine have a counterpart there too, but do more and so stand elsewhere:
+`TestLoader` (``build_detection_test_loader(batch_size=)``: keeps neither samples nor class names),
+`Precision` (``AMPTrainer(precision=, grad_scaler=)``: accumulates no gradients) and
+`build_param_groups` (``get_default_optimizer_params(lr_factor_func=)``: no decay by shape or head).
 """
 
 import torch.nn.functional as F

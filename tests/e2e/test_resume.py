@@ -60,7 +60,7 @@ def test_a_run_that_diverges_stops_and_keeps_the_last_good_checkpoint(cfg, tmp_p
     cfg.train.checkpointer.period = 1
     cfg.optimizer.lr = 1e30
     cfg.lr_multiplier = constant_rate()
-    with pytest.raises(InputError, match=r"at iteration 1 .*Lower optimizer.lr; with --resume"):
+    with pytest.raises(InputError, match=r"at iteration 1 .*lower optimizer\.lr"):
         train(cfg)
     assert (tmp_path / "straight/last_checkpoint").read_text() == "model_0000000.pth"
     content = torch.load(tmp_path / "straight/model_0000000.pth", weights_only=True)

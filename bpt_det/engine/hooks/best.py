@@ -24,7 +24,7 @@ _WORST = {"max": -math.inf, "min": math.inf}
 
 @dataclass(frozen=True)
 class BestMetric:
-    """A metric by its name in the event storage, and whether its highest or lowest value is best.
+    """Metric that decides: its name in the event storage, and whether the highest value is best.
 
     Raises:
         InputError: the mode is neither ``max`` nor ``min``.
@@ -43,12 +43,12 @@ class BestMetric:
         return _WORST[self.mode]
 
     def is_better(self, value: float, best: float) -> bool:
-        """Say whether a value improves on the best so far; NaN never does."""
+        """Return whether a value improves on the best so far; NaN never does."""
         return value > best if self.mode == "max" else value < best
 
 
 def evaluated_metrics(storage: EventStorage) -> list[str]:
-    """Return the names of the metrics that evaluations have put into an event storage.
+    """Return the names of the metrics that evaluations have added to an event storage.
 
     They are those of a task (``bbox/AP``) whose values are not smoothed over iterations.
     """
@@ -56,12 +56,16 @@ def evaluated_metrics(storage: EventStorage) -> list[str]:
     return sorted(name for name in storage.latest() if "/" in name and not is_smoothed[name])
 
 
-class BestCheckpoint(HookBase):
-    """Keeps the checkpoint with the best value of an evaluated metric as ``model_best.pth``.
+def _metric_names(storage: EventStorage) -> str:
+    return ", ".join(evaluated_metrics(storage)) or "(there are none)"
 
-    Detectron2's `BestCheckpointer` forgets the best value on resume and makes `--resume` continue
-    from the best file instead of the last. Here the value is stored in the file itself. Register
-    it after the hook that evaluates.
+
+class BestCheckpoint(HookBase):
+    """Hook that keeps the checkpoint with the best value of a metric as ``model_best.pth``.
+
+    Detectron2's `BestCheckpointer` forgets the best value on resume, and a resumed run continues
+    from its file instead of the last one. Here the value is stored in the file itself. Register it
+    after the hook that evaluates.
 
     Args:
         checkpointer: writes the file.
@@ -75,7 +79,7 @@ class BestCheckpoint(HookBase):
         self.seen_iteration = -1
 
     def before_train(self) -> None:
-        """Take up the best value of the run that is resumed."""
+        """Read the best value of the run that is resumed."""
         path = Path(self.checkpointer.save_dir) / f"{BEST_NAME}.pth"
         if self.trainer.start_iter > 0 and path.is_file():
             best = read_weights(str(path))["best"]
@@ -94,8 +98,9 @@ class BestCheckpoint(HookBase):
                 logger.warning(
                     "No evaluation gave '%s': %s.pth is not kept. Set train.best_metric to one of: "
                     "%s",
-                    *(self.metric.name, BEST_NAME),
-                    ", ".join(evaluated_metrics(self.trainer.storage)) or "(there are none)",
+                    self.metric.name,
+                    BEST_NAME,
+                    _metric_names(self.trainer.storage),
                 )
 
     def _check(self) -> None:
@@ -112,15 +117,16 @@ class BestCheckpoint(HookBase):
 
 
 class EarlyStopping(HookBase):
-    """Ends a run when evaluations no longer find a new best value.
+    """Hook that ends a run when evaluations no longer improve a metric.
 
-    Its state is part of the checkpoint, so a resumed run decides as an uninterrupted one. Register
-    it in every process, after the hook that evaluates and before the one that saves checkpoints.
+    Its state is part of the checkpoint, so a resumed run decides as an uninterrupted one does.
+    Register it in every process, after the hook that evaluates and before the one that saves
+    checkpoints.
 
     Args:
         checkpointer: writes ``model_final.pth`` where the run ends.
         metric: what decides; evaluations that lack it do not count.
-        patience: evaluations in a row without a new best after which the run ends.
+        patience: number of evaluations in a row without improvement after which the run ends.
         eval_period: iterations from one evaluation to the next.
     """
 
@@ -141,21 +147,21 @@ class EarlyStopping(HookBase):
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether so many evaluations brought no new best that the run ends."""
+        """Whether there was no improvement for so many evaluations that the run ends."""
         return self.num_without_best >= self.patience
 
     def before_train(self) -> None:
-        """Refuse to go on with a run that has been stopped.
+        """Refuse to continue a run that has been stopped.
 
         Raises:
-            InputError: the checkpoint it resumes from is that of a run stopped early.
+            InputError: the checkpoint that it resumes from is of a run that stopped early.
         """
         if self.is_exhausted:
             raise InputError(
-                f"'{self.checkpointer.save_dir}' was stopped early: {self.num_without_best} "
-                f"evaluations in a row brought no better {self.metric.name} than "
-                f"{self.best_value:.3f}; raise train.early_stopping.patience to go on, or use "
-                "--eval-only --resume."
+                f"'{self.checkpointer.save_dir}' was stopped early: no improvement of "
+                f"{self.metric.name} over {self.best_value:.3f} for {self.num_without_best} "
+                "evaluations; raise train.early_stopping.patience to go on, or only evaluate it.",
+                hint="evaluate_last",
             )
 
     def after_step(self) -> None:
@@ -168,9 +174,12 @@ class EarlyStopping(HookBase):
         if not comm.all_gather(self.is_exhausted)[0]:  # only the main process has the metrics
             return
         logger.info(
-            "Stopping early at iteration %d: %d evaluations in a row (train.early_stopping."
-            "patience) brought no better %s than %.3f",
-            *(self.trainer.iter, self.num_without_best, self.metric.name, self.best_value),
+            "Stopping early at iteration %d: no improvement of %s over %.3f for %d evaluations "
+            "(train.early_stopping.patience)",
+            self.trainer.iter,
+            self.metric.name,
+            self.best_value,
+            self.num_without_best,
         )
         self.checkpointer.save(FINAL_NAME, iteration=self.trainer.iter)
         self.trainer.stop()
@@ -182,7 +191,8 @@ class EarlyStopping(HookBase):
             logger.warning(
                 "The evaluation gave no '%s', so it does not count for train.early_stopping. Set "
                 "train.best_metric to one of: %s",
-                *(self.metric.name, ", ".join(evaluated_metrics(storage)) or "(there are none)"),
+                self.metric.name,
+                _metric_names(storage),
             )
             return
         if self.metric.is_better(value, self.best_value):
@@ -199,7 +209,7 @@ class EarlyStopping(HookBase):
         }
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Go on counting, unless the metric has been changed."""
+        """Continue counting, unless the metric has been changed."""
         if tuple(state_dict["metric"]) == (self.metric.name, self.metric.mode):
             self.best_value = state_dict["best_value"]
             self.num_without_best = state_dict["num_without_best"]
@@ -208,7 +218,7 @@ class EarlyStopping(HookBase):
 def build_early_stopping(
     settings: DictConfig, checkpointer: FrozenAwareCheckpointer, metric: BestMetric
 ) -> EarlyStopping | None:
-    """Return the hook that `train` asks for with ``early_stopping.patience``, or None."""
+    """Return the hook that `train.early_stopping.patience` asks for, or None."""
     patience = OmegaConf.select(settings, "early_stopping.patience")
     if patience is None:
         return None

@@ -41,7 +41,7 @@ class FinalTest(HookBase):
         self.error: InputError | None = None
 
     def after_train(self) -> None:
-        """Test, if the run has come to its end and did not fail."""
+        """Evaluate, if the run has come to its end and did not fail."""
         trainer = self.trainer
         is_finished = trainer.is_stopped or trainer.iter >= trainer.max_iter
         if not is_finished or sys.exc_info()[0] is not None:

@@ -92,14 +92,14 @@ class ResultRecorder(HookBase):
             logger.warning("%s", failure)  # the run's own error is the one to report
 
     def count_parameters(self, model: nn.Module) -> None:
-        """Take up how many parameters of a model are trained and how many are not; log them."""
+        """Record and log how many parameters of a model are trained and how many are not."""
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
         self.result.trained_parameters, self.result.frozen_parameters = trained, frozen
         logger.info("Parameters: %s trained, %s frozen", f"{trained:,}", f"{frozen:,}")
 
     def before_train(self) -> None:
-        """Go on with the earlier part of a resumed run, and write that it is running."""
+        """Continue the result of the earlier part of a resumed run; write that it is running."""
         result = self.result
         if self.is_resumed and self.folder and (self.folder / RESULT_NAME).is_file():
             earlier = read_result(self.folder)
@@ -113,7 +113,7 @@ class ResultRecorder(HookBase):
         self._write()
 
     def add_evaluation(self, results: Mapping[str, Any]) -> None:
-        """Take up the metrics by task of an evaluation; the evaluating hook is to call this."""
+        """Record the metrics by task of an evaluation; called where the evaluation happens."""
         metrics = flatten_results_dict(results)
         if not metrics:  # of another process than the main one
             return
@@ -128,11 +128,11 @@ class ResultRecorder(HookBase):
         self._write()
 
     def add_final_test(self, results: Mapping[str, Any]) -> None:
-        """Take up the metrics by task of the final test; the end of the run writes them."""
+        """Record the metrics by task of the final test; the end of the run writes them."""
         self.result.metrics["final"] = flatten_results_dict(results)
 
     def _measure(self) -> None:
-        """Update what depends on how far the training is."""
+        """Update the counts and times of the training."""
         if self.start_time is None:
             return
         trainer, result = self.trainer, self.result
@@ -149,8 +149,8 @@ class ResultRecorder(HookBase):
 
 def hash_config(cfg: DictConfig) -> str:
     """Return a hash of the settings of a config, all but `train.output_dir`."""
-    content = OmegaConf.to_container(cfg, resolve=False)
-    content = {**content, "train": {**content["train"], "output_dir": None}}
+    content: Any = OmegaConf.to_container(cfg, resolve=False)
+    content["train"]["output_dir"] = None
     text = json.dumps(content, sort_keys=True, default=_name_of)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

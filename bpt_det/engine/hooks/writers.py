@@ -1,4 +1,4 @@
-"""Metric writers: metrics.json and the event file after each evaluation, and curves at the end."""
+"""Metric writers: hooks that write metrics.json after each evaluation, and curves at the end."""
 
 import logging
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 class MetricsWriter(PeriodicWriter):
     """Detectron2's `PeriodicWriter`, which writes after every evaluation too.
 
-    Where evaluations are more frequent than ``period``, Detectron2's writes the last of them only.
+    Where evaluations are more frequent than ``period``, Detectron2's writes only the last of them.
 
     Args:
         writers: where the metrics go.
@@ -33,7 +33,7 @@ class MetricsWriter(PeriodicWriter):
         self.eval_period = eval_period
 
     def after_step(self) -> None:
-        """Write if it is time to, or there is an evaluation to write."""
+        """Write after each period and after each evaluation."""
         super().after_step()
         if self.eval_period and (self.trainer.iter + 1) % self.eval_period == 0:
             for writer in self._writers:
@@ -42,7 +42,7 @@ class MetricsWriter(PeriodicWriter):
 
 
 class DrawCurves(HookBase):
-    """Draws ``curves.png`` of what a run has written, when it ends.
+    """Hook that draws the metrics of a run as ``curves.png`` when it ends.
 
     Register it in the main process alone, after the hook that writes metrics.json.
 

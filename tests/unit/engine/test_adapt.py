@@ -1,8 +1,8 @@
-"""A tool may fit a config to what a user asked for, after the overrides and before the checks."""
+"""Adapting a config to the data that a user asked for: after the overrides, before the checks."""
 
 import pytest
 
-from bpt_det.cli.launch import run_training_tool
+from bpt_det.cli.launch import build_training_parser, run_training_tool
 from bpt_det.engine import load_config
 from bpt_det.utils.errors import InputError
 
@@ -26,18 +26,18 @@ def test_a_config_is_adapted_in_place_after_its_overrides():
     assert seen == [(7, ["train.max_iter=7"])]
 
 
-def test_what_an_adaption_sets_is_checked():
+def test_settings_of_the_adapter_are_checked():
     def adapt(cfg, overrides):
         cfg.train.max_iter = 0
 
-    with pytest.raises(InputError, match=r"train\.max_iter must be a whole number from 1 on"):
+    with pytest.raises(InputError, match=r"train\.max_iter must be an integer >= 1"):
         load_config(SHAPES, adapt=adapt)
 
 
-def test_a_training_tool_passes_its_adaption_on(capsys):
+def test_an_error_of_the_adapter_ends_the_command(capsys):
     def adapt(cfg, overrides):
         raise InputError(f"refused {overrides[0]}.")
 
     argv = ["--config-file", SHAPES, "train.max_iter=7"]
-    assert run_training_tool("x", argv, adapt=adapt) == 2
+    assert run_training_tool(build_training_parser("train", "x"), argv, adapt=adapt) == 2
     assert capsys.readouterr().err == "error: refused train.max_iter=7.\n"

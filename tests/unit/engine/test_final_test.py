@@ -100,29 +100,32 @@ def test_a_run_that_stops_early_is_tested_too(scored, cfg, log_period):
     assert [(r["iteration"], r["test/top1"]) for r in found] == [(4, 50.0)]
 
 
-def test_a_run_that_fails_is_not_tested(scored, cfg, monkeypatch):
+def test_a_run_that_fails_is_not_tested(cfg, monkeypatch):
     def fail(*_):
         raise InputError("the last image cannot be read")
 
     monkeypatch.setattr("bpt_det.engine.run.Trainer.run_step", fail)
-    monkeypatch.setattr("bpt_det.engine.hooks.final_test.FinalTest._best_weights", pytest.fail)
+    monkeypatch.setattr("bpt_det.engine.evaluation.evaluate", pytest.fail)
+    cfg.train.max_iter = 1
     with pytest.raises(InputError, match="the last image cannot be read"):
-        scored([], max_iter=1)
+        train(cfg)
 
 
 def test_one_that_fails_ends_the_run_after_all_else_is_written(cfg, monkeypatch):
-    def fail(*_):
-        raise InputError("test image 'a.jpg' cannot be decoded")
+    def evaluate(cfg, model, loader, evaluator):
+        if evaluator == "final_evaluator":
+            raise InputError("test image 'a.jpg' cannot be decoded")
+        return {"val": {"loss": 1.0}}
 
-    monkeypatch.setattr("bpt_det.engine.hooks.final_test.FinalTest._best_weights", fail)
+    monkeypatch.setattr("bpt_det.engine.evaluation.evaluate", evaluate)
     cfg.train.update(curves=["val/loss"])
     with pytest.raises(InputError, match="test image 'a.jpg' cannot be decoded"):
         train(cfg)
     assert "val/loss" in records(cfg)[-1] and "test/loss" not in records(cfg)[-1]
     assert (Path(cfg.train.output_dir) / "curves.png").is_file()
     assert content(cfg, "model_final")["trainer"]["iteration"] == cfg.train.max_iter - 1
-    best = re.escape(f"--eval-only train.init_checkpoint={cfg.train.output_dir}/model_best.pth")
-    with pytest.raises(InputError, match=f"raise train.max_iter to go on, or use {best}"):
+    best = re.escape(f"train.init_checkpoint={cfg.train.output_dir}/model_best.pth")
+    with pytest.raises(InputError, match=f"raise train.max_iter to go on.*{best}"):
         train(cfg, resume=True)
 
 

@@ -154,7 +154,7 @@ def test_prompts_alone_have_a_multiple_of_their_rate(layer_decay):
 
 def test_a_rate_of_prompts_that_cannot_be_is_refused():
     model = Detector(frozen=True)
-    with pytest.raises(InputError, match=r"prompt_lr_factor must be above 0, or null, got 0\."):
+    with pytest.raises(InputError, match=r"prompt_lr_factor must be > 0, or null, got 0\."):
         build_param_groups(model, RATE, prompt_lr_factor=0)
     with pytest.raises(InputError, match=r"needs a base_lr; set it to '\$\{\.\.lr\}'"):
         build_param_groups(model, prompt_lr_factor=2)

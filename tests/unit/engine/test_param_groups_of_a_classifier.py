@@ -118,6 +118,6 @@ def test_a_decay_for_a_head_that_is_not_there_is_refused():
 @pytest.mark.parametrize("name", ["weight_decay_1d", "head_weight_decay"])
 @pytest.mark.parametrize("value", [-0.1, "much"])
 def test_a_decay_below_zero_is_refused(name, value):
-    text = rf"optimizer\.params\.{name} must be 0 or more, or null, got {value}\."
+    text = rf"optimizer\.params\.{name} must be >= 0, or null, got {value}\."
     with pytest.raises(InputError, match=text):
         build_param_groups(classifier(True), **{name: value})
