@@ -1,4 +1,4 @@
-"""Small datasets in COCO's format, and what a config holds that has to do with its data."""
+"""Small COCO-format datasets, and the part of a config that names its data."""
 
 import json
 

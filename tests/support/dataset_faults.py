@@ -1,4 +1,4 @@
-"""One fault of every kind, for the rendered shapes dataset; each changes entries of its own."""
+"""Dataset faults, one of every kind, for rendered shapes; each changes entries of its own."""
 
 import shutil
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A detector small enough for a test: any config of ours with every size cut down."""
+"""Tiny detectors: any config of ours with every size cut down."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A tiny detector with random weights, as the files that a `Predictor` is made of."""
+"""Files of a run for a `Predictor`: config and checkpoint of a tiny detector."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What official Detectron2's ViTDet consists of: its configs (which 0.6 lacks) and its weights."""
+"""Official Detectron2's ViTDet: its configs, which 0.6 lacks, and the names of its weights."""
 
 import pickle
 from collections.abc import Collection

@@ -1,3 +1,5 @@
+"""Backbone: the map of patch tokens, its stride and its refusals."""
+
 import pytest
 import torch
 from detectron2.layers import ShapeSpec

@@ -1,3 +1,5 @@
+"""Simple feature pyramid against its written-out formula; paddings and refusals."""
+
 import pytest
 import torch
 import torch.nn.functional as F

@@ -1,3 +1,5 @@
+"""Mapper: the same samples as Detectron2's, and errors that name the image."""
+
 import numpy as np
 import pytest
 from detectron2.data import DatasetMapper

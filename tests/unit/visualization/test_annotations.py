@@ -1,3 +1,5 @@
+"""Annotations of ground truth and of predictions."""
+
 import numpy as np
 import pycocotools.mask as mask_util
 import pytest

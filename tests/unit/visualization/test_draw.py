@@ -1,3 +1,5 @@
+"""Panels: colors, fills, outlines, labels and sizes of drawn annotations."""
+
 import numpy as np
 import pytest
 from detectron2.utils.visualizer import Visualizer

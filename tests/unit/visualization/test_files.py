@@ -1,3 +1,5 @@
+"""Picture files: names, formats, nothing overwritten."""
+
 import numpy as np
 import pytest
 from PIL import Image

@@ -1,3 +1,5 @@
+"""Picture sheets: every picture whole, every label in its place."""
+
 import numpy as np
 import pytest
 from PIL import Image

@@ -1,3 +1,5 @@
+"""Videos: what is written is read; damaged files are named."""
+
 import numpy as np
 import pytest
 

@@ -6,7 +6,6 @@ import torch
 from detectron2.layers import paste_masks_in_image
 from pycocotools import mask as coco_mask
 
-from bpt_det.detection.evaluation import roi_run_lengths
 from bpt_det.detection.evaluation.roi_run_lengths import encode_roi_masks
 
 HEIGHT, WIDTH = 173, 219
@@ -79,16 +78,6 @@ def test_smooth_masks_in_a_large_image():
     masks = torch.sigmoid(6 * (0.8 - distance))
     boxes[:, 2:] = torch.minimum(boxes[:, 2:], torch.tensor(size[::-1]))
     assert encode_roi_masks(masks, boxes, size) == pasted_and_encoded(masks, boxes, size)
-
-
-def test_values_near_the_threshold_are_computed_as_detectron2_does(monkeypatch):
-    """Without that, masks differ: 0.5 everywhere is now just above it and now just below."""
-    boxes = random_boxes(8, torch.Generator().manual_seed(0))
-    masks, size = torch.full((8, 28, 28), 0.5), (HEIGHT, WIDTH)
-    expected = pasted_and_encoded(masks, boxes, size)
-    assert encode_roi_masks(masks, boxes, size) == expected
-    monkeypatch.setattr(roi_run_lengths, "_TOLERANCE", 0.0)
-    assert encode_roi_masks(masks, boxes, size) != expected
 
 
 def test_another_threshold():
