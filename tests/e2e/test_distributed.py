@@ -1,19 +1,17 @@
 """Two processes under gloo: each sees half a batch, gradients are averaged, weights stay equal."""
 
 import copy
-import socket
+import sys
 from argparse import Namespace
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from detectron2.config import LazyConfig, instantiate
 from detectron2.engine.defaults import create_ddp_model
 from detectron2.utils.events import EventStorage
 
 import bpt_det.detection.datasets  # noqa: F401  registers the datasets
-from bpt_det.cli.launch import build_training_parser, run_in_process, run_tool
+from bpt_det.cli.launch import build_training_parser, run_tool, run_training_tool
 from bpt_det.engine import (
     FrozenAwareCheckpointer,
     Trainer,
@@ -25,7 +23,7 @@ from bpt_det.engine.loaders import derive_seed
 from bpt_det.engine.metrics import read_final_metrics
 from bpt_det.engine.precision import Precision
 from tests.support.detectors import shrink, use_shapes
-from tests.support.vits import leave_together
+from tests.support.processes import run_in_two_processes
 
 SEED = 4
 
@@ -38,15 +36,8 @@ def build(shapes_root, total_batch_size):
     return model, instantiate(cfg.dataloader.train)
 
 
-def join(rank, port):
-    torch.set_num_threads(1)
-    address = f"tcp://127.0.0.1:{port}"
-    dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
-
-
-def work(rank, port, shapes_root, folder):
+def work(rank, shapes_root, folder):
     """One of the two processes: two steps on its half of the data."""
-    join(rank, port)
     model, loader = build(shapes_root, total_batch_size=4)
     gradients = {}
     ddp = create_ddp_model(model, broadcast_buffers=False, device_ids=None)
@@ -64,13 +55,6 @@ def work(rank, port, shapes_root, folder):
         {"gradients": gradients, "weights": dict(model.state_dict())}, f"{folder}/{rank}.pth"
     )
     FrozenAwareCheckpointer(ddp, folder).save("model")
-    leave_together()
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def half_gradients(shapes_root, rank, monkeypatch):
@@ -91,7 +75,7 @@ def test_two_processes_average_their_halves_and_stay_equal(
     shapes_root, tmp_path, monkeypatch, repository_root
 ):
     monkeypatch.chdir(repository_root)
-    mp.spawn(work, args=(free_port(), shapes_root, str(tmp_path)), nprocs=2)
+    run_in_two_processes(work, tmp_path, shapes_root, str(tmp_path))
     results = [torch.load(tmp_path / f"{rank}.pth", weights_only=True) for rank in range(2)]
 
     halves = []
@@ -111,12 +95,11 @@ def test_two_processes_average_their_halves_and_stay_equal(
     assert all(torch.equal(value, results[0]["weights"][name]) for name, value in saved.items())
 
 
-def run(rank, port, arguments):
-    """One of two processes of the whole main job, as `launch` starts them."""
-    join(rank, port)
-    args = build_training_parser("train", "x").parse_args(arguments)
-    run_in_process(load_config(args.config_file, args.opts), args, {}, [])
-    leave_together()
+def run(rank, arguments):
+    """The whole main job in one of two processes."""
+    status = run_training_tool(build_training_parser("train", ""), arguments)
+    if status:
+        sys.exit(status)
 
 
 def write_config(shapes_root, folder):
@@ -132,7 +115,7 @@ def test_two_processes_train_and_score_every_image_once(
 ):
     monkeypatch.chdir(repository_root)
     arguments = write_config(shapes_root, tmp_path)
-    mp.spawn(run, args=(free_port(), arguments), nprocs=2)
+    run_in_two_processes(run, tmp_path, arguments)
     metrics = read_final_metrics(tmp_path / "run")
 
     cfg = load_config(arguments[1])
@@ -150,7 +133,7 @@ def test_bad_input_in_two_processes_ends_both_with_one_line(
 ):
     monkeypatch.chdir(repository_root)
     arguments = [*write_config(shapes_root, tmp_path), "model.roi_heads.num_classes=7"]
-    status = run_tool(lambda: mp.spawn(run, args=(free_port(), arguments), nprocs=2), Namespace())
+    status = run_tool(lambda: run_in_two_processes(run, tmp_path, arguments), Namespace())
     out, err = capfd.readouterr()
     assert status == 2
     assert "Traceback" not in out + err

@@ -5,20 +5,15 @@ import os
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from bpt_det.engine import evaluate_checkpoint, train
 from bpt_det.engine import run as loop
+from tests.support.processes import run_in_two_processes
 from tests.support.regression import regression_config
-from tests.support.vits import leave_together
 
 
 def work(rank, repository, folder):
     """One of the two processes; leaves its averages and the tasks it has metrics of."""
-    torch.set_num_threads(1)
-    store = f"file://{folder / 'store'}"
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
     os.chdir(repository)
     cfg = regression_config(folder / "run", final_test=True)
     cfg.train.ema.decay = 0.7
@@ -27,11 +22,10 @@ def work(rank, repository, folder):
     loop.build_ema = lambda *args: kept.append(build(*args)) or kept[0]
     tasks = sorted(train(cfg))
     torch.save({"averages": kept[0].state_dict(), "tasks": tasks}, folder / f"{rank}.pth")
-    leave_together()
 
 
 def test_two_processes_average_and_test_as_one(tmp_path, repository_root, monkeypatch):
-    mp.spawn(work, args=(repository_root, tmp_path), nprocs=2)
+    run_in_two_processes(work, tmp_path, repository_root, tmp_path)
     left = [torch.load(tmp_path / f"{rank}.pth", weights_only=True) for rank in range(2)]
     assert [process["tasks"] for process in left] == [["test", "test_ema", "val", "val_ema"], []]
     saved = torch.load(tmp_path / "run/model_final.pth", weights_only=True)["ema"]

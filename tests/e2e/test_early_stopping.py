@@ -7,7 +7,6 @@ import shutil
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from detectron2.engine import HookBase
 
 import bpt_det.detection.datasets  # noqa: F401  registers the datasets
@@ -17,7 +16,7 @@ from bpt_det.engine.hooks.best import BestMetric
 from bpt_det.engine.precision import Precision
 from bpt_det.utils.errors import InputError
 from tests.support.detectors import shrink, use_shapes
-from tests.support.vits import leave_together
+from tests.support.processes import run_in_two_processes
 
 PERIOD = 2  # iterations from one evaluation to the next
 
@@ -161,8 +160,6 @@ class EvaluationOnMain(HookBase):
 
 
 def work(rank, folder):
-    store = f"file://{folder / 'store'}"
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
     model = torch.nn.Linear(2, 3)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     trainer = IdleTrainer(model, [], optimizer, Precision("cpu", torch.float32), seed=0)
@@ -171,9 +168,8 @@ def work(rank, folder):
     trainer.register_hooks([EvaluationOnMain(), stop])
     trainer.train(0, 20)
     (folder / f"{rank}.txt").write_text(str(trainer.iter))
-    leave_together()
 
 
 def test_all_processes_stop_when_the_one_with_the_metrics_does(tmp_path):
-    mp.spawn(work, args=(tmp_path,), nprocs=2)
+    run_in_two_processes(work, tmp_path, tmp_path)
     assert [(tmp_path / f"{rank}.txt").read_text() for rank in range(2)] == ["2", "2"]

@@ -1,21 +1,19 @@
 """A training from cached tokens: exact resume, no image read, several processes."""
 
 import shutil
-import socket
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 import bpt_det.classification.mapper as module
 from bpt_det.classification.classification_data import use_classification_data
-from bpt_det.cli.launch import build_training_parser, run_in_process
+from bpt_det.cli.launch import build_training_parser, run_training_tool
 from bpt_det.engine import load_config, train
 from bpt_det.engine.metrics import read_final_metrics
 from bpt_det.utils.errors import InputError
 from tests.support.class_trees import write_cub
-from tests.support.vits import TINY_SIZES, leave_together
+from tests.support.processes import run_in_two_processes
+from tests.support.vits import TINY_SIZES
 
 TINY_VIT = {**TINY_SIZES, "pretrain_size": 24, "checkpoint": "null"}
 
@@ -117,26 +115,18 @@ def test_a_placement_that_cannot_be_cached_stops_before_the_first_iteration(run,
     assert list((tmp_path / "run").glob("*.pth")) == []
 
 
-def _run_process(rank, port, arguments):
-    """One of two processes of the whole main job, as `launch` starts them."""
-    torch.set_num_threads(1)
-    address = f"tcp://127.0.0.1:{port}"
-    dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
-    args = build_training_parser("train", "x").parse_args(arguments)
-    cfg = load_config(args.config_file, args.opts, use_classification_data)
-    run_in_process(cfg, args, {}, [])
-    leave_together()
+def _run_process(rank, arguments):
+    """The whole main job in one of two processes."""
+    parser = build_training_parser("train_cls", "")
+    assert run_training_tool(parser, arguments, use_classification_data) == 0
 
 
 def test_two_processes_fill_one_file_that_one_process_uses_again(run, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     folder = tmp_path / "cache"
     more = {"dataloader.cache_dir": folder}
     settings = overrides(tmp_path / "CUB_200_2011", tmp_path / "two", **more)
     arguments = ["--config-file", "configs/fgvc/cub.py", *settings]
-    mp.spawn(_run_process, args=(port, arguments), nprocs=2)
+    run_in_two_processes(_run_process, tmp_path, arguments)
     files = sorted(folder.glob("*.npy"))
     alone = run("alone", **more)
     assert sorted(folder.glob("*.npy")) == files and len(files) == 2

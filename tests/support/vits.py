@@ -7,14 +7,12 @@ The command line writes a file of random values, for trying a full-size config:
 
 import argparse
 import http.server
-import os
 import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
@@ -65,16 +63,6 @@ class FolderServer(http.server.ThreadingHTTPServer):
         self.shutdown()
         self._thread.join()
         self.server_close()
-
-
-def leave_together() -> None:
-    """Exit one of several processes of a test once all of them have finished.
-
-    It skips the interpreter's clean-up, in which torch now and then aborts the process over a
-    thread of a process group that Detectron2's cache still refers to.
-    """
-    dist.barrier()
-    os._exit(0)
 
 
 def count_parameters(module: torch.nn.Module) -> int:

@@ -6,14 +6,13 @@ import itertools
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from bpt_det.engine import DivergenceError, Trainer
 from bpt_det.engine.loaders import derive_seed
 from bpt_det.engine.precision import Precision
-from tests.support.vits import leave_together
+from tests.support.processes import run_in_two_processes
 
 SEED = 5
 
@@ -141,20 +140,17 @@ def test_processes_exchange_gradients_once_a_step(tmp_path, accumulate_steps):
 
 def work(rank, folder):
     """One of two processes, with every second batch; two parts a step."""
-    store = f"file://{folder / 'store'}"
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
     model = NoisyRegression(noise=0.0)
     model.load_state_dict(torch.load(folder / "model.pth", weights_only=True))
     trainer = KeptGradients(DistributedDataParallel(model), batches(4)[rank::2], accumulate_steps=2)
     trainer.train(0, 1)
     torch.save(trainer.gradients[0], folder / f"{rank}.pth")
-    leave_together()
 
 
 def test_two_processes_of_two_parts_take_the_mean_over_all_four(tmp_path):
     model = NoisyRegression(noise=0.0)
     torch.save(model.state_dict(), tmp_path / "model.pth")
-    mp.spawn(work, args=(tmp_path,), nprocs=2)
+    run_in_two_processes(work, tmp_path, tmp_path)
     expected = gradient(model, model(torch.cat(batches(4))).values())
     for rank in range(2):
         kept = torch.load(tmp_path / f"{rank}.pth", weights_only=True)
