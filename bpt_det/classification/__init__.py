@@ -1,4 +1,4 @@
-"""Image classification with the prompts of the core and the engine of detection."""
+"""Image classification: prompted classifiers, their data, evaluation and feature cache."""
 
 import importlib
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""Crops of many images in one pass, on the device that holds the images.
+"""Batch crops: crops of many images in one pass, on the device that holds them.
 
 Shape legend: B batch, H W image size in pixels (the largest of the batch), S side of a crop.
 """
@@ -18,7 +18,7 @@ _REACH = 2.0  # of the kernel, in pixels of the coarser grid
 
 @dataclass(frozen=True)
 class Windows:
-    """What one axis of each crop shows, in pixels of its image; arrays (B,).
+    """Windows that crops show along one axis, in pixels of their images; arrays (B,).
 
     Args:
         start: where the first pixel of the crop begins.

@@ -117,13 +117,13 @@ class MaskedAutoencoder(nn.Module):
         """
         images = self.normalize(batch)
         self._check_size(images)
-        predicted, mask = self.reconstruct(images, self._draw_scores(batch))
+        predicted, mask = self.reconstruct(images, self.draw_scores(batch))
         patches = to_patches(images, self._patch_size)
-        error = (predicted.float() - self._targets(patches)).square().mean(dim=-1)
+        error = (predicted.float() - self.make_targets(patches)).square().mean(dim=-1)
         if self.training:
             return {"loss_mae": error[mask].mean()}
         losses = (error * mask).sum(dim=1) / mask.sum(dim=1)
-        pictures = self._pictures(patches, predicted.float(), mask)
+        pictures = self.make_pictures(patches, predicted.float(), mask)
         return [
             {"loss": loss, "mask": masked, "reconstruction": picture}
             for loss, masked, picture in zip(losses, mask, pictures, strict=True)
@@ -173,7 +173,8 @@ class MaskedAutoencoder(nn.Module):
             tokens = block(tokens)
         return self.decoder_pred(self.decoder_norm(tokens[:, num_prefix:]))
 
-    def _draw_scores(self, batch: list[dict]) -> Tensor:
+    def draw_scores(self, batch: list[dict]) -> Tensor:
+        """Return scores (B, N) that decide what is masked, see `reconstruct`."""
         num_patches = self.decoder_positions.shape[1]
         device = self.pixel_mean.device
         if self.training:
@@ -182,13 +183,14 @@ class MaskedAutoencoder(nn.Module):
             device
         )
 
-    def _targets(self, patches: Tensor) -> Tensor:
+    def make_targets(self, patches: Tensor) -> Tensor:
+        """Return what predictions are compared with, (B, N, S * S * 3)."""
         if not self.normalize_targets:
             return patches
         mean, deviation = patch_statistics(patches)
         return (patches - mean) / deviation
 
-    def _pictures(self, patches: Tensor, predicted: Tensor, mask: Tensor) -> Tensor:
+    def make_pictures(self, patches: Tensor, predicted: Tensor, mask: Tensor) -> Tensor:
         """Return images (B, 3, H, W) in [0, 255] with the masked patches as predicted."""
         if self.normalize_targets:
             mean, deviation = patch_statistics(patches)

@@ -34,9 +34,9 @@ def with_pillow(image: torch.Tensor, transform: v2.Transform) -> torch.Tensor:
     return v2.functional.pil_to_tensor(transform(picture))
 
 
-def assert_alike(got: torch.Tensor, wanted: torch.Tensor, *, is_width_first: bool) -> None:
+def assert_alike(got: torch.Tensor, expected: torch.Tensor, *, is_width_first: bool) -> None:
     """Within one level, or rarely more: Pillow 13 may shrink the height first, and rounds twice."""
-    difference = (got.int() - wanted.int()).abs()
+    difference = (got.int() - expected.int()).abs()
     if is_width_first:
         assert difference.max() <= 1
         assert (difference > 0).float().mean() < 0.02
@@ -53,9 +53,9 @@ def test_centers_are_torchvisions(resize_size: int, size: int) -> None:
     got = resample(stack_padded(images), *windows, size, np.zeros(len(images), dtype=bool))
     transform = v2.Compose([v2.Resize(resize_size, interpolation=BICUBIC), v2.CenterCrop(size)])
     for crop, image in zip(got, images, strict=True):
-        wanted = with_pillow(image, transform)
+        expected = with_pillow(image, transform)
         is_square = image.shape[1] == image.shape[2]
-        assert_alike(crop, wanted, is_width_first=is_square)
+        assert_alike(crop, expected, is_width_first=is_square)
 
 
 @pytest.mark.parametrize("size", [8, 32, 100])
@@ -68,14 +68,14 @@ def test_parts_are_resized_as_pillow_does(size: int) -> None:
     is_flipped = np.array([False, True, True, False])
     got = resample(stack_padded(images), rows, columns, size, is_flipped)
     for crop, image, box, flip in zip(got, images, boxes, is_flipped, strict=True):
-        wanted = with_pillow(
+        expected = with_pillow(
             image,
             lambda picture, box=box: v2.functional.resized_crop(
                 picture, *box, [size, size], interpolation=BICUBIC
             ),
         )
         is_width_first = box[3] >= box[2] or box[2] <= size
-        assert_alike(crop, wanted.flip(2) if flip else wanted, is_width_first=is_width_first)
+        assert_alike(crop, expected.flip(2) if flip else expected, is_width_first=is_width_first)
 
 
 def test_drawn_parts_are_distributed_as_torchvisions() -> None:
@@ -86,7 +86,7 @@ def test_drawn_parts_are_distributed_as_torchvisions() -> None:
         image = torch.empty(3, height, width)
         drawn = [transform.make_params([image]) for _ in range(count)]
         names = ("top", "left", "height", "width")
-        theirs = np.array([[one[name] for name in names] for one in drawn])
+        theirs = np.array([[crop[name] for name in names] for crop in drawn])
         sizes = np.tile([height, width], (count, 1))
         rows, columns = draw_windows(sizes, size, min_area, np.random.default_rng(0))
         ours = np.stack(

@@ -124,7 +124,7 @@ def test_a_saved_config_stays_as_it_is_and_follows_other_settings(cub, tmp_path)
     assert periods(again) == (30, 6, 6)
 
 
-def test_a_data_set_smaller_than_a_batch_has_one_iteration_an_epoch(cub):
+def test_a_dataset_smaller_than_a_batch_has_one_iteration_an_epoch(cub):
     assert periods(fit(new_config("cub", cub), "train.accumulate_steps=9")) == (10, 2, 2)
 
 
@@ -154,16 +154,18 @@ def test_a_number_of_epochs_that_is_none_is_refused(cub, given, value):
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("in_epochs", "in_iterations"),
     [
         ("epochs", "max_iter"),
         ("eval_epochs", "eval_period"),
         ("eval_epochs", "checkpointer.period"),
     ],
 )
-def test_epochs_and_iterations_at_once_are_refused(cub, one, other):
-    with pytest.raises(InputError, match=rf"train\.{one} and train\.{other} are both given; leave"):
-        fit(new_config("cub", cub), f"train.{one}=5", f"train.{other}=6")
+def test_epochs_and_iterations_at_once_are_refused(cub, in_epochs, in_iterations):
+    with pytest.raises(
+        InputError, match=rf"train\.{in_epochs} and train\.{in_iterations} are both"
+    ):
+        fit(new_config("cub", cub), f"train.{in_epochs}=5", f"train.{in_iterations}=6")
 
 
 def test_a_contradicting_number_of_classes_is_refused(cub):
@@ -174,7 +176,7 @@ def test_a_contradicting_number_of_classes_is_refused(cub):
 
 
 @pytest.mark.parametrize(("batch_size", "expected"), [(28, True), (27, False)])
-def test_a_batch_larger_than_the_data_set_is_warned_of(cub, caplog, batch_size, expected):
+def test_a_batch_larger_than_the_dataset_is_warned_of(cub, caplog, batch_size, expected):
     cfg = fit(new_config("cub", cub), f"dataloader.train.total_batch_size={batch_size}")
     text = f"total_batch_size={batch_size} is more than the 27 training images of cub: a batch"
     assert (text in caplog.text) == expected
@@ -257,7 +259,7 @@ def test_numbers_that_would_mean_nothing_are_warned_of(cub, caplog, override, ex
 
 
 @pytest.mark.parametrize("key", ["data", "data.name"])
-def test_the_data_set_may_be_named_in_short(own, cub, key):
+def test_the_dataset_may_be_named_in_short(own, cub, key):
     cfg = fit(new_config("cub", cub), f"{key}=folder:{own}")
     assert cfg.data == {"name": f"folder:{own}"}
     assert cfg.dataloader.test.dataset.name == f"folder:{own}"

@@ -147,13 +147,13 @@ def test_the_batch_norm_takes_and_gives_float32_under_autocast():
 
 
 def test_over_several_processes_the_batch_norm_is_synchronized(monkeypatch):
-    one = classifier(head_batch_norm=True)
+    single = classifier(head_batch_norm=True)
     monkeypatch.setattr("bpt_det.classification.classifier.comm.get_world_size", lambda: 2)
     several = classifier(head_batch_norm=True)
     assert isinstance(several.head_norm, torch.nn.SyncBatchNorm)
-    several.load_state_dict(one.state_dict())
+    several.load_state_dict(single.state_dict())
     batch = batch_of()
-    for alone, shared in zip(one.eval()(batch), several.eval()(batch), strict=True):
+    for alone, shared in zip(single.eval()(batch), several.eval()(batch), strict=True):
         assert torch.equal(alone["logits"], shared["logits"])
 
 
@@ -167,8 +167,8 @@ def test_tokens_of_the_prefix_stand_in_for_images():
     images = model.normalize(torch.stack([sample["image"] for sample in batch]))
     tokens = model.backbone.prefix_tokens(images)
     cached = [{"tokens": row, "label": 0, "image_id": "x"} for row in tokens]
-    for one, other in zip(model(batch), model(cached), strict=True):
-        assert torch.equal(one["logits"], other["logits"])
+    for expected, output in zip(model(batch), model(cached), strict=True):
+        assert torch.equal(output["logits"], expected["logits"])
 
 
 def test_a_frozen_vit_keeps_its_final_norm_and_a_trained_one_trains_it():

@@ -147,7 +147,7 @@ def test_evaluation_gives_the_mean_loss_of_an_image_and_fills_in_masked_patches_
     batch = samples(2)
     with torch.no_grad():
         outputs = model(batch)
-        scores = model._draw_scores(batch)
+        scores = model.draw_scores(batch)
         predicted, mask = model.reconstruct(normalized(batch), scores)
     for i, output in enumerate(outputs):
         original = to_patches(batch[i]["image"][None].float(), 4)[0]
@@ -157,7 +157,7 @@ def test_evaluation_gives_the_mean_loss_of_an_image_and_fills_in_masked_patches_
         torch.testing.assert_close(filled[shown], original[shown], atol=1e-3, rtol=0)
         assert (filled[~shown] - original[~shown]).abs().mean() > 5
         assert filled.min() >= 0 and filled.max() <= 255
-        targets = model._targets(to_patches(normalized(batch), 4))
+        targets = model.make_targets(to_patches(normalized(batch), 4))
         error = ((predicted - targets) ** 2).mean(-1)[i][mask[i]].mean()
         torch.testing.assert_close(output["loss"], error)
 
@@ -165,7 +165,9 @@ def test_evaluation_gives_the_mean_loss_of_an_image_and_fills_in_masked_patches_
 def test_a_perfect_prediction_is_drawn_as_the_original():
     model = build().eval()
     patches = to_patches(normalized(samples(2)), 4)
-    pictures = model._pictures(patches, model._targets(patches), torch.ones(2, 16, dtype=bool))
+    pictures = model.make_pictures(
+        patches, model.make_targets(patches), torch.ones(2, 16, dtype=bool)
+    )
     for picture, sample in zip(pictures, samples(2), strict=True):
         torch.testing.assert_close(picture, sample["image"].float(), atol=1e-2, rtol=0)
 

@@ -47,7 +47,7 @@ def test_what_a_caller_changes_is_not_what_the_next_split_gets(tmp_path):
     assert load_split(dataset, "train") == expected
 
 
-def test_without_a_root_the_folder_of_all_data_sets_counts(tmp_path, monkeypatch):
+def test_without_a_root_the_folder_of_all_datasets_counts(tmp_path, monkeypatch):
     class_trees.write_cub(tmp_path / "all/CUB_200_2011")
     class_trees.write_flowers(tmp_path / "here/datasets/OxfordFlowers")
     monkeypatch.chdir(tmp_path / "here")

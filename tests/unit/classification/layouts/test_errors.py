@@ -49,7 +49,7 @@ def test_a_missing_list_is_named_with_its_source(name, file, tmp_path):
 
 
 @pytest.mark.parametrize("name", [*WRITERS, "imagenet"])
-def test_a_folder_without_the_data_set_is_refused_with_the_source(name, tmp_path):
+def test_a_folder_without_the_dataset_is_refused_with_the_source(name, tmp_path):
     refuses(rf"'{tmp_path}' holds none of .*https?://.*datasets/README.md", name, tmp_path)
 
 

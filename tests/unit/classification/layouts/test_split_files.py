@@ -68,7 +68,7 @@ def test_classes_without_names_anywhere_are_named_by_id(tmp_path):
 
 
 @pytest.mark.parametrize("prefix", ["images/", "./images/"])
-def test_images_may_be_named_from_the_data_sets_own_folder(prefix, cub):
+def test_images_may_be_named_from_the_datasets_own_folder(prefix, cub):
     parts = [{prefix + p: n for p, n in part.items()} for part in deal(cub_labels(cub))]
     class_trees.write_split_files(cub, *parts)
     assert load_classification("cub", cub, "val").records[0]["image_id"].startswith("images/002")
