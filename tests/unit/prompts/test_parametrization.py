@@ -1,3 +1,4 @@
+import functools
 import math
 
 import pytest
@@ -26,11 +27,18 @@ def bilinear(prompt_length, rank, basis_init="xavier"):
     return lambda width, patch: BilinearPrompt(prompt_length, rank, width, basis_init=basis_init)
 
 
+@functools.cache
+def meta_vit(architecture):
+    """A ViT without values; shared, as the prompts alone differ between the counts."""
+    with torch.device("meta"):
+        return build_vit(**ARCHITECTURES[architecture])
+
+
 def count_trained(architecture, prompt, placement):
     sizes = ARCHITECTURES[architecture]
     with torch.device("meta"):
         built = prompt(sizes["embed_dim"], sizes["patch_size"])
-        model = PromptedViT(build_vit(**sizes), built, placement)
+        model = PromptedViT(meta_vit(architecture), built, placement)
     trained = {id(p): p.numel() for p in model.parameters() if p.requires_grad}
     assert trained.keys() <= {id(p) for p in model.prompts.parameters()}
     return sum(trained.values())
