@@ -21,7 +21,7 @@ from torch.multiprocessing import ProcessExitedException
 from bpt_det.engine.checkpoint import last_checkpoint
 from bpt_det.engine.config import Adapt, load_config
 from bpt_det.engine.protocols import Datasets
-from bpt_det.engine.result import exit_status_of
+from bpt_det.engine.result import end_killed_run, exit_status_of
 from bpt_det.engine.run import evaluate_checkpoint, train
 from bpt_det.utils.atomic import make_writable
 from bpt_det.utils.errors import InputError
@@ -123,14 +123,18 @@ def train_or_evaluate(args: argparse.Namespace, adapt: Adapt | None = None) -> N
     with _buffered_log() as records:
         cfg = load_config(args.config_file, args.opts, adapt_and_keep)
     _check_num_processes(args, cfg.train.device)
-    launch(
-        run_in_process,
-        args.num_gpus,
-        num_machines=args.num_machines,
-        machine_rank=args.machine_rank,
-        dist_url=args.dist_url,
-        args=(cfg, args, datasets, records),
-    )
+    try:
+        launch(
+            run_in_process,
+            args.num_gpus,
+            num_machines=args.num_machines,
+            machine_rank=args.machine_rank,
+            dist_url=args.dist_url,
+            args=(cfg, args, datasets, records),
+        )
+    except ProcessExitedException as error:  # the others have been killed
+        end_killed_run(cfg.train.output_dir, error.exit_code)
+        raise
 
 
 @contextlib.contextmanager

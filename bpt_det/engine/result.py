@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bpt_det.utils.atomic import atomic_write
-from bpt_det.utils.errors import InputError
+from bpt_det.utils.errors import InputError, one_line
 
 RESULT_NAME = "result.json"
 
@@ -99,9 +99,9 @@ def read_result(folder: str | Path) -> RunResult:
         result = RunResult(**json.loads(path.read_text()))
         is_complete = result.status in EXIT_STATUS and set(result.metrics) >= {"last", "best"}
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"'{path}' is damaged ({error}); run again.") from error
+        raise InputError(f"'{path}' is damaged ({one_line(error)}); delete it.") from error
     if not is_complete:
-        raise InputError(f"'{path}' is damaged (status {result.status!r}); run again.")
+        raise InputError(f"'{path}' is damaged (status {result.status!r}); delete it.")
     return result
 
 
@@ -120,6 +120,26 @@ def exit_status_of(error: BaseException) -> int:
     if status == "failed" and isinstance(error, InputError):
         return EXIT_BAD_INPUT
     return EXIT_STATUS[status]
+
+
+def end_killed_run(folder: str | Path, exit_status: int) -> None:
+    """Write how a run ended whose main process was killed, because another of its processes failed.
+
+    Does nothing where the main process has written it, or has not begun.
+
+    Args:
+        folder: of the run.
+        exit_status: of the process that failed.
+    """
+    if not (Path(folder) / RESULT_NAME).is_file():
+        return
+    result = read_result(folder)
+    if result.status != "running":
+        return
+    names = {EXIT_STATUS[name]: name for name in ("diverged", "interrupted")}
+    result.status = names.get(exit_status, "failed")
+    result.error = f"one of the processes ended with status {exit_status}; see the log"
+    result.write(folder)
 
 
 def _without_nan(value: Any) -> Any:

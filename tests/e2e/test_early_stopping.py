@@ -1,4 +1,4 @@
-"""A run that no longer improves ends, and ends at the same place when it was interrupted."""
+"""Early stopping, and the same stop in a run that was interrupted."""
 
 import logging
 import math

@@ -1,4 +1,4 @@
-"""A training of eight weights through the whole loop, for what has nothing to do with pictures."""
+"""A regression with eight weights, for tests of the training loop that need no images."""
 
 import itertools
 

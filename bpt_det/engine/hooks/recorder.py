@@ -79,10 +79,10 @@ class ResultRecorder(HookBase):
     ) -> None:
         is_stopped = self.start_time is not None and self.trainer.is_stopped
         self.result.status = status_of(error, is_stopped=is_stopped)
-        if error is not None:
-            is_known = isinstance(error, InputError | KeyboardInterrupt)
-            text = one_line(str(error))
-            self.result.error = text if is_known else f"{type(error).__name__}: {text}"
+        if isinstance(error, InputError):
+            self.result.error = one_line(error)
+        elif isinstance(error, Exception):
+            self.result.error = f"{type(error).__name__}: {one_line(error)}"
         self._measure()
         try:
             self._write()
@@ -105,7 +105,8 @@ class ResultRecorder(HookBase):
             earlier = read_result(self.folder)
             result.started, self.earlier_seconds = earlier.started, earlier.seconds
             if earlier.best_metric == result.best_metric:
-                result.metrics, result.best_iteration = earlier.metrics, earlier.best_iteration
+                result.metrics = {**earlier.metrics, "final": {}}
+                result.best_iteration = earlier.best_iteration
         self.has_begun = True
         self.start_time = time.perf_counter()
         result.max_iter = self.trainer.max_iter

@@ -1,4 +1,4 @@
-"""Several batches for one step of the optimizer."""
+"""Gradient accumulation: several batches in one optimizer step."""
 
 import contextlib
 import itertools

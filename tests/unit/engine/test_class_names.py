@@ -1,4 +1,4 @@
-"""What the classes are called travels with the checkpoint."""
+"""Class names in checkpoints, and settings that no weight shows."""
 
 import json
 

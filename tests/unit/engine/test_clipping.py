@@ -1,4 +1,4 @@
-"""Gradients longer than a limit are scaled down to it."""
+"""Gradient clipping to a largest norm."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Averages of what is trained: the formula, what they hold, and their place in the model."""
+"""Averages of weights (EMA): the formula, what they hold, and evaluation with them."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The training loader: order, augmentation and restart."""
+"""Loaders: order, augmentation, restart, and errors of loading processes."""
 
 import gc
 import itertools

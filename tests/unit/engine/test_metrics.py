@@ -1,4 +1,4 @@
-"""Reading back a run's metrics."""
+"""Reading metrics.json of a run."""
 
 import json
 

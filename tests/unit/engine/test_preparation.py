@@ -1,4 +1,4 @@
-"""What a dataset and a mapper may bring along, through a whole run."""
+"""Optional parts of loaders through a whole run: feature cache and class names."""
 
 import pytest
 from detectron2.config import LazyCall as L

@@ -7,6 +7,7 @@ import pytest
 from bpt_det.engine.result import (
     DivergenceError,
     RunResult,
+    end_killed_run,
     exit_status_of,
     read_result,
     status_of,
@@ -60,3 +61,15 @@ def test_a_damaged_result_is_refused(tmp_path, text):
 def test_an_error_has_a_status_and_an_exit_status(error, status, code):
     assert status_of(error) == status
     assert exit_status_of(error) == code
+
+
+@pytest.mark.parametrize(("code", "status"), [(2, "failed"), (3, "diverged"), (1, "failed")])
+def test_a_run_whose_main_process_was_killed_is_ended(tmp_path, code, status):
+    end_killed_run(tmp_path, code)  # nothing has begun
+    RunResult(iterations=3).write(tmp_path)
+    end_killed_run(tmp_path, code)
+    result = read_result(tmp_path)
+    assert (result.status, result.iterations) == (status, 3) and str(code) in result.error
+    RunResult(status="finished").write(tmp_path)
+    end_killed_run(tmp_path, code)
+    assert read_result(tmp_path).status == "finished"

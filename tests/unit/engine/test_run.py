@@ -1,4 +1,4 @@
-"""Training and evaluating a whole detector through the loop."""
+"""train() and load_trained_model() with a tiny detector."""
 
 import json
 import logging
@@ -163,8 +163,8 @@ def test_every_evaluation_is_written_however_seldom_the_log_is(
     cfg.train.update(max_iter=7, eval_period=2, log_period=1000)
     train(cfg)
     lines = (tmp_path / "run/metrics.json").read_text().splitlines()
-    found = [r["iteration"] for r in map(json.loads, lines) if "val/loss" in r]
-    assert found == [1, 3, 5, 7]
+    iterations = [r["iteration"] for r in map(json.loads, lines) if "val/loss" in r]
+    assert iterations == [1, 3, 5, 7]
 
 
 def test_a_resumed_run_without_a_checkpoint_says_that_it_starts_anew(

@@ -1,4 +1,4 @@
-"""Two trained models around one frozen ViT."""
+"""Sharing a frozen ViT between two trained models."""
 
 import copy
 import gc
@@ -77,8 +77,8 @@ def test_models_that_share_a_vit_compute_what_they_do_apart(tasks):
     assert not sharing.training
     for built, expected in zip((model, sharing), apart, strict=True):
         assert len(expected[0]) > 0
-        for value, wanted in zip(output_of(built), expected, strict=True):
-            assert torch.equal(value, wanted)
+        for value, expected_value in zip(output_of(built), expected, strict=True):
+            assert torch.equal(value, expected_value)
 
 
 def test_the_vits_file_is_not_read_and_its_weights_are_not_hashed_again(tasks, monkeypatch):

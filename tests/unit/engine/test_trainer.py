@@ -1,4 +1,4 @@
-"""One training step."""
+"""The training step."""
 
 import copy
 

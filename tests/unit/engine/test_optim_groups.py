@@ -1,4 +1,4 @@
-"""Layer-wise learning rates, and what is not decayed."""
+"""Parameter groups: layer-wise learning rates, and parameters without weight decay."""
 
 import inspect
 from functools import partial
@@ -31,12 +31,12 @@ class Detector(nn.Module):
 def settings_by_name(model, groups):
     """Return (lr, weight decay) of each parameter, which is in exactly one group."""
     names = {parameter: name for name, parameter in model.named_parameters()}
-    found = {}
+    actual = {}
     for group in groups:
         for parameter in group["params"]:
-            assert names[parameter] not in found, f"{names[parameter]} is in two groups"
-            found[names[parameter]] = (group.get("lr"), group.get("weight_decay"))
-    return found
+            assert names[parameter] not in actual, f"{names[parameter]} is in two groups"
+            actual[names[parameter]] = (group.get("lr"), group.get("weight_decay"))
+    return actual
 
 
 def full(model, **kwargs):
@@ -59,17 +59,17 @@ def test_every_trained_parameter_is_in_exactly_one_group(frozen, layer_decay):
 
 def test_the_rate_falls_by_a_factor_a_block_toward_the_image():
     vit = "backbone.prompted_vit.vit."
-    found = {name: lr for name, (lr, _) in full(Detector()).items()}
+    actual = {name: lr for name, (lr, _) in full(Detector()).items()}
     for name in ("patch_embed.proj.weight", "patch_embed.proj.bias", "cls_token", "pos_embed"):
-        assert found.pop(vit + name) == pytest.approx(RATE * DECAY ** (L + 1))
+        assert actual.pop(vit + name) == pytest.approx(RATE * DECAY ** (L + 1))
     for index in range(L):
-        for name in [n for n in found if n.startswith(f"{vit}blocks.{index}.")]:
-            assert found.pop(name) == pytest.approx(RATE * DECAY ** (L - index)), name
-    assert found.keys() == {
+        for name in [n for n in actual if n.startswith(f"{vit}blocks.{index}.")]:
+            assert actual.pop(name) == pytest.approx(RATE * DECAY ** (L - index)), name
+    assert actual.keys() == {
         "backbone.prompted_vit.prompts.0.tokens",
         *("head.0.weight", "head.0.bias", "head.1.weight", "head.1.bias"),
     }
-    assert set(found.values()) == {RATE}
+    assert set(actual.values()) == {RATE}
 
 
 def test_norms_positions_and_class_token_are_not_decayed():
@@ -87,9 +87,9 @@ def test_norms_positions_and_class_token_are_not_decayed():
 
 def test_overrides_come_before_all_other_rules():
     overrides = {"pos_embed": {"weight_decay": 0.05, "lr": 0.5}, "tokens": {"weight_decay": 0.0}}
-    found = full(Detector(), overrides=overrides)
-    assert found["backbone.prompted_vit.vit.pos_embed"] == (0.5, 0.05)
-    assert found["backbone.prompted_vit.prompts.0.tokens"] == (RATE, 0.0)
+    actual = full(Detector(), overrides=overrides)
+    assert actual["backbone.prompted_vit.vit.pos_embed"] == (0.5, 0.05)
+    assert actual["backbone.prompted_vit.prompts.0.tokens"] == (RATE, 0.0)
 
 
 def test_a_frozen_vit_without_layer_decay_has_the_groups_of_detectron2():
@@ -118,12 +118,12 @@ def test_equals_the_official_vitdet_recipe():
         lr_factor_func=partial(get_vit_lr_decay_rate, num_layers=L, lr_decay_rate=DECAY),
         overrides={"pos_embed": {"weight_decay": 0.0}},
     )
-    expected, found = settings_by_name(model, groups), full(model)
-    for settings in (expected, found):
+    expected, actual = settings_by_name(model, groups), full(model)
+    for settings in (expected, actual):
         del settings["backbone.prompted_vit.vit.cls_token"]
-    assert found.keys() == expected.keys()
+    assert actual.keys() == expected.keys()
     for name, (lr, decay) in expected.items():
-        assert found[name] == (pytest.approx(lr), decay), name
+        assert actual[name] == (pytest.approx(lr), decay), name
 
 
 @pytest.mark.parametrize("layer_decay", [0.0, 1.2])

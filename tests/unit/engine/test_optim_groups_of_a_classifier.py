@@ -35,13 +35,13 @@ def settings_by_name(model, **kwargs):
     settings = {"weight_decay_1d": 0.0, "head_weight_decay": HEAD_DECAY, **kwargs}
     groups = build_param_groups(model, RATE, DECAY, **settings)
     names = {parameter: name for name, parameter in model.named_parameters()}
-    found = [
+    actual = [
         (names[parameter], (group["lr"], group["weight_decay"]))
         for group in groups
         for parameter in group["params"]
     ]
-    assert len(dict(found)) == len(found), "a parameter is in two groups"
-    return dict(found)
+    assert len(dict(actual)) == len(actual), "a parameter is in two groups"
+    return dict(actual)
 
 
 def test_with_a_frozen_vit_the_groups_are_prompts_head_and_its_bias():
@@ -85,27 +85,27 @@ def test_the_groups_partition_all_trained_parameters(frozen):
 
 
 def test_the_decay_of_1d_parameters_comes_before_the_decay_of_norms():
-    found = settings_by_name(classifier(False), weight_decay_1d=0.3, weight_decay_norm=0.1)
-    assert found[f"{VIT}norm.weight"][1] == found[f"{VIT}blocks.0.norm1.bias"][1] == 0.3
-    assert found["head.bias"][1] == 0.3 and found["head.weight"][1] == HEAD_DECAY
-    assert found[f"{VIT}pos_embed"][1] == found[f"{VIT}cls_token"][1] == 0.0
+    actual = settings_by_name(classifier(False), weight_decay_1d=0.3, weight_decay_norm=0.1)
+    assert actual[f"{VIT}norm.weight"][1] == actual[f"{VIT}blocks.0.norm1.bias"][1] == 0.3
+    assert actual["head.bias"][1] == 0.3 and actual["head.weight"][1] == HEAD_DECAY
+    assert actual[f"{VIT}pos_embed"][1] == actual[f"{VIT}cls_token"][1] == 0.0
 
 
 def test_without_a_decay_of_1d_parameters_the_head_is_decayed_as_a_whole():
-    found = settings_by_name(classifier(True), weight_decay_1d=None)
-    assert found["head.weight"][1] == found["head.bias"][1] == HEAD_DECAY
+    actual = settings_by_name(classifier(True), weight_decay_1d=None)
+    assert actual["head.weight"][1] == actual["head.bias"][1] == HEAD_DECAY
 
 
 def test_overrides_come_before_the_decay_of_the_head_and_of_1d_parameters():
     overrides = {"bias": {"weight_decay": 0.02}, "weight": {"weight_decay": 0.03}}
-    found = settings_by_name(classifier(True), overrides=overrides)
-    assert found["head.bias"][1] == 0.02 and found["head.weight"][1] == 0.03
+    actual = settings_by_name(classifier(True), overrides=overrides)
+    assert actual["head.bias"][1] == 0.02 and actual["head.weight"][1] == 0.03
 
 
 def test_a_module_whose_name_only_begins_like_the_head_is_none():
     model = nn.ModuleDict({"head": nn.Linear(3, 2), "headless": nn.Linear(3, 4)})
-    found = settings_by_name(model)
-    assert found["head.weight"][1] == HEAD_DECAY and found["headless.weight"][1] == DECAY
+    actual = settings_by_name(model)
+    assert actual["head.weight"][1] == HEAD_DECAY and actual["headless.weight"][1] == DECAY
 
 
 def test_a_decay_for_a_head_that_is_not_there_is_refused():

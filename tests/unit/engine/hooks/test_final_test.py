@@ -1,4 +1,4 @@
-"""The test at the end of a run: when, of which weights, and where its metrics go."""
+"""The final test: when it runs, on which weights, and where its metrics go."""
 
 import json
 import re
@@ -86,8 +86,8 @@ def test_it_measures_the_averages_of_the_same_file_too(scored, cfg):
 @pytest.mark.parametrize("log_period", [1, 4])
 def test_its_metrics_are_written_once_at_the_end(scored, cfg, log_period):
     scored([3.0, 8.0, 5.0], log_period=log_period)
-    found = [record for record in records(cfg) if "test/top1" in record]
-    assert [(r["iteration"], r["test/top1"], r["val/top1"]) for r in found] == [(6, 50.0, 5.0)]
+    tested = [record for record in records(cfg) if "test/top1" in record]
+    assert [(r["iteration"], r["test/top1"], r["val/top1"]) for r in tested] == [(6, 50.0, 5.0)]
 
 
 @pytest.mark.parametrize("log_period", [1, 4])
@@ -96,8 +96,8 @@ def test_a_run_that_stops_early_is_tested_too(scored, cfg, log_period):
     calls, _, results = scored([8.0, 5.0], **stopping)
     assert equal(calls[-1][2], content(cfg, "model_best")["model"])
     assert equal(calls[-1][2], calls[0][2]) and results["test"] == {"top1": 50.0}
-    found = [record for record in records(cfg) if "test/top1" in record]
-    assert [(r["iteration"], r["test/top1"]) for r in found] == [(4, 50.0)]
+    tested = [record for record in records(cfg) if "test/top1" in record]
+    assert [(r["iteration"], r["test/top1"]) for r in tested] == [(4, 50.0)]
 
 
 def test_a_run_that_fails_is_not_tested(cfg, monkeypatch):

@@ -1,4 +1,4 @@
-"""The optimizer of a config, and its rate for other batch sizes."""
+"""The optimizer of a config, and the scaling of its learning rate."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""Keeping the best checkpoint."""
+"""The best checkpoint and the metric that decides."""
 
 import math
 
