@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 
@@ -121,13 +122,47 @@ def test_every_room_is_in_the_table(repository_root):
     ],
 )
 def test_a_package_does_not_import_what_lies_above_it(folder, forbidden, repository_root):
-    offences = [
+    offenses = [
         f"{path.relative_to(repository_root)} imports {name}"
         for path, names in imports_of(folder, repository_root).items()
         for name in names
         if any(name == other or name.startswith(other + ".") for other in forbidden)
     ]
-    assert offences == []
+    assert offenses == []
+
+
+# Files that speak of a command line: their own, that of runs they start, where data come from.
+COMMAND_LINES = ("shapes/__main__.py", "comparison/runner.py", "layouts/catalog.py")
+A_FLAG_OR_COMMAND = re.compile(r"(?<![\w-])--[a-z]|\btools/\w|\bbpt-det \w|python -m bpt_det")
+
+
+def strings_of(path):
+    """String constants of a file, without docstrings: (line, text) pairs."""
+    tree = ast.parse(path.read_text())
+    docstrings = {
+        node.body[0].value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        and isinstance(node.body[0], ast.Expr)
+    }
+    return [
+        (node.lineno, node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if node not in docstrings
+    ]
+
+
+@pytest.mark.parametrize("room", sorted(set(ROOMS) - {"cli"}))
+def test_what_lies_below_the_command_line_names_no_flag_and_no_command(room, repository_root):
+    offenses = [
+        f"{path.relative_to(repository_root)}:{line} says {text!r}"
+        for path in sorted((repository_root / "bpt_det" / room).rglob("*.py"))
+        if not path.as_posix().endswith(COMMAND_LINES)
+        for line, text in strings_of(path)
+        if A_FLAG_OR_COMMAND.search(text)
+    ]
+    assert offenses == []
 
 
 @pytest.mark.parametrize("folder", ["bpt_det/prompts", "bpt_det/vit"])
