@@ -1,16 +1,14 @@
 """Every row of the published COCO table trains from its command line, micro sizes by override."""
 
-import importlib
+import itertools
 import json
-import logging
 import math
 
 import pytest
-from detectron2.utils.logger import setup_logger
 
-from bpt_det.cli.launch import run_training_tool
-from bpt_det.detection import use_detection_data
-from tests.support.paths import ROOT
+from bpt_det.cli import stats, train
+
+pytestmark = pytest.mark.usefixtures("loggers_of_its_own")
 
 KINDS = ("frozen", "vpt_s", "vpt_d", "spt_s", "spt_d", "bpt_s", "bpt_d")
 SIZES = {
@@ -21,7 +19,7 @@ SIZES = {
     "dataloader": ["image_size=128", "train.total_batch_size=2"],
     "dataloader.train": ["num_workers=0"],
     "dataloader.test": ["num_workers=0"],
-    "train": ["max_iter=5", "log_period=1", "device=cpu"],
+    "train": ["max_iter=5", "log_period=1", "curves=null", "device=cpu"],
 }
 BOX_HEAD, BOX_PREDICTOR = ("conv_dims=[16]", "fc_dims=[24]"), "input_shape.channels=24"
 
@@ -46,13 +44,15 @@ def photographs(coco_root, tmp_path_factory):
     content = json.loads((coco_root / "annotations/instances_val2017.json").read_text())
     content["images"] = content["images"][:12]
     kept = {image["id"] for image in content["images"]}
-    content["annotations"] = [one for one in content["annotations"] if one["image_id"] in kept]
+    content["annotations"] = [
+        annotation for annotation in content["annotations"] if annotation["image_id"] in kept
+    ]
     path = tmp_path_factory.mktemp("photographs") / "dozen.json"
     path.write_text(json.dumps(content))
     return f"{path}:{coco_root}/val2017"
 
 
-@pytest.fixture(params=["shapes", "photographs"])
+@pytest.fixture
 def data(request):
     """A dataset as the overrides that choose it."""
     if request.param == "photographs":
@@ -65,24 +65,23 @@ def data(request):
     ]
 
 
-@pytest.fixture
-def collect(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "tools")
-    yield importlib.import_module("bpt_det.cli.stats").main
-    for name in ("bpt_det", "detectron2", "fvcore"):
-        logging.getLogger(name).handlers.clear()
-    setup_logger.cache_clear()
+def rows():
+    """Detector, method and data; all pairs take long, so each method has one that is not slow."""
+    pairs = list(itertools.product(["cascade", "mask_rcnn"], ["shapes", "photographs"]))
+    for number, kind in enumerate(KINDS):
+        for pair, (detector, data) in enumerate(pairs):
+            marks = [] if pair == number % len(pairs) else [pytest.mark.slow]
+            yield pytest.param(detector, kind, data, marks=marks)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("detector", ["cascade", "mask_rcnn"])
-def test_a_row_trains_5_iterations_and_is_evaluated(detector, kind, data, collect, tmp_path):
+@pytest.mark.parametrize(("detector", "kind", "data"), list(rows()), indirect=["data"])
+def test_a_row_trains_5_iterations_and_is_evaluated(detector, kind, data, tmp_path):
     config = ["--config-file", f"coco/{detector}", f"method={kind}"]
     opts = [*micro_sizes(detector, kind), *data, f"train.output_dir={tmp_path}/run"]
     if kind.startswith("spt"):
-        opts += [f"model.backbone.net.statistics={tmp_path}/tokens.safetensors"]
-        assert collect([*config, "--num-images", "6", *opts]) == 0
-    assert run_training_tool("", [*config, *opts], adapt=use_detection_data) == 0
+        opts += [f"train.prompt_statistics={tmp_path}/tokens.safetensors"]
+        assert stats.main([*config, "--num-images", "6", *opts]) == 0
+    assert train.main([*config, *opts]) == 0
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.json").open()]
     losses = [line["total_loss"] for line in lines if "total_loss" in line]
     assert len(losses) == 5 and all(map(math.isfinite, losses))
