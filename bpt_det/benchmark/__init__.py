@@ -1,4 +1,4 @@
-"""What a config costs in time and memory, beside other ways to train the same ViT."""
+"""Benchmarks: time and memory of a config, compared with other ways to train the same ViT."""
 
 from .evaluation_workloads import (
     EVALUATION,

@@ -1,7 +1,7 @@
-"""What evaluation costs after the model: pasting of masks, run lengths, COCO's metrics.
+"""Evaluation workloads: mask pasting, run-length encoding and COCO's metrics, without a model.
 
-Ours and Detectron2's, which pastes each mask into an image of its own, encodes it, and scores by
-pycocotools. The predictions are simulated, see `simulate_predictions`.
+Ours, and Detectron2's, which pastes each mask into an image of its own, encodes it, and scores
+with pycocotools. The predictions are synthetic, see `simulate_predictions`.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ from bpt_det.detection.evaluation.roi_mask_detector import (
 from bpt_det.utils.errors import InputError
 
 from .measure import Workload
-from .simulated_predictions import simulate_predictions
+from .synthetic import simulate_predictions
 
 EVALUATION, SCORING = "evaluation", "scoring"
 _OURS, _THEIRS = "ours", "detectron2"
@@ -44,7 +44,7 @@ Metrics = dict[str, np.ndarray]  # COCO's 12 numbers by task
 
 @dataclass
 class Comparison:
-    """Two workloads that compute the same, and what they computed last, by variant."""
+    """Two workloads that compute the same metrics, and their last metrics by variant."""
 
     workloads: list[Workload]
     metrics: dict[str, Metrics]
@@ -67,7 +67,7 @@ class SimulatedResults:
         seed: of the predictions.
 
     Raises:
-        InputError: the data of the config are not there, or have no annotations.
+        InputError: the data of the config are missing, or have no annotations.
     """
 
     def __init__(self, cfg: DictConfig, num_images: int, seed: int) -> None:
@@ -90,7 +90,7 @@ class SimulatedResults:
 
 
 def build_evaluation(simulated: SimulatedResults) -> Comparison:
-    """Return what follows a detector's heads, for all images, one after the other."""
+    """Return the work after a detector's heads, for all images, one after the other."""
     metrics: dict[str, Metrics] = {}
     settings = {"output_dir": None, "tasks": _TASKS}
     ours = _recording(CocoEvaluator)(simulated.name, **settings)
@@ -116,11 +116,11 @@ def build_evaluation(simulated: SimulatedResults) -> Comparison:
 
 
 def build_scoring(simulated: SimulatedResults, num_images: int) -> Comparison:
-    """Return the computation of metrics alone, of encoded masks.
+    """Return only the computation of metrics, from encoded masks.
 
     Args:
-        simulated: its images are taken again and again, under ids of their own.
-        num_images: all together.
+        simulated: its images are repeated under new ids.
+        num_images: in total.
     """
     content, results, image_ids = _repeat(simulated, num_images)
     with contextlib.redirect_stdout(io.StringIO()):
@@ -189,9 +189,9 @@ def _repeat(simulated: SimulatedResults, num_images: int) -> tuple[dict, list[di
     ids = MetadataCatalog.get(simulated.name).thing_dataset_id_to_contiguous_id
     dataset_ids = {contiguous: dataset_id for dataset_id, contiguous in ids.items()}
     images = {image["id"]: image for image in content["images"]}
-    found = simulated.outputs(postprocess_without_pasting)
+    outputs = simulated.outputs(postprocess_without_pasting)
     encoded = {
-        i: roi_instances_to_coco(p, i) for i, p in zip(simulated.image_ids, found, strict=True)
+        i: roi_instances_to_coco(p, i) for i, p in zip(simulated.image_ids, outputs, strict=True)
     }
     truth: dict[int, list] = {image_id: [] for image_id in simulated.image_ids}
     for annotation in content["annotations"]:

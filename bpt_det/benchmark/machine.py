@@ -1,4 +1,4 @@
-"""What a benchmark ran on, and which kernels of attention it has."""
+"""The machine of a benchmark: its versions, attention kernels and peak FLOP/s."""
 
 import os
 import platform
@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bpt_det.engine.precision import Precision
+
+from .cost import time_call
 
 _BACKENDS = ("FLASH_ATTENTION", "EFFICIENT_ATTENTION", "CUDNN_ATTENTION", "MATH")
 _NUM_TOKENS = 256
@@ -30,9 +32,9 @@ def describe_machine(device: str) -> dict[str, str | int]:
 
 
 def attention_kernels(precision: Precision, num_heads: int, head_dim: int) -> dict[str, object]:
-    """Return which kernel of attention torch takes, and which it could.
+    """Return the attention kernel that torch chooses, and those that are available.
 
-    Of a head as wide as the model's, contiguous and without a mask; a short sequence shows it.
+    For heads as wide as the model's, contiguous and without a mask; a short sequence is enough.
     """
     size = (1, num_heads, _NUM_TOKENS, head_dim)
     query = torch.randn(size, device=precision.device, dtype=precision.dtype)
@@ -46,6 +48,20 @@ def attention_kernels(precision: Precision, num_heads: int, head_dim: int) -> di
         available.append(name.lower())
     chosen = SDPBackend(torch._fused_sdp_choice(query, query, query)).name
     return {"chosen": chosen.lower(), "available": available}
+
+
+def matmul_peak(device: str, dtype: torch.dtype, *, size: int, repeats: int = 10) -> float:
+    """Return the highest FLOP/s that a square matrix product reached.
+
+    Args:
+        device: ``cuda`` or ``cpu``.
+        dtype: of the matrices.
+        size: their side.
+        repeats: timed products, of which the fastest counts.
+    """
+    left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    seconds = min(time_call(lambda: left @ right, device) for _ in range(repeats))
+    return 2 * size**3 / seconds
 
 
 def _processor_name() -> str:

@@ -1,4 +1,4 @@
-"""Time, work and memory of several workloads, repeated in turns in one process."""
+"""Measurement of workloads: time, FLOPs and memory, with interleaved repeats in one process."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -10,26 +10,31 @@ from torch import nn
 
 from bpt_det.engine import DivergenceError
 
-from .flops import count_flops
-from .peak_memory import gradient_bytes, optimizer_bytes, peak_bytes, weight_bytes
-from .timing import time_call
+from .cost import (
+    count_flops,
+    gradient_bytes,
+    optimizer_bytes,
+    peak_bytes,
+    time_call,
+    weight_bytes,
+)
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Workload:
-    """Something to be measured.
+    """A function to measure.
 
     Args:
-        measure: what of, one of `MEASURES`.
-        variant: of which model.
-        label: the variant's name in a table.
-        batch_size: images of a call.
-        run: does it once.
-        model: whose parameters and gradients are counted; None: none.
-        optimizer: whose states are counted; None: none.
-        counts_flops: whether its operations are counted.
+        measure: kind of the measurement, one of `MEASURES`.
+        variant: name of the model's variant.
+        label: the variant's name in tables.
+        batch_size: images per call.
+        run: the function.
+        model: model whose parameters and gradients are counted; None: none.
+        optimizer: optimizer whose states are counted; None: none.
+        counts_flops: whether its FLOPs are counted.
         dtype: of its matrix products.
     """
 
@@ -46,18 +51,18 @@ class Workload:
 
 @dataclass
 class Measurement:
-    """What was measured of a workload.
+    """Measured cost of a workload.
 
     Args:
         measure, variant, label, batch_size, dtype: of the workload.
         seconds: of each repeat.
-        flops: operations of a call, see `count_flops`; None: not counted.
+        flops: of a call, see `count_flops`; None: not counted.
         weight_bytes: parameters and buffers of its model.
         gradient_bytes: gradients after a call.
         optimizer_bytes: states of its optimizer.
-        activation_bytes: the most that a call took beside weights and optimizer; gradients are in
-            it as far as they were there at that moment. None: not known.
-        failure: why there is nothing, or None.
+        activation_bytes: peak activation memory of a call, without weights and optimizer states
+            but with the gradients that existed at the peak; None: unknown.
+        failure: why it was not measured, or None.
     """
 
     measure: str
@@ -87,17 +92,12 @@ class Measurement:
         return third - first
 
     @property
-    def held_bytes(self) -> int:
-        """What stays between two calls."""
-        return self.weight_bytes + self.optimizer_bytes
-
-    @property
     def flops_per_second(self) -> float | None:
-        """Operations a second, at the median; None: not counted."""
+        """FLOP/s at the median time; None: not counted."""
         return None if self.flops is None else self.flops / self.median
 
     def as_dict(self) -> dict:
-        """Return all of it for a JSON file."""
+        """Return all values and rates for a JSON file."""
         summary = {}
         if self.is_measured:
             summary = {
@@ -110,26 +110,29 @@ class Measurement:
 
     @property
     def is_measured(self) -> bool:
-        """Whether there are times."""
+        """Whether it has times."""
         return self.failure is None and bool(self.seconds)
 
 
 def measure_all(
     workloads: Sequence[Workload], device: str, repeats: int, *, warmups: int = 1
 ) -> list[Measurement]:
-    """Measure workloads; their repeats take turns, so that a slow spell slows all of them.
+    """Measure workloads; repeats are interleaved, so that machine noise affects all alike.
 
-    A workload that a GPU has no memory for, or whose loss is not finite, is left out of the turns.
+    A workload that runs out of GPU memory, or whose loss is not finite, is not repeated.
 
     Args:
         workloads: all are in memory at the same time.
         device: ``cuda`` or ``cpu``.
-        repeats: timed calls of each.
+        repeats: timed calls per workload.
         warmups: calls before the timed ones.
     """
     results = [
         Measurement(
-            *(w.measure, w.variant, w.label, w.batch_size),
+            measure=w.measure,
+            variant=w.variant,
+            label=w.label,
+            batch_size=w.batch_size,
             dtype=str(w.dtype).removeprefix("torch."),
             seconds=[],
         )
@@ -143,13 +146,14 @@ def measure_all(
             if result.failure is None:
                 _guarded(
                     lambda w=workload, r=result: r.seconds.append(time_call(w.run, device)),
-                    *(workload, result),
+                    workload,
+                    result,
                 )
     return results
 
 
 def _guarded(action: Callable[[], None], workload: Workload, result: Measurement) -> None:
-    """Note a failure that concerns one workload alone."""
+    """Record a failure that concerns one workload only."""
     try:
         action()
     except torch.cuda.OutOfMemoryError:
@@ -164,7 +168,7 @@ def _guarded(action: Callable[[], None], workload: Workload, result: Measurement
 
 
 def _prepare(workload: Workload, result: Measurement, device: str, warmups: int) -> None:
-    """Warm up, count operations, and measure memory."""
+    """Warm up, count FLOPs, and measure memory."""
     for _ in range(warmups):
         workload.run()
     if workload.counts_flops:

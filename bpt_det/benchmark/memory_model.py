@@ -1,7 +1,7 @@
-"""What an iteration of training will take of a GPU's memory, by calculation.
+"""Memory model: predicts the GPU memory of a training step.
 
-Weights, gradients and optimizer states are sums over the model, which is built without values. Of
-activations it is added up what autograd keeps of each layer (`KeptBytes`). One number is a fit:
+Weights, gradients and optimizer states are sums over the model, which is built without values.
+Activations are what autograd saves in each layer (`SavedActivations`). One number is a fit:
 `UNCOUNTED_BYTES_PER_PIXEL`. docs/memory.md compares predictions with measurements.
 
 Shape legend: B batch, T tokens, D embed_dim.
@@ -21,15 +21,15 @@ from bpt_det.detection import PromptedViTBackbone
 from bpt_det.utils.errors import InputError
 from bpt_det.vit import PromptedViT
 
-from .peak_memory import weight_bytes
-from .saved_activations import FLOAT32_BYTES, KeptBytes, cast_weight_bytes
+from .cost import weight_bytes
+from .saved_activations import FLOAT32_BYTES, SavedActivations, cast_weight_bytes
 from .variants import find_vit
 
-# Images, anchors, scores and the start of the backward pass, for each pixel of the batch: the mean
-# of what four training steps of ViT-B took beside all that is counted (docs/memory.md).
+# Images, anchors, scores and the start of the backward pass, per pixel of the batch: the mean of
+# what four training steps of ViT-B took in addition to all that is modeled (docs/memory.md).
 UNCOUNTED_BYTES_PER_PIXEL = 55
 
-# Set aside of a card: the CUDA context, and a share for memory that is free but in pieces.
+# Reserved on a card: the CUDA context, and a share for fragmentation.
 RESERVED_BYTES = 10**9
 RESERVED_SHARE = 0.05
 
@@ -42,12 +42,12 @@ class MemoryEstimate:
     """Predicted bytes on one GPU during an iteration.
 
     Args:
-        weights: what `MemoryModel` holds all the time beside the optimizer's states.
-        optimizer: its states.
-        gradients: of all trained parameters; ``peak`` has those that are there at that moment.
-        vit: what is kept of the ViT from the forward to the backward pass.
-        heads: what is kept of pyramid, RPN and heads of regions.
-        peak: the most beside ``weights`` and ``optimizer``.
+        weights: parameters, buffers and their copies, during the whole training.
+        optimizer: optimizer states.
+        gradients: of all trained parameters; ``peak`` includes those that exist at the peak.
+        vit: saved activations of the ViT.
+        heads: saved activations of pyramid, RPN and region heads.
+        peak: peak activations, without ``weights`` and ``optimizer``.
     """
 
     weights: int
@@ -59,21 +59,21 @@ class MemoryEstimate:
 
     @property
     def total(self) -> int:
-        """The most at all."""
+        """Peak memory of the step."""
         return self.weights + self.optimizer + self.peak
 
 
 class MemoryModel:
     """Predicts the memory of training the detector of a config.
 
-    Held all the time are parameters and buffers, the average of trained parameters if the config
-    has one (``train.ema``), and with several GPUs the buffers through which they share gradients.
+    Permanent are parameters and buffers, the average of trained parameters if the config has one
+    (``train.ema``), and with several GPUs the buffers that gradients are reduced in.
 
     Args:
         cfg: config of detection with a `PromptedViTBackbone`; ``dataloader.image_size`` pixels are
             the side of its images, and precision auto means bfloat16. Its checkpoint is not read;
             a ViT of timm's name counts as a plain one of the same sizes.
-        num_gpus: that train it; each has the batch that is asked about.
+        num_gpus: that train together; the batch size is that of each.
 
     Raises:
         InputError: the config is not of that kind, or its parts do not fit each other.
@@ -87,8 +87,8 @@ class MemoryModel:
         net = self.detector.backbone.net
         if not isinstance(net, PromptedViTBackbone):
             raise InputError(
-                f"memory is predicted of a PromptedViTBackbone, not of a {type(net).__name__}; "
-                "give a config such as configs/coco/cascade_bpt_s.py."
+                f"memory is predicted for a PromptedViTBackbone, not for a {type(net).__name__}.",
+                hint="detection_config",
             )
         self.vit: PromptedViT = net.prompted_vit
         self.image_size = cfg.dataloader.image_size
@@ -102,7 +102,7 @@ class MemoryModel:
 
     @property
     def max_mask_regions(self) -> int:
-        """The most regions of an image that the mask head sees."""
+        """Largest number of regions per image in the mask head."""
         heads = self.detector.roi_heads
         return int(heads.batch_size_per_image * heads.positive_fraction)
 
@@ -111,8 +111,8 @@ class MemoryModel:
 
         Args:
             batch_size: B, images on one GPU at a time.
-            mask_regions: of an image that the mask head sees; None: the most that it may, which a
-                training comes near to as its proposals get better.
+            mask_regions: regions per image in the mask head; None: the largest number, which
+                training approaches as its proposals get better.
         """
         if mask_regions is None:
             mask_regions = self.max_mask_regions
@@ -133,7 +133,7 @@ class MemoryModel:
         )
 
     def largest_batch(self, card_bytes: int, mask_regions: int | None = None) -> int:
-        """Return how many images at most fit a card beside what is set aside; 0: not even one."""
+        """Return the largest batch that fits a card; 0: not even one image."""
         return bisect.bisect_right(
             range(1, _LARGEST_BATCH + 1),
             usable_bytes(card_bytes),
@@ -141,53 +141,53 @@ class MemoryModel:
         )
 
     def vit_bytes(self, batch_size: int, num_blocks: int | None = None) -> int:
-        """Return what is kept of the ViT's blocks, or the first so many of them, and its output.
+        """Return the saved activations of the ViT's output and blocks, or of its first blocks.
 
-        Only blocks that leave a graph keep anything. With activation checkpointing they keep what
-        enters them, and trained ones the cast weights until the forward pass has ended.
+        Only blocks that are part of the graph save any. With activation checkpointing they save
+        their input, and trained ones the cast weights until the forward pass has ended.
         """
         is_checkpointed = self.vit.activation_checkpointing
-        kept = output = self._tokens(batch_size).size
+        saved = output = self._tokens(batch_size).size
         if not self.vit.frozen:
-            images = self._way(batch_size, self.image_size**2, 3, is_kept=True)
+            images = self._activations(batch_size, self.image_size**2, 3, is_saved=True)
             patch_embed = self.vit.vit.patch_embed
-            kept += images.follow([patch_embed.proj]).total
-            kept += cast_weight_bytes(patch_embed, self.compute_bytes)
+            saved += images.follow([patch_embed.proj]).total
+            saved += cast_weight_bytes(patch_embed, self.compute_bytes)
         for block in self._blocks()[:num_blocks]:
             whole = self._tokens(batch_size).follow_block(block).total
-            kept += output if is_checkpointed else whole
+            saved += output if is_checkpointed else whole
             if not (is_checkpointed and self.vit.frozen):
-                kept += cast_weight_bytes(block, self.compute_bytes)
-        return kept
+                saved += cast_weight_bytes(block, self.compute_bytes)
+        return saved
 
     def vit_backward_bytes(self, batch_size: int, num_blocks: int | None = None) -> int:
-        """Return the most that the backward pass takes in the last of so many blocks of the ViT.
+        """Return the peak of the backward pass in the last of the first ``num_blocks`` blocks.
 
-        Beside what is kept these are the gradient of the tokens, its copy in the dtype of matrix
-        products, and the gradients on both sides of the MLP's activation. With checkpointing also
-        what the block keeps, which has been computed again.
+        In addition to the saved activations these are the gradient of the tokens, its copy in the
+        dtype of matrix products, and the gradients on both sides of the MLP's activation. With
+        checkpointing also the recomputed activations of the block.
         """
         blocks = self._blocks()[:num_blocks]
         if not blocks:
             return 0
-        tokens = self._tokens(batch_size, is_kept=True)
+        tokens = self._tokens(batch_size, is_saved=True)
         hidden = blocks[-1].mlp.fc1.out_features / self.vit.embed_dim
         numbers = tokens.size // FLOAT32_BYTES
-        taken = tokens.size + int(numbers * self.compute_bytes * (1 + 2 * hidden))
-        taken += self.vit_bytes(batch_size, len(blocks))
+        peak = tokens.size + int(numbers * self.compute_bytes * (1 + 2 * hidden))
+        peak += self.vit_bytes(batch_size, len(blocks))
         if self.vit.activation_checkpointing:
-            taken += tokens.follow_block(blocks[-1]).total
+            peak += tokens.follow_block(blocks[-1]).total
             if self.vit.frozen:
-                taken += cast_weight_bytes(blocks[-1], self.compute_bytes)
-        return taken
+                peak += cast_weight_bytes(blocks[-1], self.compute_bytes)
+        return peak
 
     def _blocks(self) -> list[nn.Module]:
-        """Return the blocks that leave a graph."""
+        """Return the blocks that are part of the graph."""
         return list(self.vit.vit.blocks[self.vit.first_prompted_block if self.vit.frozen else 0 :])
 
-    def _tokens(self, batch_size: int, *, is_kept: bool = False) -> KeptBytes:
+    def _tokens(self, batch_size: int, *, is_saved: bool = False) -> SavedActivations:
         num_tokens = self.vit.vit.num_prefix_tokens + self.vit.prompt_length + self._num_patches
-        return self._way(batch_size, num_tokens, self.vit.embed_dim, is_kept=is_kept)
+        return self._activations(batch_size, num_tokens, self.vit.embed_dim, is_saved=is_saved)
 
     @property
     def _num_patches(self) -> int:
@@ -195,32 +195,34 @@ class MemoryModel:
         return height * width
 
     def _pyramid_bytes(self, batch_size: int) -> int:
-        """Return what is kept of the pyramid and the RPN; the pyramid's maps are in it once."""
+        """Return the saved activations of pyramid and RPN; the pyramid's maps count once."""
         backbone = self.detector.backbone
-        kept, areas = 0, []
+        saved, areas = 0, []
         for name in backbone._stage_names:
-            level = self._way(batch_size, self._num_patches, self.vit.embed_dim, is_kept=True)
-            kept += level.follow([getattr(backbone, name)]).total
+            level = self._activations(
+                batch_size, self._num_patches, self.vit.embed_dim, is_saved=True
+            )
+            saved += level.follow([getattr(backbone, name)]).total
             areas.append(level.area)
         num_top_levels = len(backbone._out_features) - len(areas)
         areas += [areas[-1] // 4 ** (i + 1) for i in range(num_top_levels)]
         hidden = self.detector.proposal_generator.rpn_head.conv
         for area in areas:
-            level = self._way(batch_size, area, self._num_channels, is_kept=True)
-            kept += level.size + level.follow([hidden]).total
-        return kept
+            level = self._activations(batch_size, area, self._num_channels, is_saved=True)
+            saved += level.size + level.follow([hidden]).total
+        return saved
 
     def _region_bytes(self, batch_size: int, mask_regions: int) -> int:
-        """Return what is kept of the heads of regions."""
-        kept = 0
+        """Return the saved activations of the region heads."""
+        saved = 0
         for head, num_regions, pooler in self._region_heads(mask_regions):
             side, _ = pooler.output_size
-            regions = self._way(batch_size * num_regions, side**2, self._num_channels)
-            kept += regions.follow([head]).total
-        return kept
+            regions = self._activations(batch_size * num_regions, side**2, self._num_channels)
+            saved += regions.follow([head]).total
+        return saved
 
     def _region_heads(self, mask_regions: int) -> Iterator[tuple[nn.Module, int, nn.Module]]:
-        """Yield each head, its regions of an image, and what cuts them out."""
+        """Yield each region head, its regions per image, and its pooler."""
         heads = self.detector.roi_heads
         box_heads = heads.box_head
         for head in box_heads if isinstance(box_heads, nn.ModuleList) else [box_heads]:
@@ -232,12 +234,14 @@ class MemoryModel:
     def _num_channels(self) -> int:
         return next(iter(self.detector.backbone.output_shape().values())).channels
 
-    def _way(self, rows: int, area: int, width: int, *, is_kept: bool = False) -> KeptBytes:
-        return KeptBytes(rows, area, width, self.compute_bytes, is_kept=is_kept)
+    def _activations(
+        self, rows: int, area: int, width: int, *, is_saved: bool = False
+    ) -> SavedActivations:
+        return SavedActivations(rows, area, width, self.compute_bytes, is_saved=is_saved)
 
 
 def usable_bytes(card_bytes: int) -> int:
-    """Return what of a card is left for tensors, see `RESERVED_BYTES` and `RESERVED_SHARE`."""
+    """Return the bytes of a card for tensors, see `RESERVED_BYTES` and `RESERVED_SHARE`."""
     return int(card_bytes * (1 - RESERVED_SHARE)) - RESERVED_BYTES
 
 

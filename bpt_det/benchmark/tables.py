@@ -8,9 +8,9 @@ from .measure import Measurement
 
 _HEADERS = [
     *("what", "model", "batch", "median s", "spread s", "images/s", "TFLOP", "TFLOP/s", "of peak"),
-    *("weights GB", "optimizer GB", "peak beside GB"),
+    *("weights (GB)", "optimizer (GB)", "peak activations (GB)"),
 ]
-# Variant, and what it is compared with, by measure.
+# Pairs of variants that are compared.
 _STEPS = (
     ("bpt_s", "full"),
     ("bpt_d", "full"),
@@ -35,12 +35,12 @@ _COMPARED = {
 def format_measurements(
     results: Sequence[Measurement], peak: float, peak_dtype: str = "float32"
 ) -> str:
-    """Return a table with a row a measurement.
+    """Return a table with a row per measurement.
 
     Args:
         results: in the order of the rows.
-        peak: floating-point operations a second that a matrix product reached in the same run.
-        peak_dtype: that it was computed in; what was computed in another has no share of it.
+        peak: FLOP/s that a matrix product reached in the same run.
+        peak_dtype: of that matrix product; measurements in another dtype have no share of the peak.
     """
     rows = [[r.measure, r.label, r.batch_size, *_numbers(r, peak, peak_dtype)] for r in results]
     return tabulate(rows, _HEADERS, tablefmt="pipe", disable_numparse=True)
@@ -64,7 +64,7 @@ def _numbers(result: Measurement, peak: float, peak_dtype: str) -> list[str]:
 
 
 def format_ratios(results: Sequence[Measurement]) -> str:
-    """Return a table of what variants need relative to others, see `ratios`."""
+    """Return a table of the costs of variants relative to others, see `ratios`."""
     rows = [
         [
             f"{ratio['measure']}: {ratio['label']} / {ratio['other_label']}",
@@ -73,43 +73,43 @@ def format_ratios(results: Sequence[Measurement]) -> str:
         ]
         for ratio in ratios(results)
     ]
-    headers = ["ratio", "batch", "time", "by FLOPs", "peak memory beside"]
+    headers = ["ratio", "batch", "time", "by FLOPs", "peak activations"]
     return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True)
 
 
 def ratios(results: Sequence[Measurement]) -> list[dict]:
-    """Return what each variant needs relative to those it is compared with.
+    """Return the cost of each variant relative to those it is compared with.
 
-    What was not measured is left out; a ratio of what is not known is None.
+    Pairs that were not measured are left out; the ratio of an unknown cost is None.
     """
-    found = {(r.batch_size, r.measure, r.variant): r for r in results if r.is_measured}
+    measured = {(r.batch_size, r.measure, r.variant): r for r in results if r.is_measured}
     return [
         {
             "measure": measure,
             "batch_size": batch_size,
             "variant": ours,
-            "label": found[batch_size, measure, ours].label,
+            "label": measured[batch_size, measure, ours].label,
             "other": theirs,
-            "other_label": found[batch_size, measure, theirs].label,
-            **_compare(found[batch_size, measure, ours], found[batch_size, measure, theirs]),
+            "other_label": measured[batch_size, measure, theirs].label,
+            **_compare(measured[batch_size, measure, ours], measured[batch_size, measure, theirs]),
         }
         for batch_size in sorted({r.batch_size for r in results})
         for measure, pairs in _COMPARED.items()
         for ours, theirs in pairs
-        if {(batch_size, measure, ours), (batch_size, measure, theirs)} <= found.keys()
+        if {(batch_size, measure, ours), (batch_size, measure, theirs)} <= measured.keys()
     ]
 
 
-def _compare(one: Measurement, other: Measurement) -> dict[str, float | None]:
+def _compare(ours: Measurement, theirs: Measurement) -> dict[str, float | None]:
     return {
-        "time": one.median / other.median,
-        "flops": _quotient(one.flops, other.flops),
-        "memory": _quotient(one.activation_bytes, other.activation_bytes),
+        "time": ours.median / theirs.median,
+        "flops": _quotient(ours.flops, theirs.flops),
+        "memory": _quotient(ours.activation_bytes, theirs.activation_bytes),
     }
 
 
-def _quotient(one: int | None, other: int | None) -> float | None:
-    return None if one is None or not other else one / other
+def _quotient(ours: int | None, theirs: int | None) -> float | None:
+    return None if ours is None or not theirs else ours / theirs
 
 
 def _values(ratio: dict) -> tuple[float | None, ...]:

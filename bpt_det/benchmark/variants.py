@@ -1,4 +1,4 @@
-"""Ways to train one ViT that a benchmark sets side by side, all with random weights.
+"""Variants of training the same ViT that a benchmark compares, all with random weights.
 
 Shape legend: B batch, N patches, P prompt_length, D embed_dim.
 """
@@ -30,7 +30,7 @@ class Variant:
     """One way to train a ViT.
 
     Args:
-        label: what a table calls it.
+        label: name in tables.
         prompt_length: P of bilinear prompts of the same rank, or of the ViT's width if that is
             less; 0: none.
         settings: of `PromptedViTBackbone`.
@@ -105,10 +105,7 @@ def find_vit(cfg: DictConfig) -> DictConfig:
     """
     net = cfg.model.get("backbone", {}).get("net")
     if net is None or "vit" not in net:
-        raise InputError(
-            "the config has no model.backbone.net.vit; give one of detection, such as "
-            "configs/coco/cascade_bpt_s.py."
-        )
+        raise InputError("the config has no model.backbone.net.vit.", hint="detection_config")
     return net.vit
 
 

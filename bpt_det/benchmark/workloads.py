@@ -1,4 +1,4 @@
-"""What is measured of a variant: forward pass, backbone step, training step, inference; data."""
+"""Workloads of a variant: forward pass, backbone step, training step, inference; data loading."""
 
 import copy
 import itertools
@@ -16,7 +16,7 @@ from bpt_det.engine.optim import build_optimizer
 from bpt_det.engine.precision import Precision
 
 from .measure import Workload
-from .samples import make_sample
+from .synthetic import make_sample
 from .variants import BARE, VARIANTS, build_bare_vit, build_detector
 
 DATA = "data"
@@ -26,7 +26,7 @@ _LEARNING_RATE = 1e-8  # random weights must not diverge; the time is the same
 
 
 class Models:
-    """Models of the variants of a config, each built once, when it is first asked for.
+    """Models of the variants of a config, each built once, at its first use.
 
     Args:
         cfg: config of detection; ``dataloader.image_size`` is the side of the images.
@@ -66,7 +66,7 @@ def build_workloads(
     precision: Precision,
     seed: int,
 ) -> list[Workload]:
-    """Return the workloads of one measure, one for each variant it makes sense for.
+    """Return the workloads of one measure, one per variant for which it is defined.
 
     Args:
         models: of the config.
@@ -76,17 +76,17 @@ def build_workloads(
         precision: device and number format.
         seed: of images and of the choices in a training step.
     """
-    found = []
+    workloads = []
     for name in variants:
         if name == BARE and measure != "forward":
             continue
         if measure in ("forward", "backbone_step"):
-            found.append(_of_backbone(models, measure, name, batch_size, precision, seed))
+            workloads.append(_of_backbone(models, measure, name, batch_size, precision, seed))
         elif measure == "train_step":
-            found.append(_training_step(models, name, batch_size, precision, seed))
+            workloads.append(_training_step(models, name, batch_size, precision, seed))
         else:
-            found.append(_inference(models, name, seed))
-    return [work for work in found if work is not None]
+            workloads.append(_inference(models, name, seed))
+    return [workload for workload in workloads if workload is not None]
 
 
 def _of_backbone(
@@ -119,7 +119,7 @@ def _of_backbone(
 def _training_step(
     models: Models, name: str, batch_size: int, precision: Precision, seed: int
 ) -> Workload:
-    """Return what the trainer does in an iteration, of a batch that is there already."""
+    """Return an iteration of the trainer on a batch that is in memory already."""
     cfg = copy.deepcopy(models.cfg)
     cfg.optimizer.lr = _LEARNING_RATE
     model = models.detector(name).train()
@@ -139,14 +139,12 @@ def _training_step(
         with storage:
             trainer.run_step()
 
-    return Workload(
-        *("train_step", name, VARIANTS[name].label, batch_size, step, model, optimizer),
-        dtype=precision.dtype,
-    )
+    label, dtype = VARIANTS[name].label, precision.dtype
+    return Workload("train_step", name, label, batch_size, step, model, optimizer, dtype=dtype)
 
 
 def _inference(models: Models, name: str, seed: int) -> Workload:
-    """Return the detection in one image, in float32 as Detectron2 evaluates."""
+    """Return detection in one image, in float32 as Detectron2 evaluates."""
     cfg, model = models.cfg, models.detector(name)
     sample = make_sample(cfg.dataloader.image_size, cfg.model.roi_heads.num_classes, seed)
     del sample["instances"]
@@ -163,7 +161,7 @@ def build_data_loading(cfg: DictConfig, seed: int) -> Workload:
     """Return the reading and cropping of some training images, one after the other on one core.
 
     Raises:
-        InputError: the data of the config are not there.
+        InputError: the data of the config are missing.
     """
     records = list(itertools.islice(instantiate(cfg.dataloader.train.dataset), _NUM_RECORDS))
     mapper = instantiate(cfg.dataloader.train.mapper)

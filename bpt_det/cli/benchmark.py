@@ -1,7 +1,8 @@
-"""Measure what a config of detection costs in time and memory, beside other ways to train its ViT.
+"""Measure time and memory of a detection config, compared with other ways to train its ViT.
 
-All variants have random weights and are measured in turns in one process: a bare ViT with as many
-tokens, BPT-S, BPT-D, full fine-tuning, and ViTDet (windows, relative positions). Measures are
+All variants have random weights and are measured with interleaved repeats in one process: a bare
+ViT with as many tokens, BPT-S, BPT-D, full fine-tuning, and ViTDet (windows, relative positions).
+Measures are
 
     forward        the ViT alone, without gradients
     backbone_step  the ViT alone, forward and backward of its mean squared output
@@ -52,8 +53,8 @@ from bpt_det.benchmark import (
     format_ratios,
     measure_all,
 )
-from bpt_det.benchmark.flops import COUNTER, matmul_peak
-from bpt_det.benchmark.machine import attention_kernels, describe_machine
+from bpt_det.benchmark.cost import FLOP_COUNTER
+from bpt_det.benchmark.machine import attention_kernels, describe_machine, matmul_peak
 from bpt_det.benchmark.tables import ratios
 from bpt_det.benchmark.variants import (
     DETECTRON2_VITDET,
@@ -107,12 +108,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def benchmark(args: argparse.Namespace, command: str) -> None:
     """Do what a parsed command line of `build_parser` asks for; the JSON file has the command."""
-    _refuse_bad_arguments(args)
+    _check_arguments(args)
     cfg = load_config(args.config_file, args.opts)
     vit = find_vit(cfg)
     if args.image_size is not None:
         cfg.dataloader.image_size = args.image_size
-    _refuse_bad_size(cfg.dataloader.image_size, vit.patch_size)
+    _check_image_size(cfg.dataloader.image_size, vit.patch_size)
     device = args.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -123,7 +124,7 @@ def benchmark(args: argparse.Namespace, command: str) -> None:
         "command": command,
         "image_size": cfg.dataloader.image_size,
         "precision": _name(precision),
-        "flops_counted_with": COUNTER,
+        "flops_counted_with": FLOP_COUNTER,
         "memory": _MEMORY[device],
         "matmul_peak": peak,
         "attention": attention_kernels(precision, vit.num_heads, vit.embed_dim // vit.num_heads),
@@ -191,7 +192,7 @@ def _variants_of(args: argparse.Namespace, measure: str) -> list[str]:
     return names
 
 
-def _refuse_bad_arguments(args: argparse.Namespace) -> None:
+def _check_arguments(args: argparse.Namespace) -> None:
     for option, given, known in (
         ("--measure", args.measure, MEASURES),
         ("--variants", args.variants or (), VARIANTS),
@@ -209,7 +210,7 @@ def _refuse_bad_arguments(args: argparse.Namespace) -> None:
         raise InputError("--device cuda: no GPU is visible; use --device cpu.")
 
 
-def _refuse_bad_size(size: int, patch_size: int) -> None:
+def _check_image_size(size: int, patch_size: int) -> None:
     if size < 1 or size % patch_size:
         raise InputError(
             f"--image-size must be a multiple of the patch size {patch_size}, got {size}."
@@ -223,8 +224,8 @@ def _describe(report: dict) -> str:
         f"{report['command']}\n\n"
         f"{machine['device']}, {machine['cores']} cores, {machine['threads']} threads; {versions}\n"
         f"Peak of a matrix product in {report['precision']}: "
-        f"{report['matmul_peak'] / 1e12:.2f} TFLOP/s; FLOPs counted with {COUNTER}\n"
-        f"Peak memory beside weights and optimizer: {report['memory']}\n"
+        f"{report['matmul_peak'] / 1e12:.2f} TFLOP/s; FLOPs counted with {FLOP_COUNTER}\n"
+        f"Peak activations: {report['memory']}\n"
         f"Attention: {attention['chosen']} of {', '.join(attention['available'])}"
     )
 

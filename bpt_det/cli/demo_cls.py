@@ -11,7 +11,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from bpt_det.engine.config import as_override
-from bpt_det.engine.metrics import read_final_metrics
+from bpt_det.engine.result import read_result
 
 from .demo_steps import build_demo_parser, run_demo, run_module
 
@@ -32,27 +32,28 @@ def build_parser() -> argparse.ArgumentParser:
     return build_demo_parser("demo_cls", __doc__, "demo-cls")
 
 
-def format_accuracy_table(runs: Mapping[str, Mapping[str, float]]) -> str:
+def format_accuracy_table(runs: Mapping[str, Mapping[str, float | None]]) -> str:
     """Return the accuracies of several runs as a table, in percent.
 
     Args:
-        runs: the metrics of each by its label, such as ``val/top1``; what is missing is nan.
+        runs: metrics by name, such as ``val/top1``, by label; missing ones are nan.
     """
     keys = [f"{task}/{column}" for task in TASKS for column in COLUMNS]
     rows = [
-        [label, *(metrics.get(key, float("nan")) for key in keys)]
-        for label, metrics in runs.items()
+        [label, *(_or_nan(metrics.get(key)) for key in keys)] for label, metrics in runs.items()
     ]
     headers = ["", *(f"{task}\n{title}" for task in TASKS.values() for title in COLUMNS.values())]
     return tabulate(rows, headers=headers, floatfmt=".1f")
 
 
-def read_accuracies(run_folder: Path) -> dict[str, float]:
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def read_accuracies(run_folder: Path) -> dict[str, float | None]:
     """Return the last validation's and the final test's metrics of a run."""
-    return {
-        **read_final_metrics(run_folder, "val/top1"),
-        **read_final_metrics(run_folder, "test/top1"),
-    }
+    metrics = read_result(run_folder).metrics
+    return {**metrics["last"], **metrics["final"]}
 
 
 def demo(output: Path, overrides: Sequence[str]) -> None:

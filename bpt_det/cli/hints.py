@@ -75,6 +75,7 @@ HINTS: dict[str, Callable[[Context], str]] = {
     "train_classifier": lambda _: f"{invocation('train_cls')} trains and evaluates classifiers.",
     "train_detector": lambda _: f"{invocation('train')} trains and evaluates detectors.",
     "pretrain": lambda _: f"{invocation('pretrain')} pre-trains masked autoencoders.",
+    "detection_config": lambda _: "Give a config of detection, such as coco/cascade_bpt_s.",
     "plan": lambda _: "The folder configs/compare/ has examples.",
     "environment": lambda _: "In a checkout make setup installs everything.",
 }

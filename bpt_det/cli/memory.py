@@ -1,7 +1,7 @@
-"""Predict what training a detector takes of a GPU's memory, without a GPU and without weights.
+"""Predict the GPU memory that training a detector takes, without a GPU and without weights.
 
-The first table has the memory of one GPU for each batch size (images on that GPU), the second the
-largest batch that fits each card. How it is predicted, and what was measured: docs/memory.md.
+The first table has the memory of one GPU per batch size (images on that GPU), the second the
+largest batch that fits each card. Method and measurements: docs/memory.md.
 
     bpt-det memory --config-file configs/coco/cascade_bpt_s.py
     bpt-det memory --config-file configs/coco/cascade.py method=bpt_s vit=vit_h \\
@@ -24,7 +24,7 @@ from bpt_det.utils.errors import InputError
 from .launch import build_tool_parser, check_range, run_tool, show_log
 
 _FIELDS = ("weights", "optimizer", "gradients", "vit", "heads", "peak", "total")
-_NAMES = {"vit": "kept of ViT", "heads": "kept of heads", "peak": "peak beside"}
+_NAMES = {"vit": "saved of ViT", "heads": "saved of heads", "peak": "peak activations"}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -36,7 +36,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--image-size", type=int, help="side in pixels (dataloader.image_size)")
     parser.add_argument(
-        "--checkpointing", action="store_true", help="of activations, whatever the config says"
+        "--checkpointing",
+        action="store_true",
+        help="activation checkpointing, whatever the config says",
     )
     parser.add_argument(
         "--memory-gb",
@@ -48,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--mask-regions",
         type=int,
-        help="regions of an image that the mask head sees (default: the most that it may)",
+        help="regions per image in the mask head (default: the largest number)",
     )
     parser.add_argument("--num-gpus", type=int, default=1, help="that train together (default: 1)")
     return parser
@@ -56,7 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def estimate_memory(args: argparse.Namespace) -> None:
     """Do what a parsed command line of `build_parser` asks for."""
-    _refuse_bad_arguments(args)
+    _check_arguments(args)
     cfg = load_config(args.config_file, args.opts)
     _fit_config(cfg, args)
     model = MemoryModel(cfg, args.num_gpus)
@@ -78,7 +80,7 @@ def _fit_config(cfg: DictConfig, args: argparse.Namespace) -> None:
         cfg.model.backbone.net.activation_checkpointing = True
 
 
-def _refuse_bad_arguments(args: argparse.Namespace) -> None:
+def _check_arguments(args: argparse.Namespace) -> None:
     check_range(args, "--batch-sizes")
     check_range(args, "--num-gpus")
     check_range(args, "--mask-regions", least=0)
@@ -93,15 +95,15 @@ def _describe(model: MemoryModel, args: argparse.Namespace) -> str:
     precision = "float32" if model.compute_bytes == 4 else "bfloat16 or float16"
     return (
         f"{args.config_file}: images of {model.image_size} pixels, {precision}, {checkpointing} "
-        f"activation checkpointing, {regions} regions an image for the mask head, GPUs: "
+        f"activation checkpointing, {regions} regions per image for the mask head, GPUs: "
         f"{args.num_gpus}.\n"
         "Every number is predicted, none measured. A GB of tensors is 10**9 bytes, of a card "
-        f"2**30; of a card {RESERVED_BYTES / 1e9:g} GB and {RESERVED_SHARE:.0%} are set aside."
+        f"2**30; of a card {RESERVED_BYTES / 1e9:g} GB and {RESERVED_SHARE:.0%} are reserved."
     )
 
 
 def _batch_table(model: MemoryModel, args: argparse.Namespace) -> str:
-    headers = ["batch", *(f"{_NAMES.get(name, name)} GB, predicted" for name in _FIELDS)]
+    headers = ["batch", *(f"{_NAMES.get(name, name)} (GB, predicted)" for name in _FIELDS)]
     rows = []
     for batch_size in args.batch_sizes:
         estimate = model.estimate(batch_size, args.mask_regions)
@@ -115,7 +117,7 @@ def _card_table(model: MemoryModel, args: argparse.Namespace) -> str:
         batch_size = model.largest_batch(int(memory * 2**30), args.mask_regions)
         taken = f"{model.estimate(batch_size, args.mask_regions).total / 1e9:.3f}"
         rows.append([f"{memory:g}", batch_size or "none", taken if batch_size else ""])
-    headers = ["card GB", "largest batch, predicted", "total GB, predicted"]
+    headers = ["card GB", "largest batch, predicted", "total (GB, predicted)"]
     return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True)
 
 

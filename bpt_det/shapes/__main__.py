@@ -1,7 +1,7 @@
 """Render the embedded dataset: a COCO-format detection dataset of textured shapes.
 
-With --crops: single shapes cut out of such images, on gray ground, in class folders, for
-classification; the numbers are those of each class then.
+With --crops: single shapes cut out of such images, on a gray background, in class folders, for
+classification; the numbers are then per class.
 
 Examples:
     python -m bpt_det.shapes --output datasets/shapes --num-train 1500 --num-val 150
@@ -19,10 +19,12 @@ from .crops import write_shape_crops
 from .dataset import write_shapes
 
 DETECTION_DEFAULTS = {"num_train": 1500, "num_val": 150, "image_size": 128}
-CROP_DEFAULTS = {"num_train": 100, "num_val": 20, "num_test": 30, "crop_size": 64}  # of each class
+CROP_DEFAULTS = {"num_train": 100, "num_val": 20, "num_test": 30, "crop_size": 64}  # per class
+EXIT_BAD_INPUT = 2
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m bpt_det.shapes",
         description=__doc__,
@@ -40,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_number(parser: argparse.ArgumentParser, flag: str, metavar: str, text: str = "") -> None:
-    """Add an option whose default depends on --crops and is left to `_chosen`."""
+    """Add an option whose default depends on --crops; `_chosen` fills it in."""
     name = flag.removeprefix("--").replace("-", "_")
     modes = (DETECTION_DEFAULTS, ""), (CROP_DEFAULTS, " with --crops")
     defaults = [f"{known[name]}{mode}" for known, mode in modes if name in known]
@@ -50,7 +52,7 @@ def _add_number(parser: argparse.ArgumentParser, flag: str, metavar: str, text: 
 
 
 def _chosen(args: argparse.Namespace, defaults: dict[str, int]) -> dict[str, int]:
-    """Return the options named in ``defaults`` as given, and refuse those of the other mode."""
+    """Return ``defaults`` with the given options; options of the other mode are an error."""
     given = {
         name: getattr(args, name)
         for name in (*DETECTION_DEFAULTS, *CROP_DEFAULTS)
@@ -64,6 +66,7 @@ def _chosen(args: argparse.Namespace, defaults: dict[str, int]) -> dict[str, int
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line, render, and return the exit status."""
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:

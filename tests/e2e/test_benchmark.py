@@ -101,9 +101,3 @@ def test_a_missing_gpu_is_one_line(benchmark, monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert benchmark("--device", "cuda") == 2
     assert "--device cuda: no GPU is visible; use --device cpu." in capsys.readouterr().err
-
-
-def test_help_shows_an_example(benchmark, capsys):
-    with pytest.raises(SystemExit, match="0"):
-        benchmark("--help")
-    assert "tools/benchmark.py --config-file" in capsys.readouterr().out

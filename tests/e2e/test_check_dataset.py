@@ -182,7 +182,7 @@ def test_the_help_explains_the_exit_status_and_shows_an_example(tool, capsys):
     assert stop.value.code == 0
     text = capsys.readouterr().out
     assert "The exit status is 0" in text
-    assert "python tools/check_dataset.py /data/mine/train.json /data/mine/images" in text
+    assert "bpt-det check /data/mine/train.json /data/mine/images" in text
 
 
 @pytest.fixture

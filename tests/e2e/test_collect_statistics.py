@@ -210,10 +210,3 @@ def test_a_broken_image_is_named_and_nothing_is_left_behind(
     assert collect("--config-file", config, "--images", tmp_path / "photos") == 2
     assert f"image '{tmp_path / 'photos/broken.jpg'}' cannot be read" in error_line(capsys)
     assert not statistics_path.exists()
-
-
-def test_the_tool_explains_itself_with_an_example(collect, capsys):
-    with pytest.raises(SystemExit) as ended:
-        collect("--help")
-    assert ended.value.code == 0
-    assert "python tools/collect_statistics.py --config-file" in capsys.readouterr().out

@@ -106,12 +106,6 @@ def _commands_with(word: str) -> list[str]:
     return [line for line in found if word in line]
 
 
-def test_help_shows_an_example(compare, capsys):
-    with pytest.raises(SystemExit, match="0"):
-        compare("--help")
-    assert "bpt-det compare --plan configs/compare/cub.py" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
 def test_every_setting_of_a_plan_is_one_of_its_configs(path, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)

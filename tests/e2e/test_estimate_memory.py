@@ -82,9 +82,3 @@ def test_bad_input_is_one_line(estimate, arguments, text, capsys):
     assert estimate(*arguments) == 2
     out, err = capsys.readouterr()
     assert text in err and "Traceback" not in out + err and err.count("error: ") == 1
-
-
-def test_help_shows_an_example(estimate, capsys):
-    with pytest.raises(SystemExit, match="0"):
-        estimate("--help")
-    assert "tools/estimate_memory.py --config-file" in capsys.readouterr().out

@@ -53,9 +53,3 @@ def test_bad_input_is_one_line(measure, arguments, text, capsys):
     assert measure(*arguments) == 2
     out, err = capsys.readouterr()
     assert text in err and "Traceback" not in out + err and err.count("error: ") == 1
-
-
-def test_help_shows_an_example(measure, capsys):
-    with pytest.raises(SystemExit, match="0"):
-        measure("--help")
-    assert "tools/measure_burstiness.py --config-file" in capsys.readouterr().out

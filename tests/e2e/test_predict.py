@@ -169,10 +169,3 @@ def test_earlier_results_are_not_written_over(predict, photos, tmp_path, capsys,
 )
 def test_a_bad_setting_is_one_line(predict, photos, capsys, option, expected):
     assert expected in error_of(predict(photos, options=option), capsys)
-
-
-def test_the_help_shows_an_example(tool, capsys):
-    with pytest.raises(SystemExit) as stop:
-        tool.main(["--help"])
-    assert stop.value.code == 0
-    assert "python tools/predict.py --config-file configs/shapes/" in capsys.readouterr().out

@@ -149,14 +149,6 @@ def test_a_config_of_another_task_is_refused(pretrain, capsys):
     assert "lacks model.encoder or data.train" in only_line(capsys)
 
 
-def test_help_shows_an_example(pretrain, capsys):
-    with pytest.raises(SystemExit, match="0"):
-        pretrain("--help")
-    assert "tools/pretrain_mae.py --config-file configs/shapes/mae_micro.py" in (
-        capsys.readouterr().out
-    )
-
-
 @pytest.mark.parametrize("leaf", LEAVES)
 def test_a_leaf_saves_as_yaml_takes_overrides_and_names_its_command(leaf, tmp_path):
     cfg = load_config(leaf, ["model.mask_ratio=0.5"])

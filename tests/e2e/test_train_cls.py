@@ -204,13 +204,6 @@ def test_a_bad_setting_is_one_line(override, expected, train_cls, config, cub, t
     assert not (tmp_path / "out/metrics.json").exists()
 
 
-def test_the_tool_explains_itself_with_an_example(train_cls, capsys):
-    with pytest.raises(SystemExit) as ended:
-        train_cls("--help")
-    assert ended.value.code == 0
-    assert "tools/train_cls.py --config-file configs/fgvc/" in capsys.readouterr().out
-
-
 def test_a_refused_resumption_leaves_the_config_of_the_run(
     trained, train_cls, config, cub, tmp_path, capsys
 ):

@@ -209,4 +209,4 @@ def test_the_help_says_how_images_are_chosen_and_shows_an_example(tool, capsys):
     assert stop.value.code == 0
     text = capsys.readouterr().out
     assert "evenly over the data: sorted by image_id" in text
-    assert "python tools/visualize_masks.py --config-file configs/shapes/cascade_bpt_s.py" in text
+    assert "bpt-det visualize --config-file " in text

@@ -8,7 +8,7 @@ import torch
 from detectron2.structures import BoxMode
 
 from bpt_det.benchmark.evaluation_workloads import SimulatedResults, build_evaluation, build_scoring
-from bpt_det.benchmark.simulated_predictions import simulate_predictions
+from bpt_det.benchmark.synthetic import simulate_predictions
 from bpt_det.engine import load_config
 from bpt_det.utils.errors import InputError
 from tests.support.detectors import ROOT, shrink, use_shapes

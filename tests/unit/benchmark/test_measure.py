@@ -1,4 +1,4 @@
-"""Arithmetic of a measurement; no test looks at a time that was measured."""
+"""Measurements: arithmetic, interleaved repeats, failures; no test looks at a measured time."""
 
 import json
 
@@ -26,15 +26,15 @@ def test_median_and_interquartile_range():
 
 
 def test_the_dict_has_rates_and_fits_into_json():
-    found = measurement(weight_bytes=7).as_dict()
-    assert found["images_per_second"] == pytest.approx(2 / 0.3)
-    assert found["flops_per_second"] == pytest.approx(600 / 0.3)
-    assert found["weight_bytes"] == 7
-    json.dumps(found)
+    content = measurement(weight_bytes=7).as_dict()
+    assert content["images_per_second"] == pytest.approx(2 / 0.3)
+    assert content["flops_per_second"] == pytest.approx(600 / 0.3)
+    assert content["weight_bytes"] == 7
+    json.dumps(content)
     assert "median_seconds" not in measurement(seconds=[], failure="out of memory").as_dict()
 
 
-def test_workloads_take_turns():
+def test_repeats_are_interleaved():
     calls = []
     workloads = [
         Workload("forward", name, name, 1, lambda name=name: calls.append(name)) for name in "ab"
@@ -79,4 +79,3 @@ def test_operations_and_bytes_of_a_linear_step():
     (result,) = measure_all([workload], "cpu", 1)
     assert result.flops == 2 * (2 * 3 * 6 * 5)  # none with respect to the rows
     assert result.weight_bytes == result.gradient_bytes == result.optimizer_bytes == 4 * 35
-    assert result.held_bytes == 2 * 4 * 35

@@ -1,4 +1,4 @@
-"""Predicted memory: against what autograd keeps, and against what was measured on a GPU."""
+"""Memory model: compared with the tensors that autograd saves, and with GPU measurements."""
 
 import contextlib
 from unittest import mock
@@ -11,7 +11,7 @@ from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from bpt_det.benchmark.memory_model import MemoryModel, usable_bytes
-from bpt_det.benchmark.saved_activations import KeptBytes, cast_weight_bytes
+from bpt_det.benchmark.saved_activations import SavedActivations, cast_weight_bytes
 from bpt_det.engine import load_config
 from bpt_det.utils.errors import InputError
 from tests.support.detectors import shrink
@@ -47,15 +47,15 @@ def autocast_as_on_a_gpu(compute_bytes):
         yield
 
 
-def count_kept_bytes(module, run, compute_bytes, *not_counted):
-    """Return the bytes that autograd keeps of a call, each tensor once and no parameter."""
-    kept = {}
+def count_saved_bytes(module, run, compute_bytes, *not_counted):
+    """Return the bytes that autograd saves in a call, each tensor once and no parameter."""
+    saved = {}
     known = {t.untyped_storage().data_ptr() for t in (*module.parameters(), *not_counted)}
 
     def pack(tensor):
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in known:
-            kept[storage.data_ptr()] = (storage.nbytes(), tensor)  # alive, so none has its place
+            saved[storage.data_ptr()] = (storage.nbytes(), tensor)  # alive, so none has its place
         return tensor
 
     is_cast = compute_bytes != 4
@@ -63,7 +63,7 @@ def count_kept_bytes(module, run, compute_bytes, *not_counted):
     with saved_tensors_hooks(pack, lambda tensor: tensor), context:
         output = run()
     assert output is not None
-    return sum(size for size, _ in kept.values())
+    return sum(size for size, _ in saved.values())
 
 
 @pytest.mark.parametrize("compute_bytes", [4, 2])
@@ -78,27 +78,27 @@ def count_kept_bytes(module, run, compute_bytes, *not_counted):
     ],
     ids=lambda overrides: "-".join(overrides)[:24],
 )
-def test_what_is_kept_of_a_vit_is_what_autograd_keeps(overrides, compute_bytes):
+def test_what_is_saved_of_a_vit_is_what_autograd_keeps(overrides, compute_bytes):
     torch.manual_seed(0)
     cfg = tiny_config(*overrides, compute_bytes=compute_bytes)
     net = instantiate(cfg.model.backbone.net).train()
     images = torch.randn(3, 3, 128, 128)
     model = MemoryModel(cfg)
-    output = model._tokens(3).size  # kept by what comes after the ViT
-    found = count_kept_bytes(net, lambda: net(images), compute_bytes, images)
+    output = model._tokens(3).size  # saved by what comes after the ViT
+    found = count_saved_bytes(net, lambda: net(images), compute_bytes, images)
     # In bfloat16 copies of prompts and biases differ, which are small.
     tolerance = 0 if compute_bytes == 4 else 0.005
     assert model.vit_bytes(3) - output == pytest.approx(found, rel=tolerance, abs=0)
 
 
 @pytest.mark.parametrize("compute_bytes", [4, 2])
-def test_what_is_kept_of_pyramid_and_heads_is_what_autograd_keeps(compute_bytes):
+def test_what_is_saved_of_pyramid_and_heads_is_what_autograd_keeps(compute_bytes):
     torch.manual_seed(0)
     detector = instantiate(tiny_config("cascade bpt_s").model)
     heads = detector.roi_heads
     features = {"tokens": torch.randn(2, 64, 12, 12), "map": torch.randn(2, 16, 24, 24)}
     regions = {side: torch.randn(30, 16, side, side, requires_grad=True) for side in (7, 14)}
-    for module, entering, is_kept in (
+    for module, entering, is_saved in (
         (detector.backbone.simfp_2, features["tokens"], True),
         (detector.backbone.simfp_5, features["tokens"].requires_grad_(), True),
         (detector.proposal_generator.rpn_head.conv, features["map"], True),
@@ -106,11 +106,13 @@ def test_what_is_kept_of_pyramid_and_heads_is_what_autograd_keeps(compute_bytes)
         (heads.mask_head, regions[14], False),
     ):
         layers = module.layers if hasattr(module, "layers") else module
-        not_counted = [entering] if is_kept else []
-        found = count_kept_bytes(module, lambda: layers(entering), compute_bytes, *not_counted)  # noqa: B023
+        not_counted = [entering] if is_saved else []
+        found = count_saved_bytes(module, lambda: layers(entering), compute_bytes, *not_counted)  # noqa: B023
         rows, width, height, _ = entering.shape
-        way = KeptBytes(rows, height**2, width, compute_bytes, is_kept=is_kept).follow([module])
-        assert way.total + cast_weight_bytes(module, compute_bytes) == pytest.approx(
+        activations = SavedActivations(
+            rows, height**2, width, compute_bytes, is_saved=is_saved
+        ).follow([module])
+        assert activations.total + cast_weight_bytes(module, compute_bytes) == pytest.approx(
             found, rel=0.01
         ), type(module).__name__
 
@@ -198,7 +200,7 @@ def test_mask_rcnn_has_one_box_head():
 
 
 def test_another_backbone_is_refused():
-    with pytest.raises(InputError, match="of a PromptedViTBackbone, not of a ViTDetBackbone; give"):
+    with pytest.raises(InputError, match="for a PromptedViTBackbone, not for a ViTDetBackbone"):
         MemoryModel(load_config("coco/cascade_vitdet_b"))
 
 
@@ -210,5 +212,5 @@ def test_another_optimizer_is_refused():
 
 
 def test_a_layer_without_a_rule_is_refused():
-    with pytest.raises(InputError, match="not known what a layer Softplus keeps"):
-        KeptBytes(1, 1, 2, 4).follow([nn.Softplus()])
+    with pytest.raises(InputError, match="Softplus"):
+        SavedActivations(1, 1, 2, 4).follow([nn.Softplus()])

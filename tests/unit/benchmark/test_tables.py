@@ -1,4 +1,4 @@
-"""Tables of measurements that are made up."""
+"""Tables of made-up measurements."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def cells(table: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
-def test_a_row_a_measurement():
+def test_a_measurement_is_a_row():
     table = format_measurements([made_up("forward", "bpt_s", 0.5)], 4e12, "bfloat16")
     expected = ["forward", "BPT_S", "4", "0.5000", "0.0000", "8.00", "0.500", "1.00", "0.25"]
     assert cells(table)[0][:9] == expected
@@ -51,7 +51,7 @@ def test_ratios_of_time_operations_and_memory():
     ]
 
 
-def test_what_is_not_known_has_no_ratio():
+def test_an_unknown_cost_has_no_ratio():
     failed = made_up("train_step", "full", 0, seconds=[], failure="out of memory")
     assert ratios([made_up("train_step", "bpt_d", 0.4), failed]) == []
     results = [made_up("forward", "bpt_s", 0.4, None), made_up("forward", "bare", 0.4)]

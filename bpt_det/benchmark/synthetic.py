@@ -1,18 +1,51 @@
-"""Predictions as a detector makes them, out of the true boxes of an image.
+"""Synthetic inputs: training samples of noise, and predictions derived from true boxes.
 
 Shape legend: N predictions of an image, S side of a mask within its box.
 """
 
 import torch
 import torch.nn.functional as F
-from detectron2.structures import Boxes, BoxMode, Instances
+from detectron2.structures import BitMasks, Boxes, BoxMode, Instances, PolygonMasks
 from torch import Tensor
 
+_NUM_INSTANCES = 20  # of a training sample
 _NUM_PREDICTIONS = 100
 _MASK_SIDE = 28
 _SHIFT = 0.05  # standard deviation of a side of a true box, in sizes of the box
 _WRONG_CLASSES = 0.1  # share of true boxes that get a class at random
 _LARGEST = 0.4  # side of an invented box, in sides of the image
+
+
+def make_sample(size: int, num_classes: int, seed: int, *, uses_polygons: bool = True) -> dict:
+    """Return a sample with instances at random places.
+
+    Args:
+        size: side in pixels.
+        num_classes: of the instances.
+        seed: of all choices.
+        uses_polygons: masks are polygons, else bitmaps.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    corners = torch.rand(_NUM_INSTANCES, 2, generator=generator) * 0.7 * size
+    sides = (0.05 + 0.25 * torch.rand(_NUM_INSTANCES, 2, generator=generator)) * size
+    boxes = torch.cat([corners, corners + sides], dim=1)
+    polygons = [[_octagon(box).numpy()] for box in boxes.double()]
+    instances = Instances((size, size), gt_boxes=Boxes(boxes))
+    instances.gt_classes = torch.randint(num_classes, (_NUM_INSTANCES,), generator=generator)
+    masks = PolygonMasks(polygons)
+    instances.gt_masks = (
+        masks if uses_polygons else BitMasks.from_polygon_masks(masks.polygons, size, size)
+    )
+    image = torch.randint(256, (3, size, size), dtype=torch.uint8, generator=generator)
+    return {"image": image, "instances": instances, "height": size, "width": size}
+
+
+def _octagon(box: Tensor) -> Tensor:
+    """Return the corners x, y, … of an octagon inside a box."""
+    angles = torch.arange(8, dtype=torch.float64) * torch.pi / 4
+    center, radius = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
+    points = center + radius * torch.stack([angles.cos(), angles.sin()], dim=1)
+    return points.flatten()
 
 
 def simulate_predictions(record: dict, num_classes: int, seed: int) -> Instances:

@@ -1,18 +1,52 @@
-"""How much memory a model holds, and the most that a call takes beside it."""
+"""Cost of a call: seconds, floating-point operations, and bytes of weights and activations."""
 
 import ctypes
 import gc
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import nn
+from torch.utils.flop_counter import (
+    FlopCounterMode,
+    sdpa_backward_flop_count,
+    sdpa_flop_count,
+)
 
+FLOP_COUNTER = "torch.utils.flop_counter.FlopCounterMode"
 _STATM = Path("/proc/self/statm")
 _SAMPLING_SECONDS = 0.002
+
+
+def time_call(run: Callable[[], object], device: str) -> float:
+    """Return the seconds that a call takes on ``cuda`` or ``cpu``."""
+    synchronize(device)
+    start = time.perf_counter()
+    run()
+    synchronize(device)
+    return time.perf_counter() - start
+
+
+def synchronize(device: str) -> None:
+    """Wait for a GPU; on the CPU there is nothing to wait for."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def count_flops(run: Callable[[], object]) -> int:
+    """Return the FLOPs of a call; a multiplication and an addition are two.
+
+    Matrix products, convolutions and attention only. Scores of attention that the backward pass
+    recomputes are counted, as torch does, and so is what checkpointing recomputes.
+    """
+    counter = FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION)
+    with counter:
+        run()
+    return counter.get_total_flops()
 
 
 def weight_bytes(model: nn.Module | None) -> int:
@@ -34,10 +68,10 @@ def optimizer_bytes(optimizer: torch.optim.Optimizer | None) -> int:
 
 
 def peak_bytes(run: Callable[[], object], device: str) -> int | None:
-    """Return the most memory that a call takes beside what is taken before it.
+    """Return the peak memory of a call, less what is allocated before it.
 
-    On a GPU what torch has allocated, exactly. On the CPU the resident set of the process, looked
-    at every 2 ms; None where the system does not tell it.
+    On a GPU what torch allocates, exactly. On the CPU the increase of the resident set of the
+    process, sampled every 2 ms; None where the system does not tell it.
     """
     gc.collect()
     if device == "cpu":
@@ -71,7 +105,7 @@ def _peak_resident_bytes(run: Callable[[], object]) -> int:
 
 
 def _return_free_memory() -> None:
-    """Have glibc give back what earlier calls have freed, which would hide what this one takes."""
+    """Have glibc return what earlier calls have freed, which would hide what this one takes."""
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
         if trim is not None:
@@ -84,3 +118,20 @@ def _resident_bytes() -> int:
 
 def _total(tensors: list[torch.Tensor]) -> int:
     return sum(tensor.nbytes for tensor in tensors)
+
+
+def _attention(query: tuple, key: tuple, value: tuple, *args: object, **kwargs: object) -> int:
+    return sdpa_flop_count(query, key, value)
+
+
+def _attention_backward(
+    grad: tuple, query: tuple, key: tuple, value: tuple, *args: object, **kwargs: object
+) -> int:
+    return sdpa_backward_flop_count(grad, query, key, value)
+
+
+# torch counts the fused attention of GPUs only.
+_CPU_ATTENTION = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+}

@@ -1,10 +1,10 @@
-"""Made-up training samples."""
+"""Synthetic training samples."""
 
 import pytest
 import torch
 from detectron2.structures import BitMasks, PolygonMasks
 
-from bpt_det.benchmark.samples import make_sample
+from bpt_det.benchmark.synthetic import make_sample
 
 
 @pytest.mark.parametrize("uses_polygons", [True, False])
@@ -21,6 +21,6 @@ def test_objects_lie_in_the_image_and_masks_in_their_boxes(uses_polygons):
 
 
 def test_the_seed_decides():
-    one, same, other = (make_sample(32, 3, seed) for seed in (4, 4, 5))
-    assert torch.equal(one["image"], same["image"])
-    assert not torch.equal(one["image"], other["image"])
+    first, same, other = (make_sample(32, 3, seed) for seed in (4, 4, 5))
+    assert torch.equal(first["image"], same["image"])
+    assert not torch.equal(first["image"], other["image"])
