@@ -73,7 +73,7 @@ def test_vit_2b_is_reached_by_settings(estimate, capsys):
         (["--mask-regions", "-1"], "--mask-regions must be at least 0, got -1."),
         (["--num-gpus", "0"], "--num-gpus must be at least 1, got 0."),
         ([f"{VIT}.embed_dim=770"], "embed_dim=770 is not a multiple of num_heads=12."),
-        (["--config-file", "configs/coco/cascade_vitdet_b.py"], "not of a ViTDetBackbone; give a"),
+        (["--config-file", "configs/coco/cascade_vitdet_b.py"], "not for a ViTDetBackbone"),
         (["--config-file", "configs/fgvc/cub.py"], "the config has no model.backbone.net"),
         (["--config-file", "nowhere.py"], "config file 'nowhere.py' does not exist"),
     ],
