@@ -61,6 +61,7 @@ def test_five_colors_are_learned_to_the_last_training_image(train, tmp_path):
     assert metrics["val/top1"] == 100.0
 
 
+@pytest.mark.slow
 def test_five_real_birds_are_learned_to_the_last_training_image(
     train, tmp_path, cub_root, mae_tiny_path
 ):

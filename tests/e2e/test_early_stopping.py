@@ -94,7 +94,10 @@ def test_a_run_that_keeps_improving_takes_all_its_iterations(scored):
     assert len(used) == 4 and content(folder / "model_final.pth")["iteration"] == 7
 
 
-@pytest.mark.parametrize("interrupted_after", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    "interrupted_after",
+    [1, pytest.param(2, marks=pytest.mark.slow), 3, pytest.param(4, marks=pytest.mark.slow)],
+)
 def test_an_interrupted_run_stops_where_an_uninterrupted_one_does(
     scored, tmp_path, interrupted_after
 ):

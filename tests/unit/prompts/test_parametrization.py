@@ -65,7 +65,8 @@ def test_a_vit_b_trains_the_published_number_of_prompt_parameters(prompt, placem
 
 
 @pytest.mark.parametrize(
-    ("architecture", "width", "num_blocks"), [("vit_l", 1024, 24), ("vit_h", 1280, 32)]
+    ("architecture", "width", "num_blocks"),
+    [("vit_l", 1024, 24), pytest.param("vit_h", 1280, 32, marks=pytest.mark.slow)],
 )
 def test_larger_vits_train_as_many_prompt_parameters_as_the_formulas_say(
     architecture, width, num_blocks
