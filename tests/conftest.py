@@ -56,6 +56,12 @@ def coco_root() -> Path:
 
 
 @pytest.fixture(scope="session")
+def cub_root() -> Path:
+    """A folder with images in CUB-200-2011's layout, or skip."""
+    return sample_path("datasets/CUB_200_2011/train.json").parent
+
+
+@pytest.fixture(scope="session")
 def mae_tiny_path() -> Path:
     """A real MAE checkpoint of a small ViT, or skip."""
     return sample_path("weights/mae_tiny_patch8_64.pth")

@@ -5,6 +5,7 @@ Shape legend: S samples (a view of an image each), T = 1 + N tokens of a sample,
 
 import hashlib
 import logging
+import math
 import shutil
 import time
 from collections.abc import Sequence
@@ -27,14 +28,7 @@ from bpt_det.vit import PromptedViT, fingerprint
 
 from .in_memory_loader import InMemoryLoader
 from .mapper import ClassificationMapper
-from .token_store import (
-    BYTES_PER_NUMBER,
-    CachedFeatures,
-    TokenStore,
-    is_complete,
-    locked,
-    token_file,
-)
+from .token_store import CachedFeatures, TokenStore, is_complete, locked, token_file
 
 logger = logging.getLogger(__name__)
 
@@ -69,14 +63,12 @@ class FeatureCache:
     def fill(self, model: nn.Module, loaders: Sequence[Any]) -> None:
         """Compute the tokens of all images, or take them from files, and hand them to the mappers.
 
-        To be called in every process, and before iterating: loading processes get copies of the
-        mapper.
+        Called in every process, before iterating: loading processes get copies of the mapper.
 
         Args:
             model: `PromptedClassifier`, or one that is wrapped for several processes; it decides
                 about the blocks and computes on its device, in its number format.
-            loaders: with ``dataset``, ``mapper`` and ``num_workers``; every record has an
-                ``image_id``.
+            loaders: with ``dataset``, ``mapper`` and ``num_workers``.
 
         Raises:
             InputError: the tokens do not depend on fixed views alone, none are before the first
@@ -110,7 +102,7 @@ class FeatureCache:
             job.mapper.num_views,
             shape[1],
             shape[2],
-            BYTES_PER_NUMBER,
+            TokenStore.bytes_per_number,
             _in_gb(job.size),
             "memory" if self.folder is None else f"'{self.folder}'",
         )
@@ -178,7 +170,7 @@ class _Job(Dataset):
     @property
     def size(self) -> int:
         """Bytes of the tokens."""
-        return self.shape[0] * self.shape[1] * self.shape[2] * BYTES_PER_NUMBER
+        return math.prod(self.shape) * TokenStore.bytes_per_number
 
     @property
     def rows(self) -> dict[str, int]:
@@ -252,11 +244,11 @@ def _describe(
 
 
 def _check_fixed(backbone: PromptedViT, num_views: int | None) -> None:
-    """Refuse tokens that a training changes, or that are of endlessly many views."""
+    """Check that no training changes the tokens, and that there are so many views and no more."""
     if not backbone.frozen:
         raise InputError(
-            "the feature cache needs a frozen ViT, but frozen=False trains it and with it what "
-            "would be kept; set cache_prefix=False.",
+            "the feature cache needs a frozen ViT, but frozen=False trains it; set "
+            "cache_prefix=False.",
             parameter="frozen",
         )
     if backbone.first_prompted_block == 0:
@@ -276,7 +268,7 @@ def _check_fixed(backbone: PromptedViT, num_views: int | None) -> None:
 
 
 def _check_memory(size: int) -> None:
-    """Refuse so many bytes in memory, and any in the memory of several processes."""
+    """Check that so many bytes fit into memory, that of a single process."""
     if comm.get_world_size() > 1:
         raise InputError(
             f"the feature cache in memory would be held by each of the {comm.get_world_size()} "
@@ -294,7 +286,7 @@ def _check_memory(size: int) -> None:
 
 
 def _check_disk(folder: Path, size: int) -> None:
-    """Refuse a file of so many bytes in a folder."""
+    """Check that a file of so many bytes fits into a folder."""
     free = shutil.disk_usage(folder).free
     if size > free:
         raise InputError(

@@ -24,7 +24,6 @@ logger = logging.getLogger(__name__)
 
 # NumPy has no bfloat16; its two bytes are stored as they are.
 _DTYPE, _TORCH_DTYPE = np.int16, torch.int16
-BYTES_PER_NUMBER = 2
 _CHUNK = 1 << 26  # bytes
 
 
@@ -34,6 +33,8 @@ class TokenStore:
     Args:
         bits: (S, T, D) int16, the bytes of bfloat16 numbers; an array in memory or a mapped file.
     """
+
+    bytes_per_number = 2
 
     def __init__(self, bits: np.ndarray) -> None:
         self._bits = bits
