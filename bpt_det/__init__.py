@@ -3,16 +3,21 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bpt_det.engine.config import load_config
     from bpt_det.inference.predictor import Predictor
 
 __version__ = "0.1.0"
-__all__ = ["Predictor"]
+__all__ = ["Predictor", "load_config"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import `Predictor` when it is asked for: it needs Detectron2, which the core does without."""
+    """Import what needs Detectron2 when it is asked for: the core does without."""
     if name == "Predictor":
         from bpt_det.inference.predictor import Predictor
 
         return Predictor
+    if name == "load_config":
+        from bpt_det.engine.config import load_config
+
+        return load_config
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

@@ -1,4 +1,4 @@
-"""All of a classification config: a linear head on a frozen MAE ViT-B, CUB, 100 epochs."""
+"""Classification: a linear head on a frozen MAE ViT-B, CUB, 100 epochs."""
 
 from .data.classification import data, dataloader
 from .models.classifier_vit_b import model

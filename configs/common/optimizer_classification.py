@@ -1,4 +1,4 @@
-"""AdamW with a weight decay of its own for the head, and none on biases and 1-D parameters."""
+"""Optimizer of classifiers: AdamW; the head has its own weight decay, 1-D parameters none."""
 
 from detectron2.config import LazyCall as L
 from torch.optim import AdamW
@@ -10,11 +10,11 @@ optimizer = L(AdamW)(
         base_lr="${..lr}",
         weight_decay_1d=0.0,
         head_weight_decay=0.5,
-        layer_decay=None,  # for full fine-tuning: in (0, 1], a slower rate nearer to the image
-        prompt_lr_factor=None,  # the rate of prompts is so many times the others'; None: 1
+        layer_decay=None,  # layer-wise decay of the learning rate in (0, 1], for full fine-tuning
+        prompt_lr_factor=None,  # learning-rate multiplier of the prompts; None: 1
     ),
     lr=5e-2,
     betas=[0.9, 0.999],
     weight_decay=5e-3,
-    fused=True,  # the same step in one pass over memory
+    fused=True,  # one kernel for all parameters, the same step
 )

@@ -1,4 +1,4 @@
-"""All of a pre-training config: MAE as published, ViT-B, 1600 epochs, batch 4096.
+"""Pre-training as a masked autoencoder (MAE), as published: ViT-B, 1600 epochs, batch 4096.
 
 Source: arXiv:2111.06377, Table 8, and facebookresearch/mae PRETRAIN.md.
 """
@@ -71,10 +71,10 @@ optimizer = L(AdamW)(
     lr=1.5e-4,  # for a batch of 256 images, see train.reference_batch_size
     betas=[0.9, 0.95],
     weight_decay=0.05,
-    fused=True,  # the same step in one pass over memory
+    fused=True,  # one kernel for all parameters, the same step
 )
 
-# The tools turn epochs into iterations, by the number of training images.
+# Converted to iterations by the number of training images.
 train.update(epochs=1600, eval_epochs=20, reference_batch_size=256)
 train.best_metric, train.best_metric_mode = "val/loss", "min"
 train.curves = ["val/loss"]

@@ -1,7 +1,7 @@
-"""The parametrizations of prompts, at the sizes published for ViT-B, shallow.
+"""Prompt parametrizations at the sizes published for shallow prompts of ViT-B.
 
-Widths belong to the ViT; where prompts go is `model.backbone.net.placement`. A leaf imports one
-under a name with an underscore, as LazyConfig takes every other name for a key of the config.
+Widths come from the ViT beside the prompt. A config imports them under a name with an underscore,
+as every other name of a dict becomes a key of the config.
 """
 
 from detectron2.config import LazyCall as L

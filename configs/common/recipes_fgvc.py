@@ -1,4 +1,4 @@
-"""Recipes of the five FGVC datasets: what a dataset's base may choose, and what each choice sets.
+"""Recipes of the five fine-grained datasets (FGVC): the `choices` of the base of each.
 
 Source: the supplementary of arXiv:2506.22908, but for full fine-tuning, whose recipe is ours.
 """
@@ -11,9 +11,8 @@ _recipes = dict(
     dogs=dict(mae=(5e-2, 5e-3, 0.1), moco=(5e-2, 2e-3, 0.1), supervised=(5e-3, 1e-2, 3.0)),
     cars=dict(mae=(5e-2, 2e-3, 0.1), supervised=(2e-2, 1e-2, 3.0)),
 )
-_LR, _DECAY, _HEAD_DECAY = (
-    *("optimizer.lr", "optimizer.weight_decay", "optimizer.params.head_weight_decay"),
-)
+_LR, _DECAY = "optimizer.lr", "optimizer.weight_decay"
+_HEAD_DECAY = "optimizer.params.head_weight_decay"
 _RANK, _WEIGHTS = "model.backbone.prompt.rank", "model.backbone.vit.checkpoint"
 _pretraining = dict(
     mae={},

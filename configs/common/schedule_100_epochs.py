@@ -1,4 +1,4 @@
-"""100 epochs: the rate rises from 0 for 10 of them, then falls along half a cosine to 1e-8."""
+"""Schedule of 100 epochs: linear warm-up for 10 of them, then a cosine decay to 1e-8."""
 
 from detectron2.config import LazyCall as L
 
@@ -6,7 +6,7 @@ from bpt_det.engine import build_cosine_schedule
 
 from .train import train
 
-# The tools turn epochs into iterations, by the number of training images.
+# Converted to iterations by the number of training images.
 train.update(epochs=100, eval_epochs=1)
 train.best_metric = "val/top1"
 train.curves = ["train/top1", "val/top1", "val/top5", "val_ema/top1", "val/loss"]

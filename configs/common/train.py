@@ -1,28 +1,26 @@
-"""Settings of the training loop; read by bpt_det.engine.train."""
+"""Training settings, read by `bpt_det.engine.run`."""
 
 train = dict(
     output_dir="output",
     init_checkpoint="",  # a trained model_*.pth to evaluate or to start from
-    # File of token statistics that the initial prompts are made of, where they need one.
-    prompt_statistics=None,
+    prompt_statistics=None,  # file of the token statistics that some prompts are initialized from
     max_iter=1000,
     eval_period=1000,  # iterations
     log_period=20,
-    accumulate_steps=1,  # batches of total_batch_size whose mean gradient is one iteration's
-    clip_grad_norm=None,  # largest L2 norm of the gradient of all that is trained; None: any
-    # For instance 16: optimizer.lr is meant for so many images an iteration and is multiplied by
-    # (total_batch_size * accumulate_steps) / 16. None: used as it is.
+    accumulate_steps=1,  # gradient accumulation: batches of total_batch_size per iteration
+    clip_grad_norm=None,  # largest L2 norm of the gradient of all parameters; None: no clipping
+    # Linear scaling rule: optimizer.lr is multiplied by
+    # total_batch_size * accumulate_steps / reference_batch_size. None: no scaling.
     reference_batch_size=None,
-    best_metric="bbox/AP",  # model_best.pth has the best value
-    best_metric_mode="max",  # max or min is best
-    # Evaluations in a row without a new best after which the run ends; None: never early. The
-    # weights to use are those of model_best.pth then.
+    best_metric="bbox/AP",  # of model_best.pth
+    best_metric_mode="max",  # or min
+    # Evaluations without improvement after which the run ends; None: no early stopping.
     early_stopping=dict(patience=None),
-    # An average of the trained weights, average = decay * average + (1 - decay) * weight at every
-    # iteration, evaluated beside them as bbox_ema/AP and so on; for instance 0.999. None: none.
+    # Exponential moving average of the trained weights, average = decay * average + (1 - decay) *
+    # weight at every iteration, evaluated too, as bbox_ema/AP and so on; None: off.
     ema=dict(decay=None),
-    curves=["bbox/AP", "segm/AP"],  # drawn into curves.png beside the losses; None: not drawn
-    hooks=[],  # further hooks of Detectron2's kind, run in every process
+    curves=["bbox/AP", "segm/AP"],  # metrics in curves.png beside the losses; None: no picture
+    hooks=[],  # further Detectron2 hooks, run in every process
     checkpointer=dict(period=2500, max_to_keep=2),
     device="auto",  # auto, cuda or cpu
     precision="auto",  # auto, float32, bfloat16 or float16

@@ -1,7 +1,7 @@
-"""A classification dataset: random crops to train on, center crops to evaluate.
+"""Classification data: random crops for training, center crops for evaluation.
 
-During a training the validation split is evaluated and decides which weights are the best; the test
-split is read once, at its end, and by --eval-only.
+The validation split is evaluated during a training and chooses the best weights; the held-out test
+split is evaluated once, at its end, and by --eval-only.
 """
 
 from detectron2.config import LazyCall as L
@@ -22,10 +22,10 @@ dataloader = dict(
     in_memory=False,  # decode training images once, keep them on train.device and crop them there
     image_size=224,  # pixels
     resize_size=256,  # pixels; shorter side before the center is cut out
-    # Compute what enters the first prompted block only once, for the training and the validation
-    # images; needs train.mapper.augment=False or num_views, and a placement such as last_4.
+    # Feature cache: compute the input of the first prompted block once for each training and
+    # validation image; needs train.mapper.augment=False or num_views, and a placement like last_4.
     cache_prefix=False,
-    cache_dir=None,  # keep it in files in this folder, for later runs too; None: in memory
+    cache_dir=None,  # folder of the cache's files, for later runs too; None: in memory
     feature_cache=L(FeatureCache)(
         cache_prefix="${dataloader.cache_prefix}", cache_dir="${dataloader.cache_dir}"
     ),
@@ -40,7 +40,7 @@ dataloader = dict(
             image_size="${dataloader.image_size}",
             resize_size="${dataloader.resize_size}",
             augment=True,  # random crop and flip
-            num_views=None,  # so many fixed crops of each image; None: another one every time
+            num_views=None,  # fixed crops of each image; None: a new random crop every time
         ),
         total_batch_size=32,
         num_workers=4,

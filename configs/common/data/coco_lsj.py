@@ -6,7 +6,7 @@ from detectron2.config import LazyCall as L
 from bpt_det.detection import CocoEvaluator, ImageNamingMapper, LargeScaleJitter, load_dataset
 from bpt_det.engine import TestLoader, TrainLoader
 
-# A COCO-format dataset of your own, as FILE:FOLDER; tools fit the rest of a config to it.
+# Custom dataset in COCO format, FILE:FOLDER each; the rest of the config is adapted to it.
 data = dict(train=None, val=None)
 
 dataloader = dict(

@@ -1,4 +1,4 @@
-"""The same detector at a size for two CPU cores: micro ViT, slim heads, levels p2 to p5."""
+"""Cascade Mask R-CNN on a micro ViT with slim heads and levels p2 to p5, for two CPU cores."""
 
 from bpt_det.vit import ARCHITECTURES
 

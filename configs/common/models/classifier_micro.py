@@ -1,4 +1,4 @@
-"""The same classifier at a size for two CPU cores: micro ViT."""
+"""A linear head on a frozen micro ViT, for two CPU cores."""
 
 from bpt_det.vit import ARCHITECTURES
 

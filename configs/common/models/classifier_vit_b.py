@@ -19,7 +19,7 @@ model = L(PromptedClassifier)(
         frozen=True,
         activation_checkpointing=False,  # True: less memory, more time
     ),
-    num_classes=200,  # the tools take it from the data
+    num_classes=200,  # set from the dataset
     pooling="all",  # mean of prompts and patches; cls for MoCo v3 and supervised pre-training
     head_batch_norm=False,  # True: as MAE's linear probing, a batch norm before the head
     pixel_mean=[123.675, 116.28, 103.53],  # ImageNet, RGB in [0, 255]

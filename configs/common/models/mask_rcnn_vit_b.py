@@ -1,4 +1,4 @@
-"""Mask R-CNN on the same backbone and pyramid: one box head in place of the cascade's three."""
+"""Mask R-CNN on a frozen ViT-B with a simple feature pyramid: one box head, no cascade."""
 
 from detectron2.config import LazyCall as L
 from detectron2.layers import ShapeSpec
