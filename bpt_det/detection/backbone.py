@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from detectron2.modeling.backbone import BACKBONE_REGISTRY, Backbone
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor, nn
+from torch import Tensor
 
+from bpt_det.prompts import Prompt
 from bpt_det.vit import PromptedViT
 
 
@@ -21,7 +22,7 @@ class PromptedViTBackbone(Backbone):
     def __init__(
         self,
         vit: VisionTransformer,
-        prompt: nn.Module | None = None,
+        prompt: Prompt | None = None,
         placement: str | Sequence[int] = "shallow",
         *,
         frozen: bool = True,

@@ -46,7 +46,7 @@ def use_detection_data(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
     data = cfg.get("data") or {}
     if isinstance(data, str) or "name" in data:
         raise InputError(
-            f"data.name={data if isinstance(data, str) else data.name} is a classification "
+            f"data.name={data if isinstance(data, str) else data['name']} is a classification "
             "dataset; a detection config has data.train and data.val.",
             hint="train_classifier",
         )
@@ -113,8 +113,8 @@ def _summarize(json_file: str, image_root: str, option: str) -> _Summary:
             raise InputError(f"{option}: {what} '{path}' does not exist; correct the path.")
     content = read_annotation_file(json_file)
     try:
-        names = {category["id"]: category["name"] for category in content["categories"]}
-        names = [names[key] for key in sorted(names)]
+        name_by_id = {category["id"]: category["name"] for category in content["categories"]}
+        names = [name_by_id[key] for key in sorted(name_by_id)]
         objects = [entry for entry in content["annotations"] if not entry.get("iscrowd", 0)]
         without = [entry for entry in objects if not entry.get("segmentation")]
         has_rle = any(isinstance(entry.get("segmentation"), dict) for entry in objects)

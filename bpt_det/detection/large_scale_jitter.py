@@ -155,7 +155,7 @@ def _resize(image: np.ndarray, scales: tuple[float, float]) -> np.ndarray:
 
 def _contiguous(image: np.ndarray) -> np.ndarray:
     """Return an image (H, W, 3), maybe mirrored, in one piece; NumPy takes 5 times as long."""
-    steps = tuple(-1 if stride < 0 else 1 for stride in image.strides[:2])
+    steps = (-1 if image.strides[0] < 0 else 1, -1 if image.strides[1] < 0 else 1)
     upright = _flip(image[:: steps[0], :: steps[1]], steps)
     return np.require(upright, requirements=["C", "W"])  # writable, or PyTorch warns
 

@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from detectron2.config import instantiate
@@ -75,7 +76,7 @@ class Predictor:
         if device is not None:
             cfg.train.device = device
         shared = None if share_vit_of is None else share_vit_of.model
-        self.model = load_trained_model(cfg, str(checkpoint), share_vit_of=shared)
+        self.model: nn.Module = load_trained_model(cfg, str(checkpoint), share_vit_of=shared)
         if score_threshold is not None:
             _set_score_threshold(self.model, score_threshold)
         self._mapper = instantiate(cfg.dataloader.test.mapper)
@@ -107,7 +108,7 @@ class Predictor:
             InputError: an image cannot be used.
         """
         if not isinstance(image, list | tuple):
-            return self.predict([self.prepare(image)])[0]
+            return self.predict([self.prepare(cast(ImageLike, image))])[0]
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, got {batch_size}.")
         predictions = []

@@ -78,7 +78,8 @@ def resize_annotation(
     annotation: Annotation, old: tuple[int, int], new: tuple[int, int]
 ) -> Annotation:
     """Return an annotation of an image of one size (H, W) as it lies in the image at another."""
-    scale = (new[1] / old[1], new[0] / old[0]) * 2
-    box = tuple(side * factor for side, factor in zip(annotation.box, scale, strict=True))
+    rows, columns = new[0] / old[0], new[1] / old[1]
+    x0, y0, x1, y1 = annotation.box
+    box = (x0 * columns, y0 * rows, x1 * columns, y1 * rows)
     mask = None if annotation.mask is None else resize_mask(annotation.mask, *new)
     return replace(annotation, box=box, mask=mask)

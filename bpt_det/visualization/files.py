@@ -63,7 +63,7 @@ def save_picture(picture: np.ndarray, path: Path) -> None:
         InputError: it cannot be written.
     """
     try:
-        settings = {"quality": _JPEG_QUALITY, "compress_level": _PNG_LEVEL}
-        Image.fromarray(picture).save(path, **settings)  # each format takes its own
+        # Each format takes its own setting.
+        Image.fromarray(picture).save(path, quality=_JPEG_QUALITY, compress_level=_PNG_LEVEL)
     except OSError as error:
         raise InputError(f"cannot write '{path}': {error.strerror or error}.") from error

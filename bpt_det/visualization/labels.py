@@ -15,9 +15,9 @@ _POINT = 100 / 72  # pixels in a typographic point at Matplotlib's 100 dpi
 
 def label_text(annotation: Annotation, class_names: Sequence[str] | None) -> str:
     """Return the class and score; the class's number where its name is not known."""
-    index = annotation.class_index
-    is_named = class_names is not None and index < len(class_names)
-    text = class_names[index] if is_named else f"class {index}"
+    index, text = annotation.class_index, f"class {annotation.class_index}"
+    if class_names is not None and index < len(class_names):
+        text = class_names[index]
     if annotation.score is not None:
         text += f" {annotation.score:.0%}"
     return f"{text} (crowd)" if annotation.is_crowd else text

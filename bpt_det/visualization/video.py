@@ -93,7 +93,7 @@ class VideoWriter:
     def __init__(self, path: Path, fps: float, size: tuple[int, int]) -> None:
         self.path = path
         self._partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
-        codec = cv2.VideoWriter_fourcc(*"mp4v")
+        codec = cv2.VideoWriter.fourcc(*"mp4v")
         self._writer = cv2.VideoWriter(str(self._partial), codec, fps, size[::-1])
         if not self._writer.isOpened():
             self._partial.unlink(missing_ok=True)

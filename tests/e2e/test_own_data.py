@@ -98,10 +98,8 @@ def test_validation_data_alone_are_evaluated_and_drawn(run, tools, config, sourc
 def test_validation_data_alone_are_refused_for_training(tools, config, sources, tmp_path, capsys):
     options = [sources[1], f"train.output_dir={tmp_path / 'out'}"]
     status = tools("train_net", "--config-file", config, *options)
-    assert only_line(status, capsys) == (
-        "data.val is given but data.train is not; add data.train=FILE:FOLDER to train, or "
-        "--eval-only to evaluate."
-    )
+    line = only_line(status, capsys)
+    assert "data.train=FILE:FOLDER" in line and "--eval-only" in line
 
 
 def test_boxes_alone_are_trained_and_evaluated(tools, config, sources, tmp_path):
