@@ -151,8 +151,8 @@ def test_class_names_come_with_the_checkpoint(files, tmp_path, caplog):
 def test_names_of_another_number_than_the_classes_are_not_taken(run, files, tmp_path):
     """Else a class had another's name, and predictions.json lacked categories."""
     checkpoint = set_class_names(files[1], ["cat", "dog", "hen"], tmp_path / "three.pth")
-    expected = MetadataCatalog.get(run[1].dataloader.test.dataset.names).thing_classes
-    assert Predictor(files[0], checkpoint).class_names == expected
+    class_names = Predictor(files[0], checkpoint).class_names
+    assert class_names == MetadataCatalog.get(run[1].dataloader.test.dataset.names).thing_classes
 
 
 def test_without_names_in_the_checkpoint_those_of_the_dataset_are_taken(run, files, tmp_path):
