@@ -1,6 +1,5 @@
-"""Collecting token statistics from the command line, for a tiny config on rendered shapes."""
+"""Command `stats`: token statistics of a tiny config on rendered shapes."""
 
-import importlib
 import logging
 import shlex
 import shutil
@@ -10,7 +9,8 @@ import torch
 from detectron2.config import LazyConfig, instantiate
 from PIL import Image
 
-from bpt_det.cli.launch import run_training_tool
+from bpt_det.cli import stats
+from bpt_det.cli.launch import build_training_parser, run_training_tool
 from bpt_det.engine import load_config
 from bpt_det.vit import fingerprint
 from bpt_det.vit.embedding import center_square
@@ -20,10 +20,8 @@ from tests.support.paths import ROOT
 
 
 @pytest.fixture
-def collect(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "tools")
-    tool = importlib.import_module("bpt_det.cli.stats")
-    yield lambda *argv: tool.main([str(argument) for argument in argv])
+def collect():
+    yield lambda *argv: stats.main([str(argument) for argument in argv])
     for name in ("bpt_det", "detectron2", "fvcore"):
         logging.getLogger(name).handlers.clear()
 
@@ -35,13 +33,17 @@ def write_config(tmp_path, shapes_root):
     def write(method):
         cfg = load_config(str(ROOT / "configs/shapes/cascade.py"), [f"method={method}"])
         use_shapes(shrink(cfg), shapes_root)
-        cfg.model.backbone.net.statistics = str(tmp_path / "statistics/tiny.safetensors")
+        cfg.train.prompt_statistics = str(tmp_path / "statistics/tiny.safetensors")
         cfg.train.output_dir = str(tmp_path / "out")
         cfg.train.max_iter = 1
         LazyConfig.save(cfg, str(tmp_path / f"cascade_{method}.yaml"))
         return tmp_path / f"cascade_{method}.yaml"
 
     return write
+
+
+def train(argv):
+    return run_training_tool(build_training_parser("train", ""), argv)
 
 
 @pytest.fixture
@@ -85,12 +87,12 @@ def test_a_run_that_lacks_statistics_prints_the_command_that_makes_them(
 ):
     config = write_config("fwhiten_s")
     argv = ["--config-file", str(config), "train.seed=3"]
-    assert run_training_tool("", argv) == 2
-    problem, _, command = error_line(capsys).partition("; collect them: ")
+    assert train(argv) == 2
+    problem, _, command = error_line(capsys).partition(". Collect them: ")
     assert problem == f"error: token statistics '{statistics_path}' do not exist"
-    assert command == (f"python tools/collect_statistics.py --config-file {config} train.seed=3")
+    assert command == f"bpt-det stats --config-file {config} train.seed=3"
     assert collect(*command.split()[2:]) == 0
-    assert run_training_tool("", argv) == 0
+    assert train(argv) == 0
 
 
 def test_where_no_statistics_are_named_the_command_names_some(
@@ -99,18 +101,18 @@ def test_where_no_statistics_are_named_the_command_names_some(
     """As printed, both the setting and the command work from a shell, quoting included."""
     config = write_config("vpt_s")
     argv = ["--config-file", str(config), "model.backbone.net.prompt.init=mean_pool"]
-    argv += ["model.backbone.net.statistics=null", "model.backbone.net.placement=[0,3]"]
+    argv += ["train.prompt_statistics=null", "model.backbone.net.placement=[0,3]"]
     monkeypatch.chdir(tmp_path)
-    assert run_training_tool("", argv) == 2
-    problem, _, rest = error_line(capsys).partition("; add ")
-    assert problem == "error: the prompts need token statistics, but statistics=None"
+    assert train(argv) == 2
+    problem, _, rest = error_line(capsys).partition(". Add ")
+    assert "prompts" in problem and "token statistics" in problem
     setting, _, command = rest.partition(" to this command too, and collect them: ")
-    assert setting == "model.backbone.net.statistics=statistics/cascade_vpt_s.safetensors"
+    assert setting == "train.prompt_statistics=statistics/cascade_vpt_s.safetensors"
     words = shlex.split(command)
-    assert words == ["python", "tools/collect_statistics.py", *argv, setting]
+    assert words == ["bpt-det", "stats", *argv, setting]
     assert "'model.backbone.net.placement=[0,3]'" in command
     assert collect(*words[2:]) == 0
-    assert run_training_tool("", [*argv, *shlex.split(setting)]) == 0
+    assert train([*argv, *shlex.split(setting)]) == 0
 
 
 def test_statistics_of_another_vit_are_to_be_deleted_before_the_command(
@@ -119,16 +121,13 @@ def test_statistics_of_another_vit_are_to_be_deleted_before_the_command(
     config = write_config("fwhiten_s")
     assert collect("--config-file", config) == 0
     argv = ["--config-file", str(config), "+model.backbone.net.vit.init_seed=9"]
-    assert run_training_tool("", argv) == 2
-    problem, _, step = error_line(capsys).partition("; ")
-    assert problem.startswith(f"error: token statistics '{statistics_path}' are of another frozen")
-    before, _, command = step.partition("collect them: python tools/collect_statistics.py ")
-    assert (
-        before == "delete that file or name another with model.backbone.net.statistics=FILE, and "
-    )
+    assert train(argv) == 2
+    text, _, command = error_line(capsys).partition("collect them: bpt-det stats ")
+    assert text.startswith(f"error: token statistics '{statistics_path}' are of another frozen")
+    assert "Delete that file or name another with train.prompt_statistics=FILE, and " in text
     statistics_path.unlink()
     assert collect(*command.split()) == 0
-    assert run_training_tool("", argv) == 0
+    assert train(argv) == 0
 
 
 def test_a_folder_is_searched_with_its_subfolders(
@@ -186,7 +185,7 @@ def test_a_file_that_exists_is_not_written_over(collect, write_config, statistic
         (["--image-size", 30], "image size 30x30 is not a multiple of patch_size=8; pad the"),
         (["--images", "/no/where"], "--images '/no/where' does not exist; give a folder or a"),
         (["--images", "coco_2099"], "dataset 'coco_2099' is not registered; the nearest"),
-        (["model.backbone.net.statistics=null"], "the config names no statistics file; give one"),
+        (["train.prompt_statistics=null"], "the config names no statistics file; give one"),
         (["--output", "/dev/null/x.st"], "cannot write to --output '/dev/null'"),
         (
             ["model.backbone.net.prompt=null"],

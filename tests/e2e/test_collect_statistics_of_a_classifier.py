@@ -1,6 +1,5 @@
 """Collecting token statistics for a classification config, shrunk, on a miniature CUB-200-2011."""
 
-import importlib
 import logging
 import shutil
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 from detectron2.config import instantiate
 
 from bpt_det.classification.layouts import load_classification
+from bpt_det.cli import stats
 from bpt_det.engine import load_config
 from bpt_det.vit import fingerprint
 from bpt_det.vit.statistics import load_statistics
@@ -30,14 +30,12 @@ def cub(tmp_path):
 
 
 @pytest.fixture
-def collect(monkeypatch, tmp_path, cub):
+def collect(tmp_path, cub):
     """The tool on the miniature dataset; returns the exit status. Later options count."""
-    monkeypatch.syspath_prepend(ROOT / "tools")
-    tool = importlib.import_module("bpt_det.cli.stats")
     settings = [*VIT, f"dataloader.root={cub}", "dataloader.train.total_batch_size=4"]
     settings += ["model.backbone.prompt.prompt_length=5"]
-    settings += [f"model.backbone.statistics={tmp_path / 'tiny.st'}"]
-    yield lambda *argv: tool.main(["--config-file", CONFIG, METHOD, *settings, *map(str, argv)])
+    settings += [f"train.prompt_statistics={tmp_path / 'tiny.st'}"]
+    yield lambda *argv: stats.main(["--config-file", CONFIG, METHOD, *settings, *map(str, argv)])
     for name in ("bpt_det", "detectron2", "fvcore"):
         logging.getLogger(name).handlers.clear()
 
