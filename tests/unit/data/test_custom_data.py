@@ -1,0 +1,39 @@
+"""Custom data: what the adapters of the tasks share."""
+
+import os
+
+import pytest
+from omegaconf import OmegaConf
+
+from bpt_det.data.custom_data import absolute_path, chosen_keys, set_num_classes
+from bpt_det.utils.errors import InputError
+
+
+def test_chosen_keys_are_those_of_the_overrides_however_they_are_written():
+    overrides = ["model.num_classes=3", "+train.note=a=b", "data = x"]
+    assert chosen_keys(overrides) == {"model.num_classes", "train.note", "data"}
+
+
+def test_a_path_becomes_absolute_from_home_and_from_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert absolute_path("a/../b") == str(tmp_path / "b")
+    assert absolute_path("~/birds") == os.path.join("/home/ada", "birds")
+
+
+@pytest.mark.parametrize(
+    ("configured", "chosen"), [(80, set()), (3, {"model.num_classes"}), (3, set())]
+)
+def test_the_number_of_classes_is_that_of_the_data(configured, chosen):
+    cfg = OmegaConf.create({"model": {"num_classes": configured}})
+    set_num_classes(cfg, "model.num_classes", ["ash", "elm", "fir"], "mine", chosen)
+    assert cfg.model.num_classes == 3
+
+
+def test_another_number_that_was_chosen_is_refused_with_both():
+    cfg = OmegaConf.create({"model": {"num_classes": 7}})
+    text = r"model\.num_classes=7 contradicts the 3 classes of mine \(ash, elm, fir\)"
+    with pytest.raises(InputError, match=text):
+        set_num_classes(
+            cfg, "model.num_classes", ["ash", "elm", "fir"], "mine", {"model.num_classes"}
+        )
