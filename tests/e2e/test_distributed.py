@@ -18,6 +18,7 @@ from bpt_det.engine import (
     evaluate,
     load_config,
     load_trained_model,
+    read_result,
 )
 from bpt_det.engine.loaders import derive_seed
 from bpt_det.engine.metrics import read_final_metrics
@@ -117,6 +118,9 @@ def test_two_processes_train_and_score_every_image_once(
     arguments = write_config(shapes_root, tmp_path)
     run_in_two_processes(run, tmp_path, arguments)
     metrics = read_final_metrics(tmp_path / "run")
+    result = read_result(tmp_path / "run")
+    assert (result.status, result.iterations) == ("finished", 2)
+    assert result.metrics["last"].keys() == metrics.keys()
 
     cfg = load_config(arguments[1])
     cfg.train.output_dir = str(tmp_path / "alone")

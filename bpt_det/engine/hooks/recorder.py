@@ -21,12 +21,13 @@ from detectron2.utils.registry import _convert_target_to_string
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from bpt_det import __version__
 from bpt_det.utils.errors import InputError, one_line
 
 from ..result import RESULT_NAME, RunResult, read_result, status_of
 from .best import BestMetric
 
-_PACKAGES = ("bpt_det", "detectron2", "torch", "torchvision", "timm", "numpy")
+_PACKAGES = ("detectron2", "torch", "torchvision", "timm", "numpy")
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +159,7 @@ def hash_config(cfg: DictConfig) -> str:
 
 def find_versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that decide about a run's results."""
-    versions = {"python": platform.python_version()}
+    versions = {"bpt_det": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
             versions[package] = metadata.version(package)
