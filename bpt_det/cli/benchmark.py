@@ -70,7 +70,7 @@ from bpt_det.utils.errors import InputError
 from .commands import invocation
 from .launch import build_tool_parser, check_range, run_tool, show_log
 
-_PEAK_SIZES = {"cpu": 2048, "cuda": 8192}
+PEAK_SIZES = {"cpu": 2048, "cuda": 8192}
 _WARMUPS = {"cpu": 1, "cuda": 3}
 _DEVICES = ("auto", "cpu", "cuda")
 _PRECISIONS = ("auto", "float32", "bfloat16", "float16")
@@ -118,7 +118,7 @@ def benchmark(args: argparse.Namespace, command: str) -> None:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     precision = resolve_precision(args.precision, device)
-    peak = matmul_peak(device, precision.dtype, size=_PEAK_SIZES[device], repeats=20)
+    peak = matmul_peak(device, precision.dtype, size=PEAK_SIZES[device], repeats=20)
     report = {
         "machine": describe_machine(device),
         "command": command,

@@ -1,11 +1,11 @@
 """The benchmark from the command line: tables, JSON, skipped lines, bad input."""
 
-import importlib
 import json
 
 import pytest
 import torch
 
+from bpt_det.cli import benchmark as cli_benchmark
 from tests.support.paths import ROOT
 
 VIT = "model.backbone.net.vit"
@@ -16,11 +16,9 @@ SETTINGS = ["--config-file", "configs/shapes/cascade_bpt_s.py", *SIZES, "--image
 @pytest.fixture
 def benchmark(monkeypatch):
     monkeypatch.chdir(ROOT)
-    monkeypatch.syspath_prepend(ROOT / "tools")
-    module = importlib.import_module("bpt_det.cli.benchmark")
-    monkeypatch.setitem(module._PEAK_SIZES, "cpu", 16)
+    monkeypatch.setitem(cli_benchmark.PEAK_SIZES, "cpu", 16)
     common = [*SETTINGS, "--device", "cpu", "--repeats", "2"]
-    return lambda *arguments: module.main([*common, *map(str, arguments)])
+    return lambda *arguments: cli_benchmark.main([*common, *map(str, arguments)])
 
 
 def test_tables_and_json_of_all_variants(benchmark, tmp_path, capsys):
@@ -36,7 +34,7 @@ def test_tables_and_json_of_all_variants(benchmark, tmp_path, capsys):
     assert "| forward: BPT-S, P = 100 / bare timm ViT, as many tokens as BPT-S" in out
     found = json.loads(output.read_text())
     assert found["machine"]["torch"] == torch.__version__
-    assert found["command"].startswith("python tools/benchmark.py --config-file configs/shapes/")
+    assert found["command"].startswith("bpt-det benchmark --config-file configs/shapes/")
     assert found["flops_counted_with"] == "torch.utils.flop_counter.FlopCounterMode"
     rows = {(row["measure"], row["variant"]): row for row in found["measurements"]}
     assert ("forward", "bare") in rows and ("backbone_step", "bpt_s_checkpointed") in rows

@@ -1,6 +1,5 @@
 """Checking a dataset from the command line: exit status, sources, report for scripts."""
 
-import importlib
 import json
 import shutil
 
@@ -8,15 +7,14 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
 
+from bpt_det.cli import check as command
 from tests.support import class_trees
 from tests.support.dataset_faults import FAULTS
-from tests.support.paths import TOOLS
 
 
 @pytest.fixture
-def tool(monkeypatch):
-    monkeypatch.syspath_prepend(TOOLS)
-    return importlib.import_module("bpt_det.cli.check")
+def tool():
+    return command
 
 
 class Folder:

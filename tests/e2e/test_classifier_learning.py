@@ -1,12 +1,11 @@
 """Linear head and prompts learn five classes to the last training image, by the tool itself."""
 
-import importlib
-
 import numpy as np
 import pytest
 from detectron2.config import LazyConfig
 from PIL import Image
 
+from bpt_det.cli.train_cls import main
 from bpt_det.engine import load_config
 from bpt_det.engine.metrics import read_final_metrics
 from tests.support.paths import ROOT
@@ -20,7 +19,6 @@ CUB_CLASSES = ("001", "012", "014", "047", "188")
 def train(monkeypatch, tmp_path):
     """Function that trains on a folder, evaluates its training images, and returns the metrics."""
     monkeypatch.chdir(ROOT)
-    monkeypatch.syspath_prepend(ROOT / "tools")
 
     def run(images, image_size, max_iter, **vit):
         cfg = load_config("configs/fgvc/cub.py", ["method=bpt_d"])
@@ -39,7 +37,7 @@ def train(monkeypatch, tmp_path):
         arguments = ["--config-file", str(tmp_path / "config.yaml"), f"data=folder:{images}"]
         arguments += [f"train.max_iter={max_iter}", "train.eval_period=0"]
         arguments += ["train.checkpointer.period=1000"]
-        assert importlib.import_module("bpt_det.cli.train_cls").main(arguments) == 0
+        assert main(arguments) == 0
         return read_final_metrics(tmp_path / "run", "val/top1")
 
     return run

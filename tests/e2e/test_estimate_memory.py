@@ -1,9 +1,8 @@
 """The prediction of memory from the command line: tables, settings, bad input."""
 
-import importlib
-
 import pytest
 
+from bpt_det.cli import memory
 from tests.support.paths import ROOT
 
 SETTINGS = ["--config-file", "configs/coco/cascade_bpt_s.py"]
@@ -13,9 +12,7 @@ VIT = "model.backbone.net.vit"
 @pytest.fixture
 def estimate(monkeypatch):
     monkeypatch.chdir(ROOT)
-    monkeypatch.syspath_prepend(ROOT / "tools")
-    module = importlib.import_module("bpt_det.cli.memory")
-    return lambda *arguments: module.main([*SETTINGS, *map(str, arguments)])
+    return lambda *arguments: memory.main([*SETTINGS, *map(str, arguments)])
 
 
 def tables(text):

@@ -1,11 +1,10 @@
 """Burstiness from the command line: a table with a row a block, and histograms."""
 
-import importlib
-
 import numpy as np
 import pytest
 from PIL import Image
 
+from bpt_det.cli.burstiness import main
 from tests.support.paths import ROOT
 
 VIT = "model.backbone.net.vit"
@@ -22,8 +21,6 @@ SETTINGS = [
 @pytest.fixture
 def measure(monkeypatch):
     monkeypatch.chdir(ROOT)
-    monkeypatch.syspath_prepend(ROOT / "tools")
-    main = importlib.import_module("bpt_det.cli.burstiness").main
     return lambda *arguments: main([*SETTINGS, *map(str, arguments)])
 
 

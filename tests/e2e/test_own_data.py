@@ -1,6 +1,5 @@
 """One's own data from the command line: train, evaluate the run by itself, draw, refuse."""
 
-import importlib
 import json
 import shutil
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import pytest
 from detectron2.config import LazyConfig
 
+from bpt_det.cli.app import main
 from bpt_det.engine import load_config
 from bpt_det.engine.metrics import read_final_metrics
 from tests.support.detectors import DETECTION_CONFIGS, shrink
@@ -18,11 +18,9 @@ pytestmark = pytest.mark.usefixtures("loggers_of_its_own")
 CLASSES = (16, 1, 13)  # of the shapes, the three that are kept
 
 
-@pytest.fixture
-def tools(monkeypatch):
-    """Function that runs a tool by name."""
-    monkeypatch.syspath_prepend(ROOT / "tools")
-    return lambda name, *args: importlib.import_module(name).main([str(arg) for arg in args])
+def run_command(*words):
+    """Run a command by its name; returns its exit status."""
+    return main([str(word) for word in words])
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +50,11 @@ def config(tmp_path_factory):
 
 
 @pytest.fixture
-def run(tools, config, sources, tmp_path):
+def run(config, sources, tmp_path):
     """Folder of a run on the data."""
     folder = tmp_path / "run"
     options = [*sources, f"train.output_dir={folder}"]
-    assert tools("train_net", "--config-file", config, *options) == 0
+    assert run_command("train", "--config-file", config, *options) == 0
     return folder
 
 
@@ -74,35 +72,35 @@ def test_every_config_takes_data_of_ones_own(leaf):
     assert load_config(str(ROOT / leaf)).data == {"train": None, "val": None}
 
 
-def test_a_run_is_evaluated_and_drawn_from_its_own_config(run, tools, tmp_path):
+def test_a_run_is_evaluated_and_drawn_from_its_own_config(run, tmp_path):
     names = {key for key in read_final_metrics(run) if key.startswith("segm/AP-")}
     assert len(names) == len(CLASSES)
     options = ["--config-file", run / "config.yaml"]
-    assert tools("train_net", *options, "--eval-only", "--resume") == 0
+    assert run_command("train", *options, "--eval-only", "--resume") == 0
     assert (run / "eval_only/inference/coco_instances_results.json").is_file()
     pictures = tmp_path / "pictures"
-    assert tools("visualize_masks", *options, "--output", pictures, "--num-images", 1) == 0
+    assert run_command("visualize", *options, "--output", pictures, "--num-images", 1) == 0
     assert len(list(pictures.iterdir())) == 2
 
 
-def test_validation_data_alone_are_evaluated_and_drawn(run, tools, config, sources, tmp_path):
+def test_validation_data_alone_are_evaluated_and_drawn(run, config, sources, tmp_path):
     settings = [sources[1], f"train.init_checkpoint={run}/model_final.pth"]
     elsewhere = f"train.output_dir={tmp_path / 'elsewhere'}"
-    command = ["train_net", "--config-file", config, "--eval-only"]
-    assert tools(*command, *settings, elsewhere) == 0
-    command = ["visualize_masks", "--config-file", config, "--output", tmp_path / "pictures"]
-    assert tools(*command, "--num-images", 2, *settings) == 0
+    command = ["train", "--config-file", config, "--eval-only"]
+    assert run_command(*command, *settings, elsewhere) == 0
+    command = ["visualize", "--config-file", config, "--output", tmp_path / "pictures"]
+    assert run_command(*command, "--num-images", 2, *settings) == 0
     assert len(list((tmp_path / "pictures").iterdir())) == 3
 
 
-def test_validation_data_alone_are_refused_for_training(tools, config, sources, tmp_path, capsys):
+def test_validation_data_alone_are_refused_for_training(config, sources, tmp_path, capsys):
     options = [sources[1], f"train.output_dir={tmp_path / 'out'}"]
-    status = tools("train_net", "--config-file", config, *options)
+    status = run_command("train", "--config-file", config, *options)
     line = only_line(status, capsys)
     assert "data.train=FILE:FOLDER" in line and "--eval-only" in line
 
 
-def test_boxes_alone_are_trained_and_evaluated(tools, config, sources, tmp_path):
+def test_boxes_alone_are_trained_and_evaluated(config, sources, tmp_path):
     options = []
     for split, source in zip(("train", "val"), sources, strict=True):
         file, _, images = source.partition("=")[2].partition(":")
@@ -113,13 +111,13 @@ def test_boxes_alone_are_trained_and_evaluated(tools, config, sources, tmp_path)
         options.append(f"data.{split}={tmp_path}/{split}.json:{images}")
     folder = tmp_path / "run"
     options.append(f"train.output_dir={folder}")
-    assert tools("train_net", "--config-file", config, *options) == 0
+    assert run_command("train", "--config-file", config, *options) == 0
     metrics = read_final_metrics(folder)
     assert "bbox/AP" in metrics and "segm/AP" not in metrics
     own = ["--config-file", folder / "config.yaml"]
-    assert tools("train_net", *own, "--eval-only", "--resume") == 0
+    assert run_command("train", *own, "--eval-only", "--resume") == 0
     options = ["--output", tmp_path / "pictures", "--num-images", 1]
-    assert tools("visualize_masks", *own, *options) == 0
+    assert run_command("visualize", *own, *options) == 0
 
 
 @pytest.mark.parametrize(
@@ -131,7 +129,7 @@ def test_boxes_alone_are_trained_and_evaluated(tools, config, sources, tmp_path)
         ("data.tran=a:b", "the config has no key 'data.tran'; did you mean 'data.train'?"),
     ],
 )
-def test_a_bad_setting_is_one_line(tools, config, sources, tmp_path, capsys, override, expected):
+def test_a_bad_setting_is_one_line(config, sources, tmp_path, capsys, override, expected):
     options = [*sources, override, f"train.output_dir={tmp_path / 'out'}"]
-    assert expected in only_line(tools("train_net", "--config-file", config, *options), capsys)
+    assert expected in only_line(run_command("train", "--config-file", config, *options), capsys)
     assert not (tmp_path / "out").exists()

@@ -1,6 +1,5 @@
 """Predicting from the command line, with a tiny model of random weights."""
 
-import importlib
 import json
 import logging
 import shutil
@@ -12,15 +11,14 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from bpt_det import Predictor
+from bpt_det.cli import predict as command
 from bpt_det.visualization.video import VideoReader, VideoWriter
-from tests.support.paths import TOOLS
 from tests.support.predictors import write_run
 
 
 @pytest.fixture
-def tool(monkeypatch):
-    monkeypatch.syspath_prepend(TOOLS)
-    return importlib.import_module("bpt_det.cli.predict")
+def tool():
+    return command
 
 
 @pytest.fixture(scope="module")

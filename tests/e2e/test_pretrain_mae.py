@@ -1,6 +1,5 @@
 """Pre-training from the command line, at a tiny size: train, resume, use the encoder, refuse."""
 
-import importlib
 import json
 import shutil
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 import torch
 from detectron2.config import LazyConfig
 
+from bpt_det.cli.pretrain import main
 from bpt_det.engine import load_config
 from bpt_det.vit import build_vit
 from tests.support.paths import ROOT
@@ -27,9 +27,7 @@ SIZES = {"embed_dim": 16, "num_blocks": 2, "num_heads": 2, "patch_size": 8}
 def pretrain():
     """Function that runs the tool."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT / "tools")
         patch.chdir(ROOT)
-        main = importlib.import_module("bpt_det.cli.pretrain").main
         yield lambda *arguments: main([str(argument) for argument in arguments])
 
 

@@ -1,6 +1,5 @@
 """Classification from the command line, at a tiny size: train, resume, evaluate, refuse."""
 
-import importlib
 import json
 import re
 import shutil
@@ -9,6 +8,7 @@ import pytest
 import torch
 from detectron2.config import LazyConfig
 
+from bpt_det.cli.train_cls import main
 from bpt_det.engine import load_config
 from tests.support import class_trees
 from tests.support.paths import ROOT
@@ -20,9 +20,7 @@ pytestmark = pytest.mark.usefixtures("loggers_of_its_own")
 def train_cls():
     """Function that runs the tool."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT / "tools")
         patch.chdir(ROOT)
-        main = importlib.import_module("bpt_det.cli.train_cls").main
         yield lambda *arguments: main([str(argument) for argument in arguments])
 
 

@@ -183,11 +183,3 @@ def test_pictures_of_the_trained_model(config, trained, tmp_path):
     assert len(pictures) == 4 and (tmp_path / "pictures/contact_sheet.png") in pictures
     for path in pictures:
         assert min(Image.open(path).size) > 200
-
-
-@pytest.mark.parametrize("name", ["train_net", "visualize_masks", "demo", "overfit_check"])
-def test_a_tool_explains_itself_with_an_example(name, capsys):
-    with pytest.raises(SystemExit) as ended:
-        tool_main(name)(["--help"])
-    assert ended.value.code == 0
-    assert f"tools/{name}.py" in capsys.readouterr().out

@@ -1,6 +1,5 @@
 """Drawing masks from the command line: a micro model on rendered images."""
 
-import importlib
 import logging
 import re
 
@@ -8,17 +7,16 @@ import pytest
 from detectron2.config import LazyConfig, instantiate
 from PIL import Image
 
+from bpt_det.cli import visualize as command
 from bpt_det.engine import FrozenAwareCheckpointer, load_config
 from bpt_det.inference import predictor
 from tests.support.detectors import shrink
-from tests.support.paths import TOOLS
 from tests.support.predictors import set_class_names
 
 
 @pytest.fixture
-def tool(monkeypatch):
-    monkeypatch.syspath_prepend(TOOLS)
-    return importlib.import_module("bpt_det.cli.visualize")
+def tool():
+    return command
 
 
 @pytest.fixture(scope="module")
