@@ -5,7 +5,7 @@ line, such as ``vit=vit_l`` or ``method=*_d pretraining=mae``; its value holds t
 apply where all of the condition holds, and later ones replace earlier ones. The first value that a
 choice has there is its default. The values of ``method`` are the files of the folder ``methods``,
 each with a dict `method`: the `settings` beside the ``vit``, the kind of token `statistics` that
-its initial prompts need (None: none), and its `label` in tables.
+its initial prompts need (None: none), and for tables its `label` and what it is `about`.
 """
 
 import difflib
@@ -39,7 +39,7 @@ def compose(cfg: DictConfig, path: str, overrides: Sequence[str]) -> list[str]:
         InputError: a choice has no such value, or a method is chosen and the config is no base.
     """
     if CHOICES not in cfg:
-        _check_no_method(path, overrides)
+        _check_no_method(cfg, path, overrides)
         return list(overrides)
     file = Path(path).resolve()
     folder = next((p for p in file.parents if (p / "methods").is_dir()), config_folder())
@@ -63,9 +63,8 @@ def compose(cfg: DictConfig, path: str, overrides: Sequence[str]) -> list[str]:
     cfg.train.output_dir = (Path("output") / group / name).as_posix()
     if method.statistics is not None:
         name = "_".join([file.stem, *variant, method.statistics])
-        cfg.train.prompt_statistics = (
-            Path("statistics") / group / name
-        ).as_posix() + ".safetensors"
+        file_name = (Path("statistics") / group / name).as_posix()
+        cfg.train.prompt_statistics = f"{file_name}.safetensors"
     return others
 
 
@@ -108,13 +107,14 @@ def _check_unknown_choices(
             )
 
 
-def _check_no_method(path: str, overrides: Sequence[str]) -> None:
+def _check_no_method(cfg: DictConfig, path: str, overrides: Sequence[str]) -> None:
+    name = path if path.endswith(".py") else cfg.train.output_dir.removeprefix("output/")
     for override in overrides:
         key, _, method = override.partition("=")
         if key == "method":
             raise InputError(
                 f"{override}: '{path}' is no base but has its method already; "
-                f"{suggest_base(path, method)}."
+                f"{suggest_base(name, method)}."
             )
 
 

@@ -47,9 +47,11 @@ def find_bases() -> dict[str, dict[str, list[str]]]:
     """Return the bases below `config_folder` by name, each with the values of its choices."""
     folder, found = config_folder(), {}
     for path in sorted(folder.rglob("*.py")):
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        if not name.startswith(_NO_BASES) and CHOICES in path.read_text():
-            found[name] = read_choices(list(LazyConfig.load(str(path))[CHOICES]), folder)
+        below = path.relative_to(folder).with_suffix("")
+        if below.parts[0] not in _NO_BASES and CHOICES in path.read_text():
+            table = LazyConfig.load(str(path)).get(CHOICES)
+            if table is not None:
+                found[below.as_posix()] = read_choices(list(table), folder)
     return found
 
 
@@ -78,28 +80,39 @@ def suggest_base(name: str, method: str | None = None) -> str:
     path = Path(name.removeprefix("configs/")).with_suffix("")
     if path.is_relative_to(config_folder()):
         path = path.relative_to(config_folder())
-    rest, bases = path.as_posix().replace("/", "_") + "_", find_bases()
-    prefixes = {base: base.replace("/", "_") + "_" for base in bases}
-    of_name = [base for base in bases if rest.startswith(prefixes[base])]
+    bases = find_bases()
+    prefixes = {base.replace("/", "_") + "_": base for base in bases}
+    words = path.as_posix().replace("/", "_") + "_"
+    of_name = [prefix for prefix in prefixes if words.startswith(prefix)]
     if not of_name:
         return f"a config is a base with method=NAME, and the bases are {', '.join(bases)}"
-    base = max(of_name, key=len)
-    rest = rest.removeprefix(prefixes[base])
-    chosen: dict[str, str] = {}
-    values = [(key, value) for key, values in bases[base].items() for value in values]
-    while rest:
-        matches = [(key, value) for key, value in values if rest.startswith(f"{value}_")]
-        matches = matches or [(key, value) for key, value in values if value.startswith(rest[:-1])]
-        if not matches:
-            break
-        key, value = max(matches, key=lambda match: len(match[1]))
-        chosen[key] = value
-        rest = rest[len(value) + 1 :]
+    prefix = max(of_name, key=len)
+    base = prefixes[prefix]
+    chosen, rest = _parse_choices(words.removeprefix(prefix), bases[base])
     if method is not None:
         chosen["method"] = method
     elif rest or not chosen:
         return (
             f"write configs/{base}.py with method=NAME, one of {', '.join(bases[base]['method'])}"
         )
-    choices = " ".join(f"{key}={value}" for key, value in chosen.items())
-    return f"write configs/{base}.py {choices}"
+    return " ".join([f"write configs/{base}.py", *(f"{key}={v}" for key, v in chosen.items())])
+
+
+def _parse_choices(words: str, choices: dict[str, list[str]]) -> tuple[dict[str, str], str]:
+    """Return the choices whose values follow each other in a name, and the rest of the name.
+
+    Args:
+        words: such as ``bpt_s_moco_``; its last value may be shortened.
+        choices: of a base, with all values.
+    """
+    chosen = {}
+    values = [(key, value) for key, values in choices.items() for value in values]
+    while words:
+        matches = [pair for pair in values if words.startswith(f"{pair[1]}_")]
+        matches = matches or [pair for pair in values if pair[1].startswith(words[:-1])]
+        if not matches:
+            break
+        key, value = max(matches, key=lambda pair: len(pair[1]))
+        chosen[key] = value
+        words = words[len(value) + 1 :]
+    return chosen, words

@@ -166,5 +166,5 @@ def test_a_method_goes_with_no_config_that_has_one(tmp_path):
         load_config("coco/cascade_bpt_s", ["method=vpt_d"])
     assert str(e.value).startswith("method=vpt_d: ") and str(e.value).endswith("method=vpt_d.")
     LazyConfig.save(load_config("fgvc/cub", ["method=bpt_s"]), str(tmp_path / "config.yaml"))
-    with pytest.raises(InputError, match=r"config\.yaml.*fgvc/cub"):
+    with pytest.raises(InputError, match=r"config\.yaml'.*configs/fgvc/cub\.py method=v"):
         load_config(str(tmp_path / "config.yaml"), ["method=vpt_d"])
