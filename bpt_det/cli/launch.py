@@ -133,7 +133,8 @@ def train_or_evaluate(args: argparse.Namespace, adapt: Adapt | None = None) -> N
             args=(cfg, args, datasets, records),
         )
     except ProcessExitedException as error:  # the others have been killed
-        end_killed_run(cfg.train.output_dir, error.exit_code)
+        if not args.eval_only:
+            end_killed_run(cfg.train.output_dir, error.exit_code)
         raise
 
 
