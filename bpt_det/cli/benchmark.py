@@ -142,7 +142,7 @@ def benchmark(args: argparse.Namespace, command: str) -> None:
 def _measure_each(
     cfg: DictConfig, args: argparse.Namespace, precision: Precision
 ) -> Iterator[list[Measurement]]:
-    """Yield the measurements of each measure and batch size; say what is skipped."""
+    """Yield the measurements of each measure and batch size; print what is skipped."""
     device = precision.device
     models = Models(cfg, device, args.seed)
     missing = [] if has_detectron2_vitdet() else [DETECTRON2_VITDET]

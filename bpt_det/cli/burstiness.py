@@ -56,7 +56,9 @@ def measure(args: argparse.Namespace) -> None:
     images = [
         center_square(
             read_rgb(record["file_name"])[:, :, ::step].copy(),
-            *(size, cfg.model.pixel_mean, cfg.model.pixel_std),
+            size,
+            cfg.model.pixel_mean,
+            cfg.model.pixel_std,
         )
         for record in spread_evenly(records, args.num_images)
     ]

@@ -1,18 +1,18 @@
-"""Find everything that is wrong with a COCO-format or a classification dataset at once.
+"""Check a COCO-format or a classification dataset and list all its faults at once.
 
-Looks at ids, boxes, masks and categories, and decodes every image as training does. Examples:
+Checks ids, boxes, masks and categories, and decodes every image as training does. Examples:
 
     bpt-det check /data/mine/train.json /data/mine/images
     bpt-det check coco_2017_val --skip-images --json report.json
 
-Of a classification dataset, all splits: lists and labels, and every image, decoded and compared
-with all others:
+For a classification dataset it checks lists and labels of all splits, and decodes every image and
+compares it with all others:
 
     bpt-det check folder:/data/mine
     bpt-det check cub --root /data
 
-Errors stop a run, or make it learn or measure something wrong; warnings are about objects that
-training leaves out or clips, or what may be meant; notes need nothing done. The exit status is 0
+Errors stop a run or falsify what it learns or measures; warnings concern objects that training
+skips or clips, or that may be intended; notes need no action. The exit status is 0
 without errors, 1 with errors (with --strict also with warnings), and 2 if nothing can be checked,
 for instance because the file is not JSON.
 """

@@ -74,7 +74,7 @@ def run_tool(body: Callable[[], int | None], args: argparse.Namespace) -> int:
 
     Args:
         body: what the command does; returns its exit status, None for 0.
-        args: the parsed command line, which the next step after an error is found from.
+        args: the parsed command line, from which hints after an error are derived.
     """
     for name in ("detectron2.engine.train_loop", "detectron2.engine.hooks"):
         logging.getLogger(name).addFilter(_is_no_input_error)
@@ -140,7 +140,7 @@ def train_or_evaluate(args: argparse.Namespace, adapt: Adapt | None = None) -> N
 
 @contextlib.contextmanager
 def _buffered_log() -> Iterator[list[logging.LogRecord]]:
-    """Keep what is logged before the output folder and with it the log file are known."""
+    """Buffer log records until the output folder, and with it the log file, is known."""
     logger = logging.getLogger("bpt_det")
     kept = BufferingHandler(capacity=sys.maxsize)
     level, propagate = logger.level, logger.propagate
@@ -149,7 +149,7 @@ def _buffered_log() -> Iterator[list[logging.LogRecord]]:
     logger.propagate = False  # else warnings would be printed twice
     try:
         yield kept.buffer
-    except BaseException:  # there will be no log, so warnings are said now
+    except BaseException:  # there will be no log file, so show the warnings now
         for record in kept.buffer:
             if record.levelno >= logging.WARNING:
                 logging.lastResort.handle(record)
@@ -218,7 +218,7 @@ def _run(
 
 
 def prepare_output_dir(output_dir: str, *, may_hold_run: bool) -> None:
-    """Make the output folder of a run, and refuse to write over an earlier one.
+    """Make the output folder of a run; one that holds an earlier run is an error.
 
     Raises:
         InputError: it cannot be written, or holds a run and ``may_hold_run`` is False.
@@ -235,7 +235,7 @@ def prepare_output_dir(output_dir: str, *, may_hold_run: bool) -> None:
 
 
 def _set_up(cfg: DictConfig, args: argparse.Namespace) -> None:
-    """Open the log files, say in them what runs where, and seed every generator."""
+    """Open the log files, log the environment, and seed all random generators."""
     rank = comm.get_rank()
     for name in ("fvcore", "detectron2", "bpt_det"):
         setup_logger(cfg.train.output_dir, distributed_rank=rank, name=name)

@@ -1,4 +1,4 @@
-"""Find objects in images, folders or videos: annotated pictures, and a COCO-format JSON.
+"""Detect objects in images, folders or videos: annotated pictures and a COCO-format JSON.
 
 --output gets predictions.json and one picture per image; for a video (.mp4 .avi .mov .mkv) an
 annotated .mp4 of the same size and speed. Pictures of images under 512 pixels are magnified, those
@@ -54,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = build_tool_parser("predict", __doc__)
     add = parser.add_argument
     add("--config-file", required=True, help="LazyConfig of the detector, or a run's config.yaml")
-    add("--checkpoint", required=True, help="file that tools/train_net.py has written")
+    add("--checkpoint", required=True, help="checkpoint of a training run")
     add("--input", required=True, nargs="+", metavar="PATH", help="images, folders, videos")
     add("--output", required=True, help="folder for the results")
     add("--recursive", action="store_true", help="search the subfolders of folders too")
@@ -73,7 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 @dataclass
 class Frame:
-    """An image on its way: where it is from, and what the JSON says about it."""
+    """An image or video frame: its source, pixels and record for the JSON file."""
 
     source: str
     record: dict
@@ -83,9 +83,9 @@ class Frame:
 
 
 class Pictures:
-    """Writes annotated pictures and videos under the names they were given.
+    """Writer of annotated pictures and videos, by the name of each source.
 
-    Frames of a video come one after the other, so one video is open at a time.
+    Frames of a video arrive consecutively, so one video is open at a time.
     """
 
     def __init__(self, folder: Path, names: dict[str, str]) -> None:
@@ -151,7 +151,7 @@ def predict_all(args: argparse.Namespace) -> int:
                     is_video_frame = frame.fps is not None
                     picture = predictor.draw(frame.pixels, instances, keep_size=is_video_frame)
                     pictures.write(frame, picture)
-        _refuse_if_nothing_was_read(results.num_images, failures)
+        _check_any_was_read(results.num_images, failures)
     seconds = time.perf_counter() - start
     logger.info(
         "%d objects in %d images (score above %g), %.1f images/s, see %s",
@@ -173,7 +173,7 @@ def find_sources(inputs: Sequence[str], recursive: bool) -> list[str]:
     Raises:
         InputError: a path does not exist, or a folder holds no image.
     """
-    found: dict[str, str] = {}
+    sources: dict[str, str] = {}
     for path in inputs:
         if os.path.isdir(path):
             records = folder_records(path, recursive=recursive, option="--input")
@@ -183,8 +183,8 @@ def find_sources(inputs: Sequence[str], recursive: bool) -> list[str]:
         else:
             raise InputError(f"--input '{path}' does not exist; give images, folders or videos.")
         for file in files:
-            found.setdefault(os.path.realpath(file), file)
-    return list(found.values())
+            sources.setdefault(os.path.realpath(file), file)
+    return list(sources.values())
 
 
 def is_video(source: str) -> bool:
@@ -195,7 +195,7 @@ def is_video(source: str) -> bool:
 def _read_all(
     sources: Sequence[str], every: int, predictor: Predictor, failures: dict[str, InputError]
 ) -> Iterator[Frame]:
-    """Yield every image and frame, prepared; a source that fails is named and left out."""
+    """Yield every image and frame, prepared; a source that fails is logged and skipped."""
     with tqdm(desc="predicting", unit=" images", disable=None, total=0) as progress:
         progress.total = len(sources)
         for source in sources:
@@ -235,7 +235,7 @@ def _batches(frames: Iterator[Frame], batch_size: int) -> Iterator[list[Frame]]:
         yield batch
 
 
-def _refuse_if_nothing_was_read(num_images: int, failures: dict[str, InputError]) -> None:
+def _check_any_was_read(num_images: int, failures: dict[str, InputError]) -> None:
     if num_images == 0:
         first = next(iter(failures.values()))
         if len(failures) == 1:

@@ -9,7 +9,7 @@ Example: bpt-det stats --config-file configs/coco/cascade.py method=fwhiten_s
 which is short for
 
     bpt-det stats --config-file configs/coco/cascade.py method=fwhiten_s \\
-        --images coco_2017_train --num-images 100 --output statistics/vit_b_whiten_s.safetensors
+        --images coco_2017_train --num-images 100 --output statistics/coco/cascade_whiten_s.safetensors
 
 and for a classifier
 
@@ -110,13 +110,13 @@ def _is_detector(cfg: DictConfig) -> bool:
 
 
 def _use_data(cfg: DictConfig, overrides: Sequence[str]) -> None:
-    """Fit a config to its data, as the tool that trains it does."""
+    """Adapt a config to its data, as training does."""
     use = use_detection_data if _is_detector(cfg) else use_classification_data
     use(cfg, overrides)
 
 
 def _report_spectra(model: PromptedViT, statistics: TokenStatistics) -> None:
-    """Log what whitening will find in each block."""
+    """Log the spectrum of each block that is whitened."""
     for index, what in model.needed_statistics.items():
         if what == "second_moment":
             logger.info("Block %d:", index)
@@ -162,7 +162,7 @@ def _records(images: str | None, cfg: DictConfig) -> Sequence[dict]:
 
 
 def _image_files(records: Sequence[dict], count: int) -> list[str]:
-    """Return the files of so many records, evenly spread."""
+    """Return the files of ``count`` records, evenly spread."""
     if len(records) < count:
         logger.warning("there are %d images only, not %d", len(records), count)
     return [record["file_name"] for record in spread_evenly(records, count)]

@@ -1,4 +1,4 @@
-"""Draw what a trained detector finds: ground truth beside prediction, as pictures.
+"""Draw ground truth beside the predictions of a trained detector, as pictures.
 
 Draws images of the config's validation data (dataloader.test), or of any folder with --input, which
 has no ground truth. One PNG per image and all of them on contact_sheet.png go to --output.
@@ -63,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="predictions of at least this score are drawn, in [0, 1] (default: 0.5); those under "
         "the box predictors' test_score_thresh never leave the model",
     )
-    parser.add_argument("--checkpoint", default="", help="file that tools/train_net.py has written")
+    parser.add_argument("--checkpoint", default="", help="checkpoint of a training run")
     return parser
 
 

@@ -189,7 +189,7 @@ def test_a_fault_in_a_data_set_is_one_line(
             "pooling must be one of all, prompts, patches, cls, got 'non",
         ),
         ("model.head_batch_norm=often", "head_batch_norm must be True or False, got 'often'"),
-        ("train.epochs=0", "train.epochs must be a number above 0, got 0."),
+        ("train.epochs=0", "train.epochs must be a number > 0, got 0."),
         ("dataloader.fraction=0", "fraction=0 is not a percentage in (0, 100]"),
         ("dataloader.train.dataset.split=dev", "split 'dev' is not one of train, val, test, train"),
         ("dataloader.train.total_batch_size=0", "total_batch_size must be an integer >= 1"),
