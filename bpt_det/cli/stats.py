@@ -9,7 +9,8 @@ Example: bpt-det stats --config-file configs/coco/cascade.py method=fwhiten_s
 which is short for
 
     bpt-det stats --config-file configs/coco/cascade.py method=fwhiten_s \\
-        --images coco_2017_train --num-images 100 --output statistics/coco/cascade_whiten_s.safetensors
+        --images coco_2017_train --num-images 100 \\
+        --output statistics/coco/cascade_whiten_s.safetensors
 
 and for a classifier
 
