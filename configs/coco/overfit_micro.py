@@ -1,4 +1,4 @@
-"""A test of learning on real photographs: the micro detector memorizes 8 COCO images.
+"""Overfitting test: the micro detector memorizes 8 COCO images.
 
 Run:    make overfit
 Data:   COCO 2017 train (the images below), laid out as in datasets/README.md

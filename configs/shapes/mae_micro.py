@@ -1,4 +1,4 @@
-"""A micro ViT for the other configs of shapes: a masked autoencoder on rendered shapes.
+"""Pre-training of the micro ViT as a masked autoencoder on rendered shapes.
 
 Run:    python tools/pretrain_mae.py --config-file configs/shapes/mae_micro.py
 Data:   python -m bpt_det.shapes --output datasets/shapes_pretrain --num-train 20000 --seed 1

@@ -1,4 +1,4 @@
-"""The micro ViT on photographs, for two CPU cores: masked autoencoder, patches of 8, 64 pixels.
+"""Pre-training of the micro ViT on photographs of 64 pixels, for two CPU cores.
 
 Run:    python tools/pretrain_mae.py --config-file configs/tiny_imagenet/mae_micro.py \
             data=FOLDER_OR_ZIP_OF_IMAGES

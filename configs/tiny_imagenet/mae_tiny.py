@@ -1,4 +1,4 @@
-"""A small ViT that has seen photographs: masked autoencoder, ViT-Tiny, patches of 8, 64 pixels.
+"""Pre-training of a ViT-Tiny with patches of 8 on photographs of 64 pixels.
 
 Run:    python tools/pretrain_mae.py --config-file configs/tiny_imagenet/mae_tiny.py \
             data=FOLDER_OR_ZIP_OF_IMAGES
