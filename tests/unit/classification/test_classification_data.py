@@ -149,7 +149,7 @@ def test_the_log_says_how_many_iterations_the_epochs_are(cub, caplog):
 @pytest.mark.parametrize("given", ["epochs", "eval_epochs"])
 @pytest.mark.parametrize("value", ["0", "-1", "many", "true", "inf", "nan"])
 def test_a_number_of_epochs_that_is_none_is_refused(cub, given, value):
-    with pytest.raises(InputError, match=rf"train\.{given} must be a number above 0, got .+\.$"):
+    with pytest.raises(InputError, match=rf"train\.{given} must be a number > 0, got .+\.$"):
         fit(new_config("cub", cub), f"train.{given}={value}")
 
 
