@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Train and test small classifiers from scratch; the same as ``bpt-det demo_cls``."""
+"""Train and test small classifiers from scratch; the same as ``bpt-det demo-cls``."""
 
 from bpt_det.cli.demo_cls import main
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Train or evaluate an image classifier; the same as ``bpt-det train_cls``."""
+"""Train or evaluate an image classifier; the same as ``bpt-det train-cls``."""
 
 from bpt_det.cli.train_cls import main
 

@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not words:
         print(format_help(), file=sys.stderr)
         return EXIT_INPUT_ERROR
-    name = words[0].replace("-", "_")
+    name = words[0].replace("_", "-")
     if name not in COMMANDS:
         nearest = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.0)[0]
         print(

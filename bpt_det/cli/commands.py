@@ -11,7 +11,7 @@ EXIT_INPUT_ERROR = 2
 
 @dataclass(frozen=True)
 class Command:
-    """One command; its module is `bpt_det.cli.NAME`.
+    """One command; its module is `bpt_det.cli.NAME`, with underscores.
 
     Args:
         name: after ``bpt-det``.
@@ -27,7 +27,7 @@ class Command:
 
     @property
     def module(self) -> str:
-        return f"bpt_det.cli.{self.name}"
+        return f"bpt_det.cli.{self.name.replace('-', '_')}"
 
 
 _TRAIN, _APPLY, _DATA, _MEASURE, _DEMO = (
@@ -42,7 +42,7 @@ COMMANDS = {
     command.name: command
     for command in (
         Command("train", "train_net", _TRAIN, "train or evaluate a detector"),
-        Command("train_cls", "train_cls", _TRAIN, "train or evaluate an image classifier"),
+        Command("train-cls", "train_cls", _TRAIN, "train or evaluate an image classifier"),
         Command("pretrain", "pretrain_mae", _TRAIN, "pre-train a ViT as a masked autoencoder"),
         Command("predict", "predict", _APPLY, "detect objects in images, folders and videos"),
         Command("visualize", "visualize_masks", _APPLY, "draw ground truth beside predictions"),
@@ -59,7 +59,7 @@ COMMANDS = {
             "burstiness", "measure_burstiness", _MEASURE, "measure how bursty a ViT's tokens are"
         ),
         Command("demo", "demo", _DEMO, "train and evaluate a small detector from scratch"),
-        Command("demo_cls", "demo_cls", _DEMO, "train and test small classifiers from scratch"),
+        Command("demo-cls", "demo_cls", _DEMO, "train and test small classifiers from scratch"),
         Command("overfit", "overfit_check", _DEMO, "check that a detector memorizes 8 photographs"),
     )
 }

@@ -1,23 +1,24 @@
 """Run classification at small size: render crops, train and test with and without prompts.
 
-Example: bpt-det demo_cls
+Example: bpt-det demo-cls
 """
 
 import argparse
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tabulate import tabulate
 
 from bpt_det.engine.config import as_override
-from bpt_det.engine.result import read_result
+from bpt_det.engine.metrics import read_final_metrics
 
 from .demo_steps import build_demo_parser, run_demo, run_module
 
 logger = logging.getLogger(__name__)
 
-CONFIG = "configs/shapes/crops.py"
+CONFIG = "shapes/crops"
 METHODS = {  # by name: its label, and what its run is sped up by
     "bpt_s": ("bilinear prompts", []),
     # Without prompts all blocks depend on the image alone, and here every image has one view.
@@ -29,10 +30,10 @@ COLUMNS = {"top1": "top-1", "top5": "top-5", "mean_per_class": "mean per class"}
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    return build_demo_parser("demo_cls", __doc__, "demo-cls")
+    return build_demo_parser("demo-cls", __doc__, "demo-cls")
 
 
-def format_accuracy_table(runs: Mapping[str, Mapping[str, float | None]]) -> str:
+def format_accuracy_table(runs: Mapping[str, Mapping[str, float]]) -> str:
     """Return the accuracies of several runs as a table, in percent.
 
     Args:
@@ -40,20 +41,10 @@ def format_accuracy_table(runs: Mapping[str, Mapping[str, float | None]]) -> str
     """
     keys = [f"{task}/{column}" for task in TASKS for column in COLUMNS]
     rows = [
-        [label, *(_or_nan(metrics.get(key)) for key in keys)] for label, metrics in runs.items()
+        [label, *(metrics.get(key, math.nan) for key in keys)] for label, metrics in runs.items()
     ]
     headers = ["", *(f"{task}\n{title}" for task in TASKS.values() for title in COLUMNS.values())]
     return tabulate(rows, headers=headers, floatfmt=".1f")
-
-
-def _or_nan(value: float | None) -> float:
-    return float("nan") if value is None else value
-
-
-def read_accuracies(run_folder: Path) -> dict[str, float | None]:
-    """Return the last validation's and the final test's metrics of a run."""
-    metrics = read_result(run_folder).metrics
-    return {**metrics["last"], **metrics["final"]}
 
 
 def demo(output: Path, overrides: Sequence[str]) -> None:
@@ -62,10 +53,13 @@ def demo(output: Path, overrides: Sequence[str]) -> None:
     crops = ["bpt_det.shapes", "--crops", "--output", str(datasets / "shapes_crops")]
     run_module(crops, datasets)
     for name, (_, speedup) in METHODS.items():
-        command = ["bpt_det.cli", "train_cls", "--config-file", CONFIG, f"method={name}"]
+        command = ["bpt_det.cli", "train-cls", "--config-file", CONFIG, f"method={name}"]
         folder = as_override("train.output_dir", output / name)
         run_module([*command, folder, *speedup, *overrides], datasets)
-    runs = {label: read_accuracies(output / name) for name, (label, _) in METHODS.items()}
+    runs = {
+        label: read_final_metrics(output / name, "test/top1")
+        for name, (label, _) in METHODS.items()
+    }
     logger.info("\n%s", format_accuracy_table(runs))
     pictures = output / next(iter(METHODS))
     logger.info("\ncurves: %s", pictures / "curves.png")

@@ -72,7 +72,7 @@ HINTS: dict[str, Callable[[Context], str]] = {
     "evaluate": lambda _: "--eval-only evaluates without training.",
     "evaluate_last": lambda _: "--eval-only --resume evaluates the last checkpoint.",
     "weights": lambda context: f"Download the weights and pass {context.key}=PATH.",
-    "train_classifier": lambda _: f"{invocation('train_cls')} trains and evaluates classifiers.",
+    "train_classifier": lambda _: f"{invocation('train-cls')} trains and evaluates classifiers.",
     "train_detector": lambda _: f"{invocation('train')} trains and evaluates detectors.",
     "pretrain": lambda _: f"{invocation('pretrain')} pre-trains masked autoencoders.",
     "detection_config": lambda _: "Give a config of detection, such as coco/cascade_bpt_s.",

@@ -13,7 +13,7 @@ from bpt_det.engine.config import as_override
 from bpt_det.utils.errors import InputError, one_line
 
 Settings = dict[str, Any]  # value by key of a config
-_COMMANDS = ("train", "train_cls")
+_COMMANDS = ("train", "train-cls")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Experiment:
         name: of its section in the report and of its folder.
         title: heading of its section.
         about: text of the section before its table.
-        command: that trains, ``train`` or ``train_cls``.
+        command: that trains, ``train`` or ``train-cls``.
         methods: in the order of the table.
         settings: of every run.
         grid: values to try by key; each method's best point is chosen with the first seed.

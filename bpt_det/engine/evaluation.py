@@ -4,7 +4,7 @@ import copy
 from collections.abc import Iterable
 
 from detectron2.config import instantiate
-from detectron2.evaluation import inference_on_dataset, print_csv_format
+from detectron2.evaluation import DatasetEvaluator, inference_on_dataset, print_csv_format
 from detectron2.utils import comm
 from omegaconf import DictConfig
 from torch import nn
@@ -22,6 +22,7 @@ def evaluate(
     test_loader: Iterable | None = None,
     evaluator_key: str = EVALUATOR,
     suffix: str = "",
+    evaluators: dict[str, DatasetEvaluator] | None = None,
 ) -> dict:
     """Run a model over data, log and return the metrics by task, rates in percent.
 
@@ -33,14 +34,14 @@ def evaluate(
         test_loader: None builds `dataloader.test`.
         evaluator_key: key in `dataloader` of what computes the metrics.
         suffix: of the names of tasks, and of the evaluator's ``output_dir`` if it has one.
+        evaluators: those built earlier for this loader, by suffix; gets the new one.
     """
     if test_loader is None:
         test_loader = instantiate(cfg.dataloader.test)
-    settings = cfg.dataloader[evaluator_key]
-    if suffix and settings.get("output_dir"):
-        settings = copy.deepcopy(settings)
-        settings.output_dir += suffix
-    evaluator = instantiate(settings)
+    evaluators = {} if evaluators is None else evaluators
+    if suffix not in evaluators:
+        evaluators[suffix] = _build_evaluator(cfg.dataloader[evaluator_key], suffix)
+    evaluator = evaluators[suffix]
     if isinstance(evaluator, UsesLoader):
         evaluator.use_loader(test_loader)
     if isinstance(evaluator, WrapsModel):
@@ -52,21 +53,30 @@ def evaluate(
     return results
 
 
+def _build_evaluator(settings: DictConfig, suffix: str) -> DatasetEvaluator:
+    if suffix and settings.get("output_dir"):
+        settings = copy.deepcopy(settings)
+        settings.output_dir += suffix
+    return instantiate(settings)
+
+
 def evaluate_with_averages(
     cfg: DictConfig,
     model: nn.Module,
     test_loader: Iterable | None,
     evaluator_key: str,
     ema: Ema | None,
+    evaluators: dict[str, DatasetEvaluator] | None = None,
 ) -> dict:
     """Evaluate a model and, where there are averages of its weights, again with these in it.
 
     Args:
-        cfg, model, test_loader, evaluator_key: of `evaluate`.
+        cfg, model, test_loader, evaluator_key, evaluators: of `evaluate`.
         ema: averages of the model's weights; their tasks have names that end in ``_ema``.
     """
-    results = dict(evaluate(cfg, model, test_loader, evaluator_key))
+    built = {} if evaluators is None else evaluators
+    results = dict(evaluate(cfg, model, test_loader, evaluator_key, "", built))
     if ema is not None:
         with ema.in_model():
-            results.update(evaluate(cfg, model, test_loader, evaluator_key, EMA_SUFFIX))
+            results.update(evaluate(cfg, model, test_loader, evaluator_key, EMA_SUFFIX, built))
     return results

@@ -1,6 +1,7 @@
-"""Metrics of a run: reading its metrics.json, and the AP table."""
+"""Metrics of a run: reading metrics.json and result.json, and the AP table."""
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 from tabulate import tabulate
 
 from bpt_det.utils.errors import InputError
+
+from .result import read_result
 
 
 def read_records(metrics_file: str | Path) -> Iterator[dict[str, Any]]:
@@ -29,23 +32,24 @@ def read_records(metrics_file: str | Path) -> Iterator[dict[str, Any]]:
 def read_final_metrics(
     output_dir: str | Path, metric: str | Sequence[str] = "bbox/AP"
 ) -> dict[str, float]:
-    """Return the metrics of the last evaluation of a run, by name such as ``bbox/AP``.
+    """Return the metrics of a run's last evaluation and of its final test, by name: ``bbox/AP``.
 
     Args:
-        output_dir: folder of the run.
-        metric: the evaluation gives this one, or one of these.
+        output_dir: folder of the run, whose result.json is read; null there is nan here.
+        metric: they hold this one, or one of these.
 
     Raises:
-        InputError: there was no such evaluation yet.
+        InputError: there is no result, or no such metric in it.
     """
     accepted = {metric} if isinstance(metric, str) else set(metric)
-    path = Path(output_dir) / "metrics.json"
-    evaluations = [record for record in read_records(path) if not accepted.isdisjoint(record)]
-    if not evaluations:
+    result = read_result(output_dir)
+    metrics = {**result.metrics["last"], **result.metrics["final"]}
+    if accepted.isdisjoint(metrics):
         raise InputError(
-            f"'{path}' holds no evaluation with {' or '.join(sorted(accepted))}; train first."
+            f"'{output_dir}' ({result.status}) has no evaluation with "
+            f"{' or '.join(sorted(accepted))}; train first."
         )
-    return {name: value for name, value in evaluations[-1].items() if "/" in name}
+    return {name: math.nan if value is None else value for name, value in metrics.items()}
 
 
 def format_ap_table(metrics: dict[str, float]) -> str:

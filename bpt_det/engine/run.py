@@ -102,12 +102,15 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
             **({} if ema is None else {EMA: ema}),
         )
         results: dict = {}
+        evaluators: dict = {}  # built once: the annotation file of COCO metrics is read once
 
         def evaluate_now() -> dict:
             if sys.exc_info()[0] is not None:  # Detectron2 evaluates even where a step failed
                 return results
             results.clear()
-            results.update(evaluate_with_averages(cfg, distributed, test_loader, EVALUATOR, ema))
+            results.update(
+                evaluate_with_averages(cfg, distributed, test_loader, EVALUATOR, ema, evaluators)
+            )
             recorder.add_evaluation(results)
             return results
 

@@ -31,7 +31,7 @@ plan = dict(
         "python tools/pretrain_mae.py --config-file configs/tiny_imagenet/mae_tiny.py "
         "data=tiny_imagenet_64.zip"
     ],
-    command="train_cls",
+    command="train-cls",
     settings={
         **{f"model.backbone.vit.{key}": value for key, value in _ARCHITECTURES["vit_tiny"].items()},
         "model.backbone.vit.patch_size": 8,

@@ -19,7 +19,7 @@ from tests.support.paths import ROOT
 PLANS = sorted((ROOT / "configs/compare").glob("*.py"))
 PLAN = """
 plan = dict(
-    name="birds", title="Birds", about="A tiny one.", command="train_cls",
+    name="birds", title="Birds", about="A tiny one.", command="train-cls",
     settings={{
         "dataloader.root": "{root}", "dataloader.image_size": 16, "dataloader.resize_size": 18,
         "dataloader.train.num_workers": 0, "dataloader.test.num_workers": 0,
@@ -87,7 +87,7 @@ def test_when_it_is_asked_to_end_its_runs_end_too(arguments, tmp_path):
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     with subprocess.Popen(words, cwd=tmp_path, text=True, **pipes) as comparison:
         try:
-            begun = next(line for line in comparison.stdout if "$ bpt-det train_cls" in line)
+            begun = next(line for line in comparison.stdout if "$ bpt-det train-cls" in line)
             comparison.terminate()
             assert comparison.communicate()[1].splitlines()[-1] == "interrupted"
         finally:
@@ -112,7 +112,7 @@ def test_every_setting_of_a_plan_is_one_of_its_configs(path, tmp_path, monkeypat
     experiment = load_experiment(str(path))
     assert experiment.name == path.stem
     adapt, data = use_detection_data, []
-    if experiment.command == "train_cls":
+    if experiment.command == "train-cls":
         root = class_trees.write_cub(tmp_path / "CUB_200_2011")
         adapt, data = use_classification_data, [f"dataloader.root={root}"]
     for method in experiment.methods:
@@ -127,6 +127,6 @@ def test_every_setting_of_a_plan_is_one_of_its_configs(path, tmp_path, monkeypat
 
 def _reads_no_test(cfg, command):
     """Whether a run evaluates on what is not the test data."""
-    if command == "train_cls":
+    if command == "train-cls":
         return cfg.dataloader.final_test is None
     return cfg.dataloader.test.dataset.names == "shapes_val"

@@ -4,7 +4,6 @@ import math
 
 from bpt_det.cli import demo_cls
 from bpt_det.engine import load_config
-from bpt_det.engine.result import RunResult
 
 COLUMNS = ("top1", "top5", "mean_per_class")
 
@@ -25,15 +24,9 @@ def test_the_table_has_a_row_for_each_run_validation_before_test():
 
 
 def test_missing_metrics_are_nan_in_the_table():
-    text = demo_cls.format_accuracy_table({"head": {"test/top5": 50.0, "val/top1": None}})
+    text = demo_cls.format_accuracy_table({"head": {"test/top5": 50.0}})
     values = [float(value) for value in text.splitlines()[-1].split()[1:]]
     assert [math.isnan(value) for value in values] == [True] * 4 + [False, True]
-
-
-def test_the_accuracies_are_the_last_validation_and_the_final_test(tmp_path):
-    last, final = {"val/top1": 35.0, "val/top5": None}, {"test/top1": 33.0}
-    RunResult(metrics={"last": last, "best": {"val/top1": 36.0}, "final": final}).write(tmp_path)
-    assert demo_cls.read_accuracies(tmp_path) == {**last, **final}
 
 
 def test_the_demo_renders_then_trains_every_method_into_a_folder_of_its_own(
@@ -46,7 +39,7 @@ def test_the_demo_renders_then_trains_every_method_into_a_folder_of_its_own(
         assert datasets == tmp_path / "datasets"
 
     monkeypatch.setattr(demo_cls, "run_module", record)
-    monkeypatch.setattr(demo_cls, "read_accuracies", lambda folder: accuracies(10))
+    monkeypatch.setattr(demo_cls, "read_final_metrics", lambda *_: accuracies(10))
     with caplog.at_level("INFO"):
         demo_cls.demo(tmp_path, ["train.epochs=2"])
     rendering, *trainings = commands
@@ -55,7 +48,7 @@ def test_the_demo_renders_then_trains_every_method_into_a_folder_of_its_own(
     for words, (name, more) in zip(
         trainings, {"bpt_s": [], "frozen": ["dataloader.cache_prefix=True"]}.items(), strict=True
     ):
-        assert words[:3] == ["bpt_det.cli", "train_cls", "--config-file"]
+        assert words[:3] == ["bpt_det.cli", "train-cls", "--config-file"]
         assert set(words[4:]) == {
             *(f"method={name}", f"train.output_dir={tmp_path / name}", *more, "train.epochs=2")
         }

@@ -117,7 +117,7 @@ def test_a_placement_that_cannot_be_cached_stops_before_the_first_iteration(run,
 
 def _run_process(rank, arguments):
     """The whole main job in one of two processes."""
-    parser = build_training_parser("train_cls", "")
+    parser = build_training_parser("train-cls", "")
     assert run_training_tool(parser, arguments, use_classification_data) == 0
 
 

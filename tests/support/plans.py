@@ -6,7 +6,7 @@ from pathlib import Path
 
 PLAN = """
 plan = dict(
-    name="birds", title="Birds", about="What this is.", command="train_cls",
+    name="birds", title="Birds", about="What this is.", command="train-cls",
     settings={"data": "folder:/birds", "train.epochs": 2, "model.backbone.placement": [0, 2]},
     grid={"optimizer.lr": [0.1, 0.01]}, seeds=[3, 4],
     select="val/top1", report={"test top-1": "test/top1"},

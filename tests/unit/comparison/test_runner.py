@@ -36,7 +36,7 @@ def test_a_run_is_a_command_with_the_method_first_and_the_settings_of_all_levels
     run = experiment.grid_runs(method)[1]
     assert run.folder == "bpt/grid/lr_0.01"
     assert build_arguments(experiment, run, output) == [
-        *("train_cls", "--config-file", "b.py", "method=bpt_s", "data='folder:/birds'"),
+        *("train-cls", "--config-file", "b.py", "method=bpt_s", "data='folder:/birds'"),
         *("train.epochs=3", "model.backbone.placement=[0, 2]", "optimizer.lr=0.01"),
         *("dataloader.final_test=null", "train.seed=3", f"train.output_dir={output}/{run.folder}"),
     ]
@@ -137,7 +137,7 @@ def test_when_no_run_of_a_method_has_a_value_the_next_step_is_said(load, output,
 
 def test_a_failed_run_ends_the_comparison_with_its_command_and_its_error(load, output, program):
     program.behave({"b.py": "fail"})
-    with pytest.raises(InputError, match=r"train_cls --config-file b.py .* status 1: no images; a"):
+    with pytest.raises(InputError, match=r"train-cls --config-file b.py .* status 1: no images; a"):
         run_experiment(load(), output, program.words)
     assert not list(output.rglob("metrics.json"))
     assert read_status(output) == "failed"
@@ -188,4 +188,4 @@ def test_statistics_are_collected_once_before_the_runs(load, output, program):
 def test_every_command_is_logged(load, output, program, caplog):
     with caplog.at_level(logging.INFO):
         run_experiment(load(), output, program.words)
-    assert caplog.text.count("$ bpt-det train_cls --config-file") == len(program.calls) == 6
+    assert caplog.text.count("$ bpt-det train-cls --config-file") == len(program.calls) == 6

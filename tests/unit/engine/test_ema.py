@@ -123,7 +123,7 @@ def test_both_are_evaluated_each_under_its_name(model, monkeypatch):
     before = model[0].bias[0].item()
     change(model)
 
-    def evaluate(cfg, model, loader, evaluator, suffix=""):
+    def evaluate(cfg, model, loader, evaluator, suffix, evaluators):
         return {f"val{suffix}": {"bias": model[0].bias[0].item()}}
 
     monkeypatch.setattr("bpt_det.engine.evaluation.evaluate", evaluate)

@@ -1,10 +1,12 @@
-"""Reading metrics.json of a run."""
+"""Reading metrics.json and result.json of a run."""
 
 import json
+import math
 
 import pytest
 
 from bpt_det.engine.metrics import read_final_metrics, read_records
+from bpt_det.engine.result import RunResult
 from bpt_det.utils.errors import InputError
 
 RECORDS = [
@@ -22,24 +24,20 @@ def run(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    ("metric", "expected"),
-    [
-        ("val/top1", {"val/top1": 30.0, "val/loss": 1.5}),
-        ("test/top1", {"test/top1": 28.0}),
-        (["test/top1", "val/top1"], {"test/top1": 28.0}),
-        (["bbox/AP", "val/loss"], {"val/top1": 30.0, "val/loss": 1.5}),
-    ],
-)
-def test_the_last_evaluation_is_the_last_record_with_such_a_metric(run, metric, expected):
-    assert read_final_metrics(run, metric) == expected
+def test_metrics_of_a_run_are_those_of_its_last_evaluation_and_of_its_final_test(tmp_path):
+    metrics = {"last": {"val/top1": 30.0, "val/loss": None}, "best": {}, "final": {"test/top1": 28}}
+    RunResult(status="finished", metrics=metrics).write(tmp_path)
+    read = read_final_metrics(tmp_path, ["bbox/AP", "val/top1"])
+    assert math.isnan(read.pop("val/loss"))
+    assert read == {"val/top1": 30.0, "test/top1": 28}
 
 
-def test_a_run_without_such_an_evaluation_is_refused(run, tmp_path):
-    with pytest.raises(InputError, match=r"metrics.json' holds no evaluation with bbox/AP; train"):
-        read_final_metrics(run)
-    with pytest.raises(InputError, match=r"holds no evaluation with a/b or bbox/AP"):
-        read_final_metrics(tmp_path / "absent", ["bbox/AP", "a/b"])
+def test_a_run_without_such_a_metric_is_refused_with_its_status(tmp_path):
+    with pytest.raises(InputError, match="no run has begun there"):
+        read_final_metrics(tmp_path)
+    RunResult(status="interrupted").write(tmp_path)
+    with pytest.raises(InputError, match=r"\(interrupted\) has no evaluation with a/b or bbox/AP"):
+        read_final_metrics(tmp_path, ["bbox/AP", "a/b"])
 
 
 def test_lines_that_were_cut_off_are_left_out(run):
