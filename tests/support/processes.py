@@ -1,5 +1,6 @@
 """Two processes of one group under gloo, for what is claimed of distributed training."""
 
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,12 @@ def run_in_two_processes(work: Callable[..., None], folder: Path, *args: object)
         args: further arguments of ``work``.
     """
     store = f"file://{folder / 'two_processes'}"
-    mp.start_processes(_work_in_group, (work, store, args), nprocs=2, start_method="fork")
+    gc.collect()  # groups of earlier tests end here: in a fork, without their threads, they cannot
+    gc.freeze()
+    try:
+        mp.start_processes(_work_in_group, (work, store, args), nprocs=2, start_method="fork")
+    finally:
+        gc.unfreeze()
 
 
 def _work_in_group(rank: int, work: Callable[..., None], store: str, args: tuple) -> None:
