@@ -89,8 +89,9 @@ def loggers_of_its_own():
 
 
 @pytest.fixture(autouse=True)
-def _fixed_seed():
-    """Tests draw from the same global generator whatever ran before them."""
+def _fixed_state():
+    """Global state that earlier tests may have changed: the generator, and where logs go."""
     import torch
 
     torch.manual_seed(0)
+    logging.getLogger("bpt_det").propagate = True  # a run's set-up turns it off
