@@ -94,4 +94,6 @@ def _fixed_state():
     import torch
 
     torch.manual_seed(0)
-    logging.getLogger("bpt_det").propagate = True  # a run's set-up turns it off
+    package = logging.getLogger("bpt_det")
+    package.propagate = True  # a run's set-up turns it off
+    package.setLevel(logging.NOTSET)  # commands raise it
