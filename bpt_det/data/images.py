@@ -1,6 +1,7 @@
 """Image reader: files, zip members, PIL images and arrays as RGB (H, W, 3), uint8.
 
-Whether an EXIF orientation is applied, and what happens to more than 8 bits a channel, are options.
+Whether an EXIF orientation is applied, and what happens to more than 8 bits per channel, are
+options.
 """
 
 import io
@@ -41,10 +42,10 @@ def read_rgb(path: str | os.PathLike, *, exif: bool = True, deep: Deep = "scale"
     Args:
         path: of a file, or ``ARCHIVE.zip/inner/path``.
         exif: turn the image as its EXIF orientation says.
-        deep: ``scale`` 16 bits a channel to 8, or ``refuse`` them.
+        deep: ``scale`` 16 bits per channel to 8, or ``refuse`` them.
 
     Raises:
-        InputError: it is missing, cannot be decoded, or has more bits a channel than are allowed.
+        InputError: it is missing, cannot be decoded, or has more bits per channel than are allowed.
     """
     return decode_rgb(read_bytes(path), path, exif=exif, deep=deep)
 
@@ -99,15 +100,16 @@ def to_rgb(image: ImageLike) -> np.ndarray:
 
 
 def check_bit_depth(image: Image.Image, name: str | os.PathLike) -> None:
-    """Check that an image has at most 8 bits a channel; Pillow would clip more to white.
+    """Check that an image has at most 8 bits per channel; Pillow would clip more to white.
 
     Raises:
         InputError: it has 16 or 32 bits, or floats.
     """
     if image.mode.startswith(("I", "F")):
         raise InputError(
-            f"image '{name}' has more than 8 bits a channel (Pillow's mode '{image.mode}'), which "
-            "would be clipped to white above 255; save it with 8 bits, scaled as suits the data."
+            f"image '{name}' has more than 8 bits per channel (Pillow's mode '{image.mode}'), "
+            "which would be clipped to white above 255; save it with 8 bits, scaled as suits the "
+            "data."
         )
 
 
@@ -134,7 +136,7 @@ def _turn_upright(image: Image.Image) -> Image.Image:
 
 
 def _fits_16_bits(image: Image.Image) -> bool:
-    """Pillow opens some 16-bit files with 32 bits a pixel."""
+    """Whether 32-bit pixels fit into 16 bits, as of 16-bit files that Pillow opens with 32."""
     pixels = np.asarray(image)
     return bool(pixels.min() >= 0 and pixels.max() < 2**16)
 

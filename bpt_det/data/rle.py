@@ -44,7 +44,7 @@ def decode_counts(counts: object) -> np.ndarray:
     """
     if isinstance(counts, list):
         if not all(type(count) is int and abs(count) < _LARGEST for count in counts):
-            raise RleError("counts holds something else than whole numbers of 32 bits")
+            raise RleError("counts holds something other than 32-bit integers")
         lengths = np.array(counts, dtype=np.int64)
     elif isinstance(counts, str | bytes):
         lengths = _decode_text(counts if isinstance(counts, str) else counts.decode("latin-1"))

@@ -36,7 +36,7 @@ def rle(height, width, counts, **changes):
     return {"segmentation": {"size": [height, width], "counts": counts}, **changes}
 
 
-fault_of_annotation("wrong_type", 1, "image_id is '1', not a whole number", image_id="1")
+fault_of_annotation("wrong_type", 1, "image_id is '1', not an integer", image_id="1")
 fault_of_annotation("annotation_id_0", 2, "count from 1", id=0)
 fault_of_annotation("ignore_key", 3, "mark regions to leave out with iscrowd", ignore=1)
 fault_of_annotation("unknown_image", 4, "image_id 77 is not among the images", image_id=77)

@@ -14,7 +14,7 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value)
 
 
-_WHOLE = (_is_whole, "a whole number")
+_WHOLE = (_is_whole, "an integer")
 _TEXT = (_is_text, "a text")
 _ANY = (lambda value: True, "")  # checked elsewhere
 _REQUIRED: dict[str, dict[str, tuple[Callable[[object], bool], str]]] = {

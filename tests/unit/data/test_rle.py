@@ -73,9 +73,9 @@ def test_a_list_is_taken_as_it_is():
         ("P" * 12 + "0", "counts is no code"),
         ("O", "a run has a negative length"),
         ([3, -1], "a run has a negative length"),
-        ([3, 1.5], "counts holds something else than whole numbers of 32 bits"),
-        ([2**32], "counts holds something else than whole numbers of 32 bits"),
-        ([True], "counts holds something else than whole numbers of 32 bits"),
+        ([3, 1.5], "counts holds something other than 32-bit integers"),
+        ([2**32], "counts holds something other than 32-bit integers"),
+        ([True], "counts holds something other than 32-bit integers"),
         (None, "counts is of type NoneType, not text or list"),
     ],
 )

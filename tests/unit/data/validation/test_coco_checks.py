@@ -234,4 +234,4 @@ def test_an_image_of_16_bits_cannot_be_used(content, images):
     findings = check_coco(content, str(images))
     (example,) = findings.examples["image_unreadable"]
     assert example["file_name"] == file_name
-    assert "has more than 8 bits a channel" in example["detail"]
+    assert "has more than 8 bits per channel" in example["detail"]
