@@ -56,7 +56,7 @@ def make_archive(files):
     return buffer.getvalue()
 
 
-def test_every_mend_replaces_its_pattern_and_leaves_a_notice(patches, source):
+def test_every_patch_replaces_its_pattern_and_leaves_a_notice(patches, source):
     patched = patches.apply_patches(source)
     for patch in patches.PATCHES:
         text = patched[patch.path].decode()
@@ -65,7 +65,7 @@ def test_every_mend_replaces_its_pattern_and_leaves_a_notice(patches, source):
         assert patch.reason in text.splitlines()[-1]
 
 
-def test_a_file_without_mends_keeps_its_bytes(patches, source):
+def test_a_file_without_patches_keeps_its_bytes(patches, source):
     patched = patches.apply_patches(source)
     assert patched["detectron2/data/untouched.py"] == source["detectron2/data/untouched.py"]
     assert patched["LICENSE"] == source["LICENSE"]
@@ -81,7 +81,7 @@ def test_a_pattern_found_another_number_of_times_is_refused_with_both_numbers(pa
         patches.apply_patches({"detectron2/a.py": b"np.int) " * found}, [patch])
 
 
-def test_all_mends_that_do_not_fit_are_named_at_once(patches):
+def test_all_patches_that_do_not_fit_are_named_at_once(patches):
     table = [
         patches.Patch("detectron2/a.py", "old", "new", 1, "a reason"),
         patches.Patch("detectron2/b.py", "old", "new", 1, "a reason"),
@@ -208,14 +208,14 @@ def test_force_replaces_an_importable_detectron2(tool, monkeypatch, source):
     assert done == [{"registry": "from the registry", "git": "from git"}[source]]
 
 
-def test_our_own_build_is_renewed_when_the_mends_have_changed(tool, monkeypatch):
+def test_our_own_build_is_renewed_when_the_patches_have_changed(tool, monkeypatch):
     old = {"version": "0.6+python", "description": tool.describe_wheel() + "older"}
     done = fake_install(tool, monkeypatch, old)
     assert tool.main([]) == 0
     assert done == ["from the registry"]
 
 
-def test_our_own_build_is_left_alone_when_the_mends_are_the_same(tool, monkeypatch):
+def test_our_own_build_is_left_alone_when_the_patches_are_the_same(tool, monkeypatch):
     same = {"version": "0.6+python", "description": tool.describe_wheel()}
     done = fake_install(tool, monkeypatch, same)
     assert tool.main([]) == 0
@@ -260,7 +260,7 @@ needs_our_build = pytest.mark.skipif(
 
 
 @needs_our_build
-def test_no_mended_pattern_is_left_in_the_installed_package(patches):
+def test_no_patched_pattern_is_left_in_the_installed_package(patches):
     root = Path(importlib.import_module("detectron2").__file__).parents[1]
     for patch in patches.PATCHES:
         assert patch.old not in (root / patch.path).read_text(), patch.path

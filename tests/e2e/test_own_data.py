@@ -1,4 +1,4 @@
-"""One's own data from the command line: train, evaluate the run by itself, draw, refuse."""
+"""Custom datasets from the command line: train, evaluate the run by itself, draw, refuse."""
 
 import json
 import shutil

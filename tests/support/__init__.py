@@ -1,1 +1,1 @@
-"""What several test modules build."""
+"""Builders that several test modules share."""

@@ -117,7 +117,7 @@ def test_more_than_8_bits_are_refused_rather_than_clipped_to_white(tmp_path, dty
     path = tmp_path / "deep.tif"
     Image.fromarray(np.full((HEIGHT, WIDTH), 700, dtype=dtype)).save(path)
     text = refusal(path)
-    assert text.startswith(f"image '{path}' has more than 8 bits a channel (Pillow's mode '")
+    assert text.startswith(f"image '{path}' has more than 8 bits per channel (Pillow's mode '")
     assert text.endswith("save it with 8 bits, scaled as suits the data.")
 
 

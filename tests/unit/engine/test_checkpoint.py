@@ -168,7 +168,7 @@ def test_resuming_continues_from_the_last_file_not_the_best(tmp_path):
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("no.pth", "Give the path of a model_*.pth that a training has written."),
+        ("no.pth", "Give the path of a model_*.pth that a training run has written."),
         ("no.pkl", "README.md, Pre-trained weights, has the address of Detectron2's published"),
     ],
 )

@@ -33,7 +33,7 @@ def test_the_old_and_new_rate_are_logged(caplog):
     caplog.set_level(logging.INFO)
     scale_learning_rate(two_groups(), batch_size=24, reference_batch_size=16)
     assert (
-        "Learning rate scaled from 0.002 to 0.003: 24 images an iteration, "
+        "Learning rate scaled from 0.002 to 0.003: 24 images per iteration, "
         "train.reference_batch_size=16 (the highest rate)" in caplog.text
     )
 
