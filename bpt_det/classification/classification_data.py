@@ -68,7 +68,7 @@ def use_classification_data(
 
 
 def _splits(cfg: DictConfig) -> list[tuple[str, str, float]]:
-    """Return loader, split and fraction of each loader that reads the dataset of the training."""
+    """Return loader, split and fraction of each loader that reads the training dataset."""
     source = cfg.dataloader.train.dataset
     nodes = {
         key: cfg.dataloader[key].dataset

@@ -16,7 +16,7 @@ from .demo_steps import build_demo_parser, run_demo, run_module
 logger = logging.getLogger(__name__)
 
 CONFIG, METHOD = "shapes/cascade", "method=bpt_s"
-SCORE_THRESHOLD = "0.2"  # after so short a training, scores are low
+SCORE_THRESHOLD = "0.2"  # after so short a run, scores are low
 
 
 def build_parser() -> argparse.ArgumentParser:

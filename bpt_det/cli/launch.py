@@ -246,7 +246,7 @@ def _set_up(cfg: DictConfig, args: argparse.Namespace) -> None:
 
 
 def _is_no_input_error(record: logging.LogRecord) -> bool:
-    """Detectron2 logs every exception of a training with its traceback; bad input needs none."""
+    """Whether a log record is no bad input, whose traceback Detectron2 would log in training."""
     return not (record.exc_info and isinstance(record.exc_info[1], InputError))
 
 

@@ -18,7 +18,7 @@ from .config_tree import has_key, walk
 from .protocols import Datasets
 
 # Fits a loaded config in place to what a user has asked for, given the config and its overrides;
-# may return the data sets that it has read for this.
+# may return the datasets that it has read for this.
 Adapt = Callable[[DictConfig, Sequence[str]], Datasets | None]
 
 

@@ -1,4 +1,4 @@
-"""Epochs: lengths of a training in epochs, converted into the iterations that the loop counts."""
+"""Epochs: lengths of a run in epochs, converted into the iterations that the loop counts."""
 
 import logging
 import math

@@ -61,7 +61,7 @@ class TrainLoader:
     """Endless shuffled batches of mapped samples for this process.
 
     Args:
-        dataset: records, one dict a sample.
+        dataset: records, one dict per sample.
         mapper: turns a record into what the model takes; its random choices may use `random`,
             NumPy's or torch's global generator, all of which are seeded for each sample.
         total_batch_size: samples of a batch over all processes.
@@ -144,7 +144,7 @@ class TestLoader:
     """Batches of every mapped sample once, shared among the processes, in the dataset's order.
 
     Args:
-        dataset: records, one dict a sample.
+        dataset: records, one dict per sample.
         mapper: turns a record into what the model takes.
         batch_size: samples of a batch of one process; the last batch may be smaller.
         num_workers: loading processes; 0 loads in this one.
@@ -251,7 +251,7 @@ def seed_cpu_generators(seed: int) -> None:
     """Seed the generators that a mapper's random choices come from.
 
     As Detectron2's `seed_all_rng`, but for the generators of GPUs: without a GPU in use,
-    `torch.manual_seed` notes where it was called from for each kind, a millisecond a sample.
+    `torch.manual_seed` notes where it was called from for each kind, a millisecond per sample.
     """
     random.seed(seed)
     np.random.seed(seed)

@@ -17,7 +17,7 @@ def read_records(metrics_file: str | Path) -> Iterator[dict[str, Any]]:
     """Yield the records of a metrics.json; lines that an interruption has cut are left out.
 
     Args:
-        metrics_file: one record a line, with an ``iteration`` each; it need not exist.
+        metrics_file: one record per line, with an ``iteration`` each; it need not exist.
     """
     path = Path(metrics_file)
     for line in path.read_text(errors="replace").splitlines() if path.is_file() else []:

@@ -55,7 +55,7 @@ def scale_learning_rate(
     for group in optimizer.param_groups:
         group["lr"] *= factor
     logger.info(
-        "Learning rate scaled from %g to %g: %d images an iteration, "
+        "Learning rate scaled from %g to %g: %d images per iteration, "
         "train.reference_batch_size=%d%s",
         before,
         before * factor,

@@ -11,7 +11,7 @@ from torch import nn
 
 from bpt_det.vit.statistics import TokenStatistics
 
-# Data sets that have been read already, by the loader that takes them: train, test, final_test.
+# Datasets that have been read already, by the loader that takes them: train, test, final_test.
 Datasets = Mapping[str, Callable[[], Sequence[dict]]]
 
 
@@ -27,7 +27,7 @@ class UsesLoader(Protocol):
     """An evaluator that takes class names and number of images from the loader it evaluates."""
 
     def use_loader(self, loader: Any) -> None:
-        """Called before each evaluation."""
+        """Take what is needed of the loader; called before each evaluation."""
 
 
 @runtime_checkable

@@ -1,4 +1,4 @@
-"""Training and evaluating what a LazyConfig describes; the same for every task."""
+"""Run: training, evaluation and loading of what a LazyConfig describes, for every task."""
 
 import logging
 import sys

@@ -57,7 +57,7 @@ def check_suffix(path: str | Path) -> None:
 
 
 class SaveEncoder(HookBase):
-    """Writes the encoder of a `MaskedAutoencoder` when a training has come to its end.
+    """Writes the encoder of a `MaskedAutoencoder` when training has come to its end.
 
     Args:
         path: see `save_encoder`; so is ``half``.

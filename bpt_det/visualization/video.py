@@ -83,7 +83,7 @@ class VideoWriter:
 
     Args:
         path: of the file; ends in ``.mp4``.
-        fps: frames a second.
+        fps: frames per second.
         size: (H, W) of the frames.
 
     Raises:

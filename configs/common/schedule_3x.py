@@ -1,4 +1,4 @@
-"""Schedule of 37 COCO epochs (3x) at 16 images an iteration; drops after epochs 27 and 33."""
+"""Schedule of 37 COCO epochs (3x) at 16 images per iteration; drops after epochs 27 and 33."""
 
 from detectron2.config import LazyCall as L
 

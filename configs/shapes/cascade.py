@@ -15,13 +15,13 @@ from ..common.optimizer import optimizer
 from ..common.train import train
 
 model.roi_heads.num_classes = 10
-# Box heads without a convolution, but as wide as this, learn more in so short a training.
+# Box heads without a convolution, but as wide as this, learn more in so short a run.
 for _head, _predictor in zip(
     model.roi_heads.box_heads, model.roi_heads.box_predictors, strict=True
 ):
     _head.conv_dims, _head.fc_dims = [], [512]
     _predictor.input_shape.channels = 512
-# One sample a bin instead of one a cell: as good on objects this small, and the gradient is sooner.
+# One sample per bin instead of one per cell: as good on objects this small, with a faster gradient.
 for _pooler in (model.roi_heads.box_pooler, model.roi_heads.mask_pooler):
     _pooler.sampling_ratio = 1
 

@@ -134,7 +134,7 @@ class ResultRecorder(HookBase):
         self.result.metrics["final"] = flatten_results_dict(results)
 
     def _measure(self) -> None:
-        """Update the counts and times of the training."""
+        """Update the counts and times of training."""
         if self.start_time is None:
             return
         trainer, result = self.trainer, self.result

@@ -1,6 +1,6 @@
 """Classification data: random crops for training, center crops for evaluation.
 
-The validation split is evaluated during a training and chooses the best weights; the held-out test
+The validation split is evaluated during training and chooses the best weights; the held-out test
 split is evaluated once, at its end, and by --eval-only.
 """
 
