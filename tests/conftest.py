@@ -97,3 +97,11 @@ def _fixed_state():
     package = logging.getLogger("bpt_det")
     package.propagate = True  # a run's set-up turns it off
     package.setLevel(logging.NOTSET)  # commands raise it
+
+
+@pytest.fixture(autouse=True)
+def _log_that_is_heard():
+    """A command run by an earlier test may have set what the package logs, and where to."""
+    package = logging.getLogger("bpt_det")
+    package.setLevel(logging.NOTSET)
+    package.propagate = True
