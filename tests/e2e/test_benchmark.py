@@ -32,11 +32,11 @@ def test_tables_and_json_of_all_variants(benchmark, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "skipped: data: dataset 'no_data'" in out
     assert "| forward: BPT-S, P = 100 / bare timm ViT, as many tokens as BPT-S" in out
-    found = json.loads(output.read_text())
-    assert found["machine"]["torch"] == torch.__version__
-    assert found["command"].startswith("bpt-det benchmark --config-file configs/shapes/")
-    assert found["flops_counted_with"] == "torch.utils.flop_counter.FlopCounterMode"
-    rows = {(row["measure"], row["variant"]): row for row in found["measurements"]}
+    report = json.loads(output.read_text())
+    assert report["machine"]["torch"] == torch.__version__
+    assert report["command"].startswith("bpt-det benchmark --config-file configs/shapes/")
+    assert report["flops_counted_with"] == "torch.utils.flop_counter.FlopCounterMode"
+    rows = {(row["measure"], row["variant"]): row for row in report["measurements"]}
     assert ("forward", "bare") in rows and ("backbone_step", "bpt_s_checkpointed") in rows
     assert all(len(row["seconds"]) == 2 and row["flops"] > 0 for row in rows.values())
 

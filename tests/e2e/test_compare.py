@@ -99,11 +99,11 @@ def test_when_it_is_asked_to_end_its_runs_end_too(arguments, tmp_path):
 
 def _commands_with(word: str) -> list[str]:
     """Return the command lines of all processes that hold a word."""
-    found = []
+    texts = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):  # it has ended meanwhile
-            found.append(path.read_text().replace("\0", " "))
-    return [line for line in found if word in line]
+            texts.append(path.read_text().replace("\0", " "))
+    return [line for line in texts if word in line]
 
 
 @pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)

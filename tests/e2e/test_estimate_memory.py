@@ -17,12 +17,12 @@ def estimate(monkeypatch):
 
 def tables(text):
     """Return the cells of each table, row by row, without headers."""
-    found = []
+    cells = []
     for block in text.split("\n\n"):
         rows = [line for line in block.splitlines() if line.startswith("|")]
         if rows:
-            found.append([[c.strip() for c in row.strip("|").split("|")] for row in rows[2:]])
-    return found
+            cells.append([[c.strip() for c in row.strip("|").split("|")] for row in rows[2:]])
+    return cells
 
 
 def test_two_tables_whose_every_number_is_called_predicted(estimate, capsys):

@@ -1,4 +1,4 @@
-"""A training from cached tokens: exact resume, no image read, several processes."""
+"""Training from cached tokens: exact resume, no image read, several processes."""
 
 import shutil
 

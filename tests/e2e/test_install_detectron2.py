@@ -71,14 +71,14 @@ def test_a_file_without_patches_keeps_its_bytes(patches, source):
     assert patched["LICENSE"] == source["LICENSE"]
 
 
-@pytest.mark.parametrize("found", [0, 1, 3])
-def test_a_pattern_found_another_number_of_times_is_refused_with_both_numbers(patches, found):
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_pattern_found_another_number_of_times_is_refused_with_both_numbers(patches, count):
     patch = patches.Patch("detectron2/a.py", "np.int)", "int)", 2, "a reason")
     with pytest.raises(
         patches.PatchError,
-        match=rf"detectron2/a\.py has 'np\.int\)' {found} times, expected 2 times",
+        match=rf"detectron2/a\.py has 'np\.int\)' {count} times, expected 2 times",
     ):
-        patches.apply_patches({"detectron2/a.py": b"np.int) " * found}, [patch])
+        patches.apply_patches({"detectron2/a.py": b"np.int) " * count}, [patch])
 
 
 def test_all_patches_that_do_not_fit_are_named_at_once(patches):
@@ -106,15 +106,15 @@ def test_the_added_module_raises_when_an_operator_is_named_not_before(patches):
 
 
 def test_only_the_package_and_the_license_are_taken_from_the_archive(wheels):
-    wanted = {"LICENSE": b"a", "detectron2/__init__.py": b"b", "detectron2/x/y.yaml": b"c"}
-    archive = make_archive({**wanted, "setup.py": b"d", "projects/detectron2/z.py": b"e"})
-    assert wheels.read_source(archive, hashlib.sha256(archive).hexdigest()) == wanted
+    expected = {"LICENSE": b"a", "detectron2/__init__.py": b"b", "detectron2/x/y.yaml": b"c"}
+    archive = make_archive({**expected, "setup.py": b"d", "projects/detectron2/z.py": b"e"})
+    assert wheels.read_source(archive, hashlib.sha256(archive).hexdigest()) == expected
 
 
 def test_an_archive_with_another_hash_is_refused_with_both_hashes(wheels):
     archive = make_archive({"LICENSE": b"a"})
-    found = hashlib.sha256(archive).hexdigest()
-    with pytest.raises(ValueError, match=f"has sha256 {found}, expected {wheels.SDIST_SHA256}"):
+    digest = hashlib.sha256(archive).hexdigest()
+    with pytest.raises(ValueError, match=f"has sha256 {digest}, expected {wheels.SDIST_SHA256}"):
         wheels.read_source(archive)
 
 

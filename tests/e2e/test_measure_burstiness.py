@@ -1,4 +1,4 @@
-"""Burstiness from the command line: a table with a row a block, and histograms."""
+"""Burstiness from the command line: a table with one row per block, and histograms."""
 
 import numpy as np
 import pytest

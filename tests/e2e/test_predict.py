@@ -92,10 +92,10 @@ def test_images_give_pictures_and_a_coco_file(predict, photos, clip, tmp_path, r
         run_dir / "config.yaml", run_dir / "model_final.pth", score_threshold=0.09
     )
     expected = predictor(photos / "b.jpg")
-    found = coco.loadAnns(coco.getAnnIds(imgIds=[2]))
-    assert len(found) == len(expected) > 0
-    np.testing.assert_allclose([one["score"] for one in found], expected.scores, rtol=1e-5)
-    assert [one["category_id"] - 1 for one in found] == expected.pred_classes.tolist()
+    annotations = coco.loadAnns(coco.getAnnIds(imgIds=[2]))
+    assert len(annotations) == len(expected) > 0
+    np.testing.assert_allclose([a["score"] for a in annotations], expected.scores, rtol=1e-5)
+    assert [a["category_id"] - 1 for a in annotations] == expected.pred_classes.tolist()
 
 
 def test_a_video_keeps_its_size_and_speed(predict, clip, tmp_path):
@@ -109,9 +109,9 @@ def test_a_video_keeps_its_size_and_speed(predict, clip, tmp_path):
 
 
 def test_pictures_can_be_left_out_or_be_jpeg(predict, photos, clip, tmp_path):
-    one = photos / "a.jpg"
-    assert predict(one, clip, options=["--no-pictures"], output=tmp_path / "none") == 0
-    assert predict(one, options=["--format", "jpg"], output=tmp_path / "jpeg") == 0
+    photo = photos / "a.jpg"
+    assert predict(photo, clip, options=["--no-pictures"], output=tmp_path / "none") == 0
+    assert predict(photo, options=["--format", "jpg"], output=tmp_path / "jpeg") == 0
     assert names_in(tmp_path / "none") == ["predictions.json"]
     assert names_in(tmp_path / "jpeg") == ["a.jpg", "predictions.json"]
 
@@ -133,8 +133,8 @@ def test_unreadable_files_are_named_and_the_others_go_on(predict, photos, tmp_pa
 def test_an_input_that_is_unusable_as_a_whole_is_one_line(predict, tmp_path, capsys):
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_text("no image")
-    one = error_of(predict(tmp_path / "a.png"), capsys)
-    assert one.startswith(f"error: image '{tmp_path / 'a.png'}' cannot be read")
+    line = error_of(predict(tmp_path / "a.png"), capsys)
+    assert line.startswith(f"error: image '{tmp_path / 'a.png'}' cannot be read")
     assert predict(tmp_path / "a.png", tmp_path / "b.png") == 2
     last = capsys.readouterr().err.splitlines()[-1]  # after a line for each
     assert last.startswith("error: none of the 2 inputs could be read; the first: image '")

@@ -38,8 +38,8 @@ def test_fused_attention_of_the_cpu_is_counted():
 @pytest.mark.skipif(sys.platform != "linux", reason="the resident set is read from /proc")
 def test_the_peak_is_what_a_call_takes_and_gives_back():
     size = 64 * 2**20
-    found = peak_bytes(lambda: torch.ones(size, dtype=torch.uint8), "cpu")
-    assert 0.8 * size < found < 1.5 * size
+    peak = peak_bytes(lambda: torch.ones(size, dtype=torch.uint8), "cpu")
+    assert 0.8 * size < peak < 1.5 * size
 
 
 def test_buffers_count_as_weights_and_missing_gradients_not_at_all():

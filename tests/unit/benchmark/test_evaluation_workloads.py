@@ -1,4 +1,4 @@
-"""What follows a model in an evaluation, ours and Detectron2's, of simulated predictions."""
+"""Evaluation workloads: ours and Detectron2's, on simulated predictions."""
 
 import json
 
@@ -30,21 +30,21 @@ def cfg(shapes_root):
 
 
 def test_true_boxes_come_first_and_all_lie_in_the_image():
-    found = simulate_predictions(RECORD, num_classes=7, seed=2)
-    boxes = found.pred_boxes.tensor
-    assert len(found) == 100 and found.image_size == (90, 120)
+    instances = simulate_predictions(RECORD, num_classes=7, seed=2)
+    boxes = instances.pred_boxes.tensor
+    assert len(instances) == 100 and instances.image_size == (90, 120)
     assert (boxes >= 0).all() and (boxes <= torch.tensor([120, 90] * 2)).all()
     torch.testing.assert_close(boxes[0], torch.tensor([10.0, 20, 50, 50]), atol=8, rtol=0)
     torch.testing.assert_close(boxes[1], torch.tensor([60.0, 8, 110, 78]), atol=12, rtol=0)
-    assert (found.scores[:2] >= 0.5).all() and 0 <= found.pred_classes.min()
-    assert found.pred_classes.max() < 7 and found.pred_masks.shape == (100, 1, 28, 28)
-    assert 0 < found.pred_masks.min() < 0.5 < found.pred_masks.max() < 1
+    assert (instances.scores[:2] >= 0.5).all() and 0 <= instances.pred_classes.min()
+    assert instances.pred_classes.max() < 7 and instances.pred_masks.shape == (100, 1, 28, 28)
+    assert 0 < instances.pred_masks.min() < 0.5 < instances.pred_masks.max() < 1
 
 
 def test_the_seed_decides():
-    one, same, other = (simulate_predictions(RECORD, 7, seed) for seed in (2, 2, 3))
-    assert torch.equal(one.pred_masks, same.pred_masks)
-    assert not torch.equal(one.pred_boxes.tensor, other.pred_boxes.tensor)
+    first, same, other = (simulate_predictions(RECORD, 7, seed) for seed in (2, 2, 3))
+    assert torch.equal(first.pred_masks, same.pred_masks)
+    assert not torch.equal(first.pred_boxes.tensor, other.pred_boxes.tensor)
 
 
 def test_an_image_without_objects_has_invented_ones():

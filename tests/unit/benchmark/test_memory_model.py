@@ -85,10 +85,10 @@ def test_what_is_saved_of_a_vit_is_what_autograd_keeps(overrides, compute_bytes)
     images = torch.randn(3, 3, 128, 128)
     model = MemoryModel(cfg)
     output = model._tokens(3).size  # saved by what comes after the ViT
-    found = count_saved_bytes(net, lambda: net(images), compute_bytes, images)
+    saved = count_saved_bytes(net, lambda: net(images), compute_bytes, images)
     # In bfloat16 copies of prompts and biases differ, which are small.
     tolerance = 0 if compute_bytes == 4 else 0.005
-    assert model.vit_bytes(3) - output == pytest.approx(found, rel=tolerance, abs=0)
+    assert model.vit_bytes(3) - output == pytest.approx(saved, rel=tolerance, abs=0)
 
 
 @pytest.mark.parametrize("compute_bytes", [4, 2])
@@ -107,13 +107,13 @@ def test_what_is_saved_of_pyramid_and_heads_is_what_autograd_keeps(compute_bytes
     ):
         layers = module.layers if hasattr(module, "layers") else module
         not_counted = [entering] if is_saved else []
-        found = count_saved_bytes(module, lambda: layers(entering), compute_bytes, *not_counted)  # noqa: B023
+        saved = count_saved_bytes(module, lambda: layers(entering), compute_bytes, *not_counted)  # noqa: B023
         rows, width, height, _ = entering.shape
         activations = SavedActivations(
             rows, height**2, width, compute_bytes, is_saved=is_saved
         ).follow([module])
         assert activations.total + cast_weight_bytes(module, compute_bytes) == pytest.approx(
-            found, rel=0.01
+            saved, rel=0.01
         ), type(module).__name__
 
 
@@ -133,8 +133,8 @@ MEASURED = [
 def test_measured_training_steps_are_predicted_within_10_percent(
     config, batch_size, mask_regions, measured
 ):
-    found = MemoryModel(load(*config)).estimate(batch_size, mask_regions)
-    assert found.total == pytest.approx(measured, rel=0.1)
+    estimate = MemoryModel(load(*config)).estimate(batch_size, mask_regions)
+    assert estimate.total == pytest.approx(measured, rel=0.1)
 
 
 @pytest.mark.parametrize(
@@ -157,8 +157,9 @@ def test_weights_gradients_and_states_are_sums_over_the_model():
     detector = instantiate(cfg.model)
     trained = sum(4 * p.numel() for p in detector.parameters() if p.requires_grad)
     held = sum(t.nbytes for t in (*detector.parameters(), *detector.buffers()))
-    found = MemoryModel(cfg).estimate(1)
-    assert (found.weights, found.gradients, found.optimizer) == (held, trained, 2 * trained)
+    estimate = MemoryModel(cfg).estimate(1)
+    parts = (estimate.weights, estimate.gradients, estimate.optimizer)
+    assert parts == (held, trained, 2 * trained)
     cfg.train.ema.decay = 0.9
     assert MemoryModel(cfg).estimate(1).weights == held + trained
     assert MemoryModel(cfg, num_gpus=2).estimate(1).weights == held + 2 * trained
@@ -176,10 +177,10 @@ def test_full_fine_tuning_of_a_large_vit_peaks_in_the_optimizer_step_unless_it_i
     cfg.optimizer.fused = False
     cfg.model.backbone.net.vit.update(embed_dim=1024, num_blocks=24)
     cfg.dataloader.image_size = 64
-    found = MemoryModel(cfg).estimate(1)
-    assert found.peak == 2 * found.gradients > found.vit + found.heads
+    estimate = MemoryModel(cfg).estimate(1)
+    assert estimate.peak == 2 * estimate.gradients > estimate.vit + estimate.heads
     cfg.optimizer.fused = True
-    assert found.gradients < MemoryModel(cfg).estimate(1).peak < found.peak
+    assert estimate.gradients < MemoryModel(cfg).estimate(1).peak < estimate.peak
 
 
 def test_the_largest_batch_fits_and_one_image_more_does_not():

@@ -1,4 +1,4 @@
-"""What each variant trains, with a ViT of the same sizes."""
+"""Variants: what each of them trains, with a ViT of the same sizes."""
 
 import pytest
 import torch
@@ -46,8 +46,8 @@ def test_what_is_trained_of_a_backbone(cfg):
 def test_the_bare_vit_has_as_many_tokens_as_the_prompted(cfg):
     images = torch.zeros(2, 3, 64, 64)
     prompted = build_detector(cfg, "bpt_s").backbone.net.prompted_vit
-    found = build_bare_vit(cfg)(images)["tokens"].shape
-    assert found == prompted.forward_tokens(images).shape == (2, 1 + 100 + 16, 32)
+    shape = build_bare_vit(cfg)(images)["tokens"].shape
+    assert shape == prompted.forward_tokens(images).shape == (2, 1 + 100 + 16, 32)
 
 
 def test_a_config_is_left_as_it_was(cfg):

@@ -1,4 +1,4 @@
-"""What a call of each measure does, on a detector small enough for a test."""
+"""Workloads: one call of each measure, on a detector small enough for a test."""
 
 import pytest
 import torch
@@ -43,8 +43,8 @@ def test_a_forward_pass_leaves_no_gradient_and_a_backbone_step_those_of_prompts(
     forward.run()
     assert all(p.grad is None for p in forward.model.parameters())
     step.run()
-    found = [name for name, p in step.model.named_parameters() if p.grad is not None]
-    assert found == ["prompted_vit.prompts.0.coeff", "prompted_vit.prompts.0.basis"]
+    trained = [name for name, p in step.model.named_parameters() if p.grad is not None]
+    assert trained == ["prompted_vit.prompts.0.coeff", "prompted_vit.prompts.0.basis"]
 
 
 def test_a_training_step_updates_what_is_trained_and_nothing_else(models):

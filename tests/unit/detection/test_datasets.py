@@ -1,4 +1,4 @@
-"""What is wrong with a dataset is said before a run starts."""
+"""Detection datasets: faults are named before a run starts."""
 
 import json
 import re

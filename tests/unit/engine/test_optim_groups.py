@@ -97,10 +97,10 @@ def test_a_frozen_vit_without_layer_decay_has_the_groups_of_detectron2():
     groups = build_param_groups(model, weight_decay_norm=0.0)
     expected = get_default_optimizer_params(model, weight_decay_norm=0.0)
     assert len(groups) == len(expected) == 2
-    for group, wanted in zip(groups, expected, strict=True):
-        assert [id(p) for p in group["params"]] == [id(p) for p in wanted["params"]]
+    for group, reference in zip(groups, expected, strict=True):
+        assert [id(p) for p in group["params"]] == [id(p) for p in reference["params"]]
         assert {k: v for k, v in group.items() if k != "params"} == {
-            k: v for k, v in wanted.items() if k != "params"
+            k: v for k, v in reference.items() if k != "params"
         }
 
 
