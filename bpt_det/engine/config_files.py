@@ -45,14 +45,14 @@ def find_methods(folder: Path) -> dict[str, Path]:
 
 def find_bases() -> dict[str, dict[str, list[str]]]:
     """Return the bases below `config_folder` by name, each with the values of its choices."""
-    folder, found = config_folder(), {}
+    folder, bases = config_folder(), {}
     for path in sorted(folder.rglob("*.py")):
         below = path.relative_to(folder).with_suffix("")
         if below.parts[0] not in _NO_BASES and CHOICES in path.read_text():
             table = LazyConfig.load(str(path)).get(CHOICES)
             if table is not None:
-                found[below.as_posix()] = read_choices(list(table), folder)
-    return found
+                bases[below.as_posix()] = read_choices(list(table), folder)
+    return bases
 
 
 def read_choices(conditions: list[str], folder: Path) -> dict[str, list[str]]:
