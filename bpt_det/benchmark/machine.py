@@ -1,4 +1,4 @@
-"""The machine of a benchmark: its versions, attention kernels and peak FLOP/s."""
+"""Machine of a benchmark: versions, attention kernels and peak FLOP/s."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""Measurements as Markdown tables."""
+"""Tables of measurements, as Markdown."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Confusions: how often each class is taken for each other, and the most confused pairs."""
+"""Confusions of a classifier: the confusion matrix and the most confused pairs of classes."""
 
 import logging
 from collections.abc import Sequence

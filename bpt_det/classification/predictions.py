@@ -1,4 +1,4 @@
-"""Predictions of a classifier: what is kept of a classified image, and the tables of an evaluation.
+"""Predictions of a classifier: the result of one image, and the tables of an evaluation.
 
 Kept are the likeliest classes and the loss, not all logits. The tables are CSV files.
 """

@@ -1,4 +1,4 @@
-"""COCO annotation files: reading one, what makes one unusable, and sources FILE:FOLDER."""
+"""COCO annotation files: reader, explanation of unusable ones, and sources FILE:FOLDER."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Custom data: what fitting a config to a dataset named on the command line has in common.
+"""Custom data: helpers that fit a config to a dataset named on the command line.
 
 Shared by the adapters of detection, classification and pre-training.
 """

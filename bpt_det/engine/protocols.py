@@ -1,4 +1,4 @@
-"""Protocols: what the engine uses of models, loaders, mappers and evaluators, where they have it.
+"""Protocols: optional interfaces of models, loaders and evaluators that the engine uses.
 
 The engine takes any model and any loader. What it does beyond calling them it does for those that
 satisfy one of these protocols; no class needs to inherit from one.

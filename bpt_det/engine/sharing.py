@@ -1,4 +1,4 @@
-"""Sharing a frozen ViT between models that have prompts and heads of their own."""
+"""Shared frozen ViT: one network in several models, each with its own prompts and heads."""
 
 import copy
 from functools import partial

@@ -1,9 +1,9 @@
-"""Compatibility with Detectron2 0.6; its main branch, never released since, has what stands here.
+"""Compatibility with Detectron2 0.6: what only its unreleased main branch has.
 
-- `LayerNorm2d`: there, convolutions take the norm by the name "LN".
-- `pad_to_square`: there, a backbone asks for it with ``padding_constraints``.
+- `LayerNorm2d`: on main, convolutions take the norm by the name "LN".
+- `pad_to_square`: on main, a backbone asks for it with ``padding_constraints``.
 
-Three parts of the engine have a counterpart there too, but do more and so stand elsewhere:
+Three parts of the engine have a counterpart on main too, but do more and so stand elsewhere:
 `TestLoader` (``build_detection_test_loader(batch_size=)``: keeps neither samples nor class names),
 `Precision` (``AMPTrainer(precision=, grad_scaler=)``: accumulates no gradients) and
 `build_param_groups` (``get_default_optimizer_params(lr_factor_func=)``: no decay by shape or head).
@@ -17,8 +17,8 @@ class LayerNorm2d(nn.LayerNorm):
     """LayerNorm over the channels of a feature map (B, C, H, W), each position by itself.
 
     What official Detectron2 calls the "LN" norm of a convolution; 0.6 does not know that string,
-    so configs name this class. Parameters are named as there. Being an `nn.LayerNorm`, Detectron2's
-    default optimizer groups treat it as a norm.
+    so configs name this class. Parameters have the same names. As it is an `nn.LayerNorm`,
+    Detectron2's default optimizer groups treat it as a norm.
 
     Args:
         num_features: C, number of channels.

@@ -1,4 +1,4 @@
-"""Final test: evaluation of the best weights on data that decide about nothing, once."""
+"""Final test: one evaluation of the best weights on the held-out test split."""
 
 import contextlib
 import copy

@@ -1,4 +1,4 @@
-"""Resampling of weights to another patch size and another grid of positions, by timm."""
+"""Weight resampling to another patch size and another grid of positions, by timm."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Loading of pre-trained weights into a ViT: read, translate, fit, check, report."""
+"""Weight loading into a ViT: read, translate, fit, check, report."""
 
 import logging
 import re
