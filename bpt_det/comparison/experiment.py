@@ -24,7 +24,7 @@ class Method:
         name: of its folder.
         label: its name in tables.
         config: config file, or name of a config that comes with bpt_det.
-        method: that the config is composed with; None: a config that is no base.
+        method: that the config is composed with; None: a config that is not a base.
         settings: of this method alone.
         grid: values to try by key, in place of the experiment's.
         statistics: name of the file, below the comparison's folder, that its token statistics are

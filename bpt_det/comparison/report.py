@@ -75,7 +75,7 @@ def format_results(experiment: Experiment, results: Sequence[Result]) -> str:
                 f"{fmean(result.seconds for result in finals):.0f}",
             ]
         )
-    headers = ["method", "trained", "chosen", *metrics, "s a run"]
+    headers = ["method", "trained", "chosen", *metrics, "s per run"]
     return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True)
 
 

@@ -1,4 +1,4 @@
-"""Golden runs: losses of seeded trainings as written numbers, which catch a silent change.
+"""Golden runs: losses of seeded runs as written numbers, which catch a silent change.
 
 The numbers are from one CPU; another one, or another version of PyTorch, rounds differently by
 much less than the tolerance.
