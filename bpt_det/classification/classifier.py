@@ -46,7 +46,7 @@ class PromptedClassifier(nn.Module):
 
     Raises:
         InputError: there are fewer than two classes, the pooling is unknown or needs prompts that
-            are not there, the format is not RGB, or ``head_batch_norm`` is no bool.
+            are not there, the format is not RGB, or ``head_batch_norm`` is not a bool.
     """
 
     def __init__(

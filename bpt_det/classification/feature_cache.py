@@ -48,7 +48,7 @@ class FeatureCache:
         cache_dir: folder of the files; None: memory.
 
     Raises:
-        InputError: ``cache_prefix`` is no bool.
+        InputError: ``cache_prefix`` is not a bool.
     """
 
     def __init__(self, cache_prefix: bool = False, cache_dir: str | Path | None = None) -> None:

@@ -83,7 +83,7 @@ _NAMES_KEY = {"weights"}  # hints that name the config key themselves
 
 
 def explain(error: InputError, args: Namespace) -> str:
-    """Return an error's text with the config key and the command that its cause is cured by.
+    """Return an error's text with the config key to change and the command to run.
 
     Args:
         error: what was raised.

@@ -246,7 +246,7 @@ def _set_up(cfg: DictConfig, args: argparse.Namespace) -> None:
 
 
 def _is_no_input_error(record: logging.LogRecord) -> bool:
-    """Whether a log record is no bad input, whose traceback Detectron2 would log in training."""
+    """Filter out bad input, which Detectron2 would log with its traceback."""
     return not (record.exc_info and isinstance(record.exc_info[1], InputError))
 
 

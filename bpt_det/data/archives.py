@@ -105,7 +105,7 @@ def archive(path: str | Path) -> zipfile.ZipFile:
     A forked process that read through its parent's handle would move the parent's file position.
 
     Raises:
-        InputError: it is no zip archive.
+        InputError: it is not a zip archive.
     """
     pid, name = os.getpid(), str(path)
     if name not in _ARCHIVES or _ARCHIVES[name][0] != pid:

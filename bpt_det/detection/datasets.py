@@ -33,7 +33,7 @@ def load_dataset(
         names: registered name; with ``json_file``, the name to register it under. None is
             refused: a config has it for training where only data to evaluate on are given.
         num_classes: classes of the model; None skips the comparison.
-        filter_empty: leave out images without an annotation that is no crowd region.
+        filter_empty: leave out images without an annotation that is not a crowd region.
         image_ids: only these images, in this order.
         json_file: COCO-format annotation file of a custom dataset.
         image_root: folder of its images.

@@ -91,7 +91,7 @@ class ViTDetBackbone(Backbone):
         """Return ``{out_feature: (B, D, H/patch, W/patch)}`` of images (B, 3, H, W).
 
         Raises:
-            InputError: a side is no multiple of the patch size.
+            InputError: a side is not a multiple of the patch size.
         """
         height, width = grid_size(self, *images.shape[-2:])
         tokens = self.patch_embed(images) + self._positions(height, width)  # (B, H, W, D) of tokens

@@ -130,7 +130,7 @@ def read_class_names(path: str) -> list[str] | None:
     """Return the class names that a checkpoint holds, or None if it holds none.
 
     Raises:
-        InputError: the file is missing or damaged, or is no checkpoint of this project.
+        InputError: the file is missing or damaged, or is not a checkpoint of this project.
     """
     return _read_checkpoint(path).get(CLASS_NAMES)
 

@@ -27,8 +27,7 @@ def compose(cfg: DictConfig, path: str, overrides: Sequence[str]) -> list[str]:
     """Compose a base in place with what the overrides choose; return the other overrides.
 
     ``train.output_dir``, and ``train.prompt_statistics`` where the method needs statistics, become
-    paths made of the names of the base and of what is chosen. A config that is no base stays as it
-    is.
+    paths made of the names of the base and of what is chosen. Other configs stay as they are.
 
     Args:
         cfg: as loaded from ``path``.
@@ -36,7 +35,7 @@ def compose(cfg: DictConfig, path: str, overrides: Sequence[str]) -> list[str]:
         overrides: ``key=value``.
 
     Raises:
-        InputError: a choice has no such value, or a method is chosen and the config is no base.
+        InputError: a choice has no such value, or a method is chosen and the config is not a base.
     """
     if CHOICES not in cfg:
         _check_no_method(cfg, path, overrides)

@@ -33,7 +33,7 @@ def load_config(path: str, overrides: Sequence[str] = (), adapt: Adapt | None = 
         adapt: called with the config and the overrides after these have been applied.
 
     Raises:
-        InputError: the file is missing, is no config or lacks a required key, or an override is
+        InputError: the file is missing, is not a config or lacks a required key, or an override is
             malformed or names no key or choice.
     """
     path = find_config(path)

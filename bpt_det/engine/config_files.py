@@ -74,7 +74,7 @@ def suggest_base(name: str, method: str | None = None) -> str:
     """Say how to compose a config by the parts of its name, such as ``fgvc/cub_bpt_s_moco``.
 
     Args:
-        name: of a file that does not exist, or is no base.
+        name: of a file that does not exist, or is not a base.
         method: the one that is asked for; None takes that of the name.
     """
     path = Path(name.removeprefix("configs/")).with_suffix("")

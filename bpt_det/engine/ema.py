@@ -60,7 +60,7 @@ class Ema:
             _copy(own, self._weights)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the averages by the names of the parameters; they are no copies."""
+        """Return the averages by the names of the parameters; they are not copies."""
         return dict(self._averages)
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor]) -> None:

@@ -64,7 +64,7 @@ def absolute_source(source: str, option: str) -> str:
         option: what it was given with, for the error.
 
     Raises:
-        InputError: it is no text.
+        InputError: it is not a text.
     """
     _check_text(source, option)
     if _is_annotated(source):

@@ -41,7 +41,7 @@ def grid_size(vit: VisionTransformer, height: int, width: int) -> tuple[int, int
     """Return the patch grid (H / patch_size, W / patch_size) of an image size in pixels.
 
     Raises:
-        InputError: a side is no multiple of the patch size.
+        InputError: a side is not a multiple of the patch size.
     """
     check_image_size(vit, height, width)
     patch_size = vit.patch_embed.patch_size[0]
@@ -52,7 +52,7 @@ def check_image_size(vit: VisionTransformer, height: int, width: int) -> None:
     """Check that patches divide an image size in pixels.
 
     Raises:
-        InputError: a side is no multiple of the patch size.
+        InputError: a side is not a multiple of the patch size.
     """
     patch_size = vit.patch_embed.patch_size[0]
     if height % patch_size or width % patch_size:
@@ -69,7 +69,7 @@ def embed_images(vit: VisionTransformer, images: Tensor) -> Tensor:
     patch embedding is computed as a matrix product, which rounds differently.
 
     Raises:
-        InputError: H or W is no multiple of the patch size.
+        InputError: H or W is not a multiple of the patch size.
     """
     check_image_size(vit, images.shape[-2], images.shape[-1])
     by_product = images.is_cuda and is_product(vit.patch_embed)

@@ -38,8 +38,8 @@ class PromptedViT(nn.Module):
             computes the rest again: less memory for up to half as much more time.
 
     Raises:
-        InputError: the prompt is no `Prompt` or not as wide as the ViT, or the placement does not
-            fit the depth, or fixes the basis of prompts that have none.
+        InputError: the prompt is not a `Prompt` or not as wide as the ViT, or the placement does
+            not fit the depth, or fixes the basis of prompts that have none.
     """
 
     def __init__(

@@ -41,7 +41,7 @@ class RoiMaskDetector(nn.Module):
 
 
 def without_pasting(model: nn.Module) -> nn.Module:
-    """Return a `RoiMaskDetector` of a model, or the model itself where it is no `GeneralizedRCNN`.
+    """Return a `RoiMaskDetector` of a `GeneralizedRCNN`; any other model is returned as it is.
 
     One of several processes runs its own detector, without those of the others.
     """

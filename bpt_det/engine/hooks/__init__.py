@@ -1,6 +1,6 @@
 """Hooks that Detectron2's engine lacks, or that forget their state on resume there.
 
-`EmaUpdate` stands beside the averages that it updates, in ``ema.py``.
+`EmaUpdate` is in ``ema.py``, beside the averages that it updates.
 """
 
 from .best import BestCheckpoint, BestMetric, EarlyStopping, build_early_stopping

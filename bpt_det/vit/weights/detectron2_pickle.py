@@ -29,8 +29,8 @@ def read_detectron2_pickle(path: Path) -> dict[str, Any]:
         path: local file, such as a ``model_final_*.pkl`` of Detectron2's model zoo.
 
     Raises:
-        InputError: the file is no dictionary, or holds Python objects besides numerical arrays and
-            plain data; none of these is executed.
+        InputError: the file is not a dictionary, or holds Python objects besides numerical arrays
+            and plain data; none of these is executed.
     """
     with path.open("rb") as file:
         content = _ArrayUnpickler(file, path).load()
