@@ -191,7 +191,7 @@ def images(tmp_path):
 def test_a_classification_data_set_is_checked_by_its_name(tool, images, capsys):
     assert tool.main([f"folder:{images}"]) == 0
     out = capsys.readouterr().out
-    assert "    val: 10 images, 2 to 5 a class\n" in out and out.endswith("\nnothing wrong\n")
+    assert "    val: 10 images, 2 to 5 per class\n" in out and out.endswith("\nnothing wrong\n")
 
 
 def test_all_corrupt_images_of_a_classification_data_set_are_named(tool, images, tmp_path, capsys):

@@ -114,7 +114,7 @@ def _heading(dataset: LabeledDataset) -> str:
         sizes = _class_sizes(dataset, split)
         per_class = [sizes[class_id] for class_id in dataset.layout.class_names]
         least, most = min(per_class), max(per_class)
-        spread = f"{least:,} a class" if least == most else f"{least:,} to {most:,} a class"
+        spread = f"{least:,} per class" if least == most else f"{least:,} to {most:,} per class"
         lines.append(f"    {split}: {sizes.total():,} images, {spread}")
     return "\n".join(lines)
 

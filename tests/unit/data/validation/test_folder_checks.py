@@ -28,9 +28,9 @@ def test_a_clean_dataset_has_no_findings(root):
     assert findings.examples == {}
     assert format_report(findings) == (
         f"folder:{root}: 3 classes, '{root}'\n"
-        "    train: 30 images, 4 to 16 a class\n"
-        "    val: 10 images, 2 to 5 a class\n"
-        "    test: 6 images, 1 to 3 a class\n\n"
+        "    train: 30 images, 4 to 16 per class\n"
+        "    val: 10 images, 2 to 5 per class\n"
+        "    test: 6 images, 1 to 3 per class\n\n"
         "nothing wrong"
     )
 
