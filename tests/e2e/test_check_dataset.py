@@ -207,7 +207,7 @@ def test_all_corrupt_images_of_a_classification_data_set_are_named(tool, images,
         assert str(path) in out and str(path) in finding
 
 
-def test_a_known_data_set_is_found_below_the_root(tool, tmp_path, capsys):
+def test_a_known_dataset_is_found_below_the_root(tool, tmp_path, capsys):
     class_trees.write_flowers(tmp_path / "OxfordFlowers")
     arguments = ["flowers", "--root", str(tmp_path), "--skip-images"]
     assert tool.main(arguments) == 0
