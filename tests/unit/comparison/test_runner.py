@@ -168,7 +168,8 @@ def test_an_interrupt_terminates_the_runs(load, output, program, has_failed):
     with pytest.raises(KeyboardInterrupt):
         run_experiment(load(), output, program.words, jobs=2 if has_failed else 1)
     thread.join()
-    assert len(program.calls) == 1 + has_failed
+    # Nothing was begun after the failure; the failing run may have been ended as it began.
+    assert 1 <= len(program.calls) <= 1 + has_failed
     assert read_status(output) == "interrupted"
 
 
