@@ -13,7 +13,7 @@ from bpt_det.engine.epochs import set_iterations
 from bpt_det.utils.errors import InputError
 
 from .layouts.catalog import FOLDER_PREFIX
-from .layouts.datasets import ClassificationData, load_split, read_dataset
+from .layouts.reading import ClassificationData, load_split, read_dataset
 
 _NUM_CLASSES = "model.num_classes"
 _FINAL_TASK = {"test": "test", "val": "val_final"}  # by split; `val` is that of each epoch

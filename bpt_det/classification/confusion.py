@@ -16,7 +16,7 @@ from bpt_det.visualization.confusion_sheet import (
     write_confusion_sheet,
 )
 
-from .predictions import Prediction, count_images
+from .class_predictions import Prediction, count_images
 
 logger = logging.getLogger(__name__)
 

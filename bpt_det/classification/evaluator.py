@@ -15,8 +15,7 @@ from torch import Tensor
 
 from bpt_det.utils.errors import InputError, shorten
 
-from .confusion import count_confusions, write_most_confused
-from .predictions import (
+from .class_predictions import (
     Prediction,
     count_images,
     rank_classes,
@@ -24,6 +23,7 @@ from .predictions import (
     write_per_class,
     write_predictions,
 )
+from .confusion import count_confusions, write_most_confused
 
 logger = logging.getLogger(__name__)
 

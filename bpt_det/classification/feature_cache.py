@@ -22,8 +22,8 @@ from tqdm import tqdm
 
 from bpt_det.data.archives import file_status
 from bpt_det.engine.loaders import raise_input_errors
+from bpt_det.utils.available_memory import available_memory
 from bpt_det.utils.errors import InputError, shorten
-from bpt_det.utils.memory import available_memory
 from bpt_det.vit import PromptedViT, fingerprint
 
 from .in_memory_loader import InMemoryLoader

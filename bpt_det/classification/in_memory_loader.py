@@ -19,8 +19,8 @@ from torch import Tensor
 from bpt_det.data.images import read_stored
 from bpt_det.engine.loaders import TrainLoader, derive_seed
 from bpt_det.engine.precision import resolve_device
+from bpt_det.utils.available_memory import available_memory
 from bpt_det.utils.errors import InputError
-from bpt_det.utils.memory import available_memory
 
 from .batch_crops import central_windows, draw_windows, resample, stack_padded
 from .mapper import ClassificationMapper

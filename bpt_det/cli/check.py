@@ -27,7 +27,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 import bpt_det.detection.datasets  # noqa: F401  registers the datasets
 from bpt_det.classification.layouts.catalog import FOLDER_PREFIX, SPECS
-from bpt_det.classification.layouts.datasets import read_dataset
+from bpt_det.classification.layouts.reading import read_dataset
 from bpt_det.data.coco import read_annotation_file, split_source
 from bpt_det.data.validation import (
     Findings,

@@ -38,7 +38,7 @@ from bpt_det import Predictor
 from bpt_det.data.images import folder_records, read_rgb
 from bpt_det.inference.predictions_file import CocoFile
 from bpt_det.utils.errors import InputError
-from bpt_det.visualization.files import picture_names, prepare_output, save_picture
+from bpt_det.visualization.picture_files import picture_names, prepare_output, save_picture
 from bpt_det.visualization.video import VIDEO_SUFFIXES, VideoReader, VideoWriter
 
 from .launch import build_tool_parser, check_range, run_tool, show_log

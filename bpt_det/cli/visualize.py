@@ -39,7 +39,7 @@ from bpt_det.engine.config import load_config
 from bpt_det.inference.predictor import Predictor
 from bpt_det.visualization.annotations import ground_truth_annotations
 from bpt_det.visualization.draw import MAX_PANEL_SIDE, draw_annotations
-from bpt_det.visualization.files import picture_names, prepare_output, save_picture
+from bpt_det.visualization.picture_files import picture_names, prepare_output, save_picture
 from bpt_det.visualization.sheet import contact_sheet, contact_sheet_tile, shrink, side_by_side
 
 from .launch import build_tool_parser, check_range, run_tool, show_log

@@ -1,7 +1,7 @@
 """Comparisons of methods: grid searches and repeated runs as subprocesses, and their report."""
 
 from .experiment import Experiment, Method, Run, load_experiment
-from .report import write_report
+from .markdown_report import write_report
 from .results import Result
 from .runner import run_experiment
 

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import torch
 from detectron2.evaluation import inference_on_dataset
 
+from bpt_det.classification.class_predictions import Prediction
 from bpt_det.classification.evaluator import ClassificationEvaluator
-from bpt_det.classification.predictions import Prediction
 
 CLASS_NAMES = ["ash", "elm, wych", 'the "oak"', "été", "yew", "fir", "001.Box_tree"]
 LABELS = [0] * 11 + [1] * 2 + [2] * 5 + [4] * 3 + [5] * 1 + [6] * 7  # class 3 does not occur

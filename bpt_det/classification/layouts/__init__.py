@@ -1,5 +1,5 @@
 """Official layouts of classification datasets, in folders or zip archives."""
 
-from .datasets import ClassificationData, load_classification
+from .reading import ClassificationData, load_classification
 
 __all__ = ["ClassificationData", "load_classification"]

@@ -7,7 +7,7 @@ from detectron2.config import LazyConfig
 from omegaconf import OmegaConf
 
 from bpt_det.classification.classification_data import use_classification_data
-from bpt_det.classification.layouts import datasets, load_classification
+from bpt_det.classification.layouts import load_classification, reading
 from bpt_det.engine import apply_overrides, load_config
 from bpt_det.utils.errors import InputError
 from tests.support import class_trees
@@ -292,7 +292,7 @@ def test_all_loaders_share_one_reading_of_the_dataset(cub, monkeypatch):
     cfg = new_config("cub", cub)
     cfg.dataloader.fraction = 50
     splits = use_classification_data(cfg)
-    monkeypatch.setattr(datasets, "read_dataset", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr(reading, "read_dataset", lambda *_: pytest.fail("read again"))
     expected = {"train": NUM_TRAIN // 2, "test": 3, "final_test": sum(TEST_SIZES)}
     assert {key: len(load()) for key, load in splits.items()} == expected
     assert splits["test"]().class_names == splits["train"]().class_names

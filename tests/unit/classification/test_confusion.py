@@ -7,13 +7,13 @@ import torch
 from PIL import Image
 from sklearn.metrics import confusion_matrix
 
+from bpt_det.classification.class_predictions import count_images, rank_classes
 from bpt_det.classification.confusion import (
     count_confusions,
     find_pairs,
     rank_pairs,
     write_most_confused,
 )
-from bpt_det.classification.predictions import count_images, rank_classes
 from bpt_det.visualization.confusion_sheet import ConfusedPair, Example
 from tests.support.predictions import CLASS_NAMES, LABELS, faulty, make_samples, predict
 

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from bpt_det.classification.layouts.datasets import read_dataset
+from bpt_det.classification.layouts.reading import read_dataset
 from bpt_det.data.validation import check_labeled, format_report, report_as_dict
 from tests.support import class_trees
 

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from bpt_det.classification.layouts import load_classification
-from bpt_det.classification.layouts.datasets import load_split, read_dataset
+from bpt_det.classification.layouts.reading import load_split, read_dataset
 from bpt_det.utils.errors import InputError
 from tests.support import class_trees
 from tests.support.class_trees import TEST_SIZES, TRAIN_SIZES, VAL_SIZES

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from bpt_det.utils.errors import InputError
-from bpt_det.visualization.files import picture_names, prepare_output, save_picture
+from bpt_det.visualization.picture_files import picture_names, prepare_output, save_picture
 
 
 def test_pictures_of_files_of_one_name_get_numbers():

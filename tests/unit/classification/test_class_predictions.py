@@ -6,13 +6,13 @@ import math
 import pytest
 import torch
 
-from bpt_det.classification.confusion import count_confusions
-from bpt_det.classification.predictions import (
+from bpt_det.classification.class_predictions import (
     rank_classes,
     write_confusion,
     write_per_class,
     write_predictions,
 )
+from bpt_det.classification.confusion import count_confusions
 from bpt_det.utils.errors import InputError
 from tests.support.predictions import CLASS_NAMES, LABELS, faulty, make_samples, predict
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bpt_det.utils.memory import available_memory
+from bpt_det.utils.available_memory import available_memory
 
 GB = 2**30
 
