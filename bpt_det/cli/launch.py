@@ -21,7 +21,7 @@ from torch.multiprocessing import ProcessExitedException
 from bpt_det.engine.checkpoint import last_checkpoint
 from bpt_det.engine.config import Adapt, load_config
 from bpt_det.engine.protocols import Datasets
-from bpt_det.engine.result import end_killed_run, exit_status_of
+from bpt_det.engine.result import end_killed_run, exit_status_of, was_interrupted
 from bpt_det.engine.run import evaluate_checkpoint, train
 from bpt_det.utils.atomic import make_writable
 from bpt_det.utils.errors import InputError
@@ -80,13 +80,15 @@ def run_tool(body: Callable[[], int | None], args: argparse.Namespace) -> int:
         logging.getLogger(name).addFilter(_is_no_input_error)
     try:
         return body() or 0
-    except InputError as error:
-        print(f"error: {explain(error, args)}", file=sys.stderr)
-        return exit_status_of(error)
     except ProcessExitedException as error:  # a process of ours that has printed its line
         return error.exit_code
-    except KeyboardInterrupt as error:
-        print("interrupted", file=sys.stderr)
+    except (Exception, KeyboardInterrupt) as error:
+        if was_interrupted(error):
+            print("interrupted", file=sys.stderr)
+        elif isinstance(error, InputError):
+            print(f"error: {explain(error, args)}", file=sys.stderr)
+        else:
+            raise
         return exit_status_of(error)
 
 

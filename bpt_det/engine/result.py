@@ -109,9 +109,19 @@ def status_of(error: BaseException | None, *, is_stopped: bool = False) -> str:
     """Return the status of a run that ended with an error, or without one."""
     if error is None:
         return "stopped_early" if is_stopped else "finished"
-    if isinstance(error, KeyboardInterrupt):
+    if was_interrupted(error):
         return "interrupted"
     return "diverged" if isinstance(error, DivergenceError) else "failed"
+
+
+def was_interrupted(error: BaseException | None) -> bool:
+    """Return whether an error is Ctrl-C, or one that code raised while it ended because of it.
+
+    A checkpoint that is half written ends in an error of its own, for example.
+    """
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 def exit_status_of(error: BaseException) -> int:

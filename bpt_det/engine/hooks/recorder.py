@@ -24,7 +24,7 @@ from torch import nn
 from bpt_det import __version__
 from bpt_det.utils.errors import InputError, one_line
 
-from ..result import RESULT_NAME, RunResult, read_result, status_of
+from ..result import RESULT_NAME, RunResult, read_result, status_of, was_interrupted
 from .best import BestMetric
 
 _PACKAGES = ("detectron2", "torch", "torchvision", "timm", "numpy")
@@ -80,7 +80,9 @@ class ResultRecorder(HookBase):
     ) -> None:
         is_stopped = self.start_time is not None and self.trainer.is_stopped
         self.result.status = status_of(error, is_stopped=is_stopped)
-        if isinstance(error, InputError):
+        if was_interrupted(error):
+            pass
+        elif isinstance(error, InputError):
             self.result.error = one_line(error)
         elif isinstance(error, Exception):
             self.result.error = f"{type(error).__name__}: {one_line(error)}"

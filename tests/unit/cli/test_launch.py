@@ -31,6 +31,17 @@ def test_an_interruption_is_one_line_and_status_130(capsys):
     assert capsys.readouterr().err == "interrupted\n"
 
 
+def test_an_error_of_a_library_that_ctrl_c_led_to_is_one_line_too(capsys):
+    def main():
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise AttributeError("a library that cannot clean up")
+
+    assert run_tool(main, Namespace()) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
 def test_success_is_status_0():
     assert run_tool(lambda: None, Namespace()) == 0
 

@@ -63,6 +63,20 @@ def test_an_error_has_a_status_and_an_exit_status(error, status, code):
     assert exit_status_of(error) == code
 
 
+def test_an_error_that_ctrl_c_led_to_is_an_interruption():
+    try:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("unexpected end")  # as torch.save while it ends
+    except RuntimeError as error:
+        cause = error
+    error = InputError("cannot write")
+    error.__context__ = cause
+    assert status_of(error) == "interrupted"
+    assert exit_status_of(error) == 130
+
+
 @pytest.mark.parametrize(("code", "status"), [(2, "failed"), (3, "diverged"), (1, "failed")])
 def test_a_run_whose_main_process_was_killed_is_ended(tmp_path, code, status):
     end_killed_run(tmp_path, code)  # nothing has begun
