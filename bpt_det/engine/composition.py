@@ -19,7 +19,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from bpt_det.utils.errors import InputError
 
-from .config_files import CHOICES, config_folder, find_methods, read_choices, suggest_base
+from .config_files import (
+    CHOICES,
+    config_folder,
+    find_bases,
+    find_methods,
+    read_choices,
+    suggest_base,
+)
 from .config_tree import find_vit_owner, has_key
 
 
@@ -35,10 +42,10 @@ def compose(cfg: DictConfig, path: str, overrides: Sequence[str]) -> list[str]:
         overrides: ``key=value``.
 
     Raises:
-        InputError: a choice has no such value, or a method is chosen and the config is not a base.
+        InputError: a choice has no such value, or is made for a config that is not a base.
     """
     if CHOICES not in cfg:
-        _check_no_method(cfg, path, overrides)
+        _check_no_choice(cfg, path, overrides)
         return list(overrides)
     file = Path(path).resolve()
     folder = next((p for p in file.parents if (p / "methods").is_dir()), config_folder())
@@ -79,6 +86,12 @@ def _take_choices(
     others = []
     for override in overrides:
         key, _, value = override.partition("=")
+        plain = key.lstrip("+").strip()
+        if plain in choices and key != plain:
+            raise InputError(
+                f"override '{override}': {plain} is a choice of {base}, not a key; write "
+                f"{plain}={value.strip()}."
+            )
         if key not in choices:
             others.append(override)
         elif value in choices[key]:
@@ -106,14 +119,18 @@ def _check_unknown_choices(
             )
 
 
-def _check_no_method(cfg: DictConfig, path: str, overrides: Sequence[str]) -> None:
+def _check_no_choice(cfg: DictConfig, path: str, overrides: Sequence[str]) -> None:
+    """Refuse the choices that bases have, with a ``+`` too, for a config that is not a base."""
     name = path if path.endswith(".py") else cfg.train.output_dir.removeprefix("output/")
     for override in overrides:
-        key, _, method = override.partition("=")
-        if key == "method":
+        key, _, value = override.partition("=")
+        key = key.lstrip("+").strip()
+        if not key.isidentifier() or key in cfg:
+            continue
+        if any(key in choices for choices in find_bases().values()):
             raise InputError(
-                f"{override}: '{path}' is no base but has its method already; "
-                f"{suggest_base(name, method)}."
+                f"{override}: '{path}' is not a base but has its {key} already; "
+                f"{suggest_base(name, {key: value.strip()})}."
             )
 
 

@@ -1,5 +1,7 @@
 """Config files: where a config is found by its name, and which bases and methods there are."""
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from detectron2.config import LazyConfig
@@ -70,14 +72,14 @@ def read_choices(conditions: list[str], folder: Path) -> dict[str, list[str]]:
     return choices
 
 
-def suggest_base(name: str, method: str | None = None) -> str:
+def suggest_base(name: str, asked: Mapping[str, str] | None = None) -> str:
     """Say how to compose a config by the parts of its name, such as ``fgvc/cub_bpt_s_moco``.
 
     Args:
         name: of a file that does not exist, or is not a base.
-        method: the one that is asked for; None takes that of the name.
+        asked: choices that replace those of the name, where the base has them.
     """
-    path = Path(name.removeprefix("configs/")).with_suffix("")
+    path = Path(os.path.normpath(name).removeprefix("configs/").removesuffix(".py"))
     if path.is_relative_to(config_folder()):
         path = path.relative_to(config_folder())
     bases = find_bases()
@@ -89,9 +91,9 @@ def suggest_base(name: str, method: str | None = None) -> str:
     prefix = max(of_name, key=len)
     base = prefixes[prefix]
     chosen, rest = _parse_choices(words.removeprefix(prefix), bases[base])
-    if method is not None:
-        chosen["method"] = method
-    elif rest or not chosen:
+    asked = {key: value for key, value in (asked or {}).items() if key in bases[base]}
+    chosen.update(asked)
+    if not asked and (rest or not chosen):
         return (
             f"write configs/{base}.py with method=NAME, one of {', '.join(bases[base]['method'])}"
         )

@@ -88,6 +88,9 @@ def test_all_other_overrides_are_left_in_their_order(base):
         ("method=dep", ("method=dep", "did you mean deep", "frozen, deep")),
         ("size=huge", ("size=huge", "small, large")),
         ("sise=large", ("'sise'", "did you mean 'size'", "method, size, data")),
+        ("+method=deep", ("'+method=deep'", "write method=deep")),  # would add a key and do nothing
+        ("++size=large", ("'++size=large'", "write size=large")),
+        ("method = deep", ("'method = deep'", "write method=deep")),
     ],
 )
 def test_an_unknown_choice_or_value_is_refused_with_those_there_are(base, override, facts):
@@ -137,6 +140,7 @@ def test_an_existing_file_comes_before_a_name(tmp_path, monkeypatch):
     ("name", "command"),
     [
         ("configs/fgvc/cub_bpt_d.py", "configs/fgvc/cub.py method=bpt_d"),
+        ("./configs/fgvc/cub_bpt_d.py", "configs/fgvc/cub.py method=bpt_d"),
         ("fgvc/dogs_bpt_s_moco", "configs/fgvc/dogs.py method=bpt_s pretraining=moco"),
         ("configs/fgvc/cars_bpt_s_sup.py", "cars.py method=bpt_s pretraining=supervised"),
         ("configs/coco/cascade_bpt_d_vit_h.py", "coco/cascade.py method=bpt_d vit=vit_h"),
@@ -157,6 +161,21 @@ def test_a_config_that_does_not_exist_is_refused_with_the_base_in_its_place(name
     with pytest.raises(InputError, match="does not exist") as caught:
         load_config(name)
     assert name in str(caught.value) and command in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [".", "/", "..", "./configs"])
+def test_a_folder_is_refused_with_the_bases_there_are(name):
+    with pytest.raises(InputError, match=r"is no file; .*coco/cascade, "):
+        load_config(name)
+
+
+@pytest.mark.parametrize("override", ["vit=vit_l", "+vit=vit_l", "+method=vpt_d", "method = vpt_d"])
+def test_no_choice_is_added_to_a_config_that_is_no_base(override):
+    command = "write configs/coco/cascade.py method="
+    with pytest.raises(InputError, match=f"is not a base.*{command}") as caught:
+        load_config("coco/cascade_bpt_s", [override])
+    choice = override.lstrip("+").replace(" ", "")
+    assert choice in str(caught.value).partition("write ")[2].split(".py")[1]
 
 
 def test_a_method_goes_with_no_config_that_has_one(tmp_path):
