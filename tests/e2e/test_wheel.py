@@ -42,7 +42,7 @@ def run(installed, tmp_path, *command):
 def test_the_console_script_lists_the_commands(installed, tmp_path):
     result = run(installed, tmp_path, installed / "bin/bpt-det", "--help")
     assert result.returncode == 0, result.stderr
-    assert "train_cls" in result.stdout and "usage: bpt-det" in result.stdout
+    assert "train-cls" in result.stdout and "usage: bpt-det" in result.stdout
 
 
 def test_a_config_is_found_by_its_short_name_and_the_predictor_imports(installed, tmp_path):

@@ -28,7 +28,7 @@ def scored(monkeypatch, cfg):
     def run(values, **settings):
         calls, models, values = [], [], iter(values)
 
-        def evaluate(cfg, model, loader, evaluator, suffix=""):
+        def evaluate(cfg, model, loader, evaluator, suffix, evaluators):
             weights = {name: value.clone() for name, value in model.state_dict().items()}
             calls.append((evaluator, suffix, weights))
             models.append(model)
@@ -112,7 +112,7 @@ def test_a_run_that_fails_is_not_tested(cfg, monkeypatch):
 
 
 def test_one_that_fails_ends_the_run_after_all_else_is_written(cfg, monkeypatch):
-    def evaluate(cfg, model, loader, evaluator):
+    def evaluate(cfg, model, loader, evaluator, *_):
         if evaluator == "final_evaluator":
             raise InputError("test image 'a.jpg' cannot be decoded")
         return {"val": {"loss": 1.0}}
