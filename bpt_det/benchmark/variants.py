@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from bpt_det.detection import PromptedViTBackbone, ViTDetBackbone
+from bpt_det.detection.vitdet import last_of_quarters
 from bpt_det.prompts import BilinearPrompt
 from bpt_det.utils.errors import InputError
 from bpt_det.vit.embedding import embed_images
@@ -45,6 +46,8 @@ class Variant:
 
 
 BARE, DETECTRON2_VITDET = "bare", "detectron2_vitdet"
+# Sizes and placements of the methods of the same names, as a test checks. They are not composed: a
+# benchmark takes any config of detection, also one that is no base and has no methods to choose.
 VARIANTS = {
     BARE: Variant("bare timm ViT, as many tokens as BPT-S", prompt_length=100),
     "frozen": Variant("frozen, no prompts"),
@@ -144,7 +147,7 @@ def _detectron2_vitdet(vit: DictConfig, image_size: int) -> DictConfig:
     if not has_detectron2_vitdet():
         raise InputError(WHY_NO_DETECTRON2_VITDET)
     num_blocks = vit.num_blocks
-    whole = {num_blocks * quarter // 4 - 1 for quarter in (1, 2, 3, 4)}
+    whole = last_of_quarters(num_blocks)
     return L(importlib.import_module(_DETECTRON2_VIT).ViT)(
         img_size=image_size,
         patch_size=vit.patch_size,

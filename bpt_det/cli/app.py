@@ -6,8 +6,9 @@ import sys
 from collections.abc import Sequence
 
 from bpt_det import __version__
+from bpt_det.utils.exit_status import EXIT_BAD_INPUT
 
-from .commands import COMMANDS, EXIT_INPUT_ERROR, PROGRAM
+from .commands import COMMANDS, PROGRAM
 
 
 def format_help() -> str:
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if not words:
         print(format_help(), file=sys.stderr)
-        return EXIT_INPUT_ERROR
+        return EXIT_BAD_INPUT
     name = words[0].replace("_", "-")
     if name not in COMMANDS:
         nearest = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.0)[0]
@@ -44,5 +45,5 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{PROGRAM} --help lists all.",
             file=sys.stderr,
         )
-        return EXIT_INPUT_ERROR
+        return EXIT_BAD_INPUT
     return importlib.import_module(COMMANDS[name].module).main(words[1:])

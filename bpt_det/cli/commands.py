@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROGRAM = "bpt-det"
-EXIT_INPUT_ERROR = 2
 
 
 @dataclass(frozen=True)

@@ -202,13 +202,13 @@ def _read_all(
             progress.total -= 1
             try:
                 for frame in _read(source, every, progress):
-                    frame.prepared = predictor.prepare(frame.pixels)
+                    frame.prepared = predictor.prepare(frame.pixels, name=f"'{source}'")
                     yield frame
                     progress.update()
             except InputError as error:
                 failures[source] = error
                 if len(sources) > 1:  # else it is the error that ends the run
-                    logger.warning(error if source in str(error) else f"{source}: {error}")
+                    logger.warning("%s", error)
 
 
 def _read(source: str, every: int, progress: tqdm) -> Iterator[Frame]:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from detectron2.config import LazyConfig
 from omegaconf import DictConfig, OmegaConf
 
 from bpt_det.engine.config import as_override
+from bpt_det.engine.config_files import config_folder, find_methods
 from bpt_det.utils.errors import InputError, one_line
 
 Settings = dict[str, Any]  # value by key of a config
@@ -22,7 +23,7 @@ class Method:
 
     Args:
         name: of its folder.
-        label: its name in tables.
+        label: its name in tables; left out in a plan, that of its ``method``.
         config: config file, or name of a config that comes with bpt_det.
         method: that the config is composed with; None: a config that is not a base.
         settings: of this method alone.
@@ -172,7 +173,9 @@ def load_experiment(path: str) -> Experiment:
         if not isinstance(method, dict):
             raise InputError(f"method {name} of '{path}' must be a dict, got {method!r}.")
     built = [
-        _build(Method, f"method {name} of '{path}'", method, name=name)
+        _build(
+            Method, f"method {name} of '{path}'", {**_default_label(method), **method}, name=name
+        )
         for name, method in methods.items()
     ]
     if not built:
@@ -216,12 +219,21 @@ def _check_values(experiment: Experiment) -> None:
 
 
 def _build(kind: type, what: str, content: dict, **more: Any) -> Any:
-    known = {field.name for field in fields(kind)} - set(more)
-    unknown = sorted(set(content) - known)
+    known = {field.name: field for field in fields(kind) if field.name not in more}
+    unknown = sorted(set(content) - set(known))
     if unknown:
         raise InputError(f"{what} has no '{unknown[0]}'; it may have {', '.join(sorted(known))}.")
-    try:
-        return kind(**content, **more)
-    except TypeError as error:  # names what is missing
-        text = str(error).partition("__init__() ")[2]
-        raise InputError(f"{what} is {text}.", hint="plan") from error
+    missing = [
+        name
+        for name, field in known.items()
+        if name not in content and field.default is MISSING and field.default_factory is MISSING
+    ]
+    if missing:
+        raise InputError(f"{what} lacks {', '.join(missing)}.", hint="plan")
+    return kind(**content, **more)
+
+
+def _default_label(method: dict) -> Settings:
+    """Return the label of the method that a method of a plan is composed with, if there is one."""
+    file = find_methods(config_folder()).get(str(method.get("method")))
+    return {} if file is None else {"label": LazyConfig.load(str(file)).method.label}

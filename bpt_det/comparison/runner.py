@@ -12,8 +12,9 @@ from pathlib import Path
 import torch
 
 from bpt_det.engine.hooks.best import FINAL_NAME
-from bpt_det.engine.result import EXIT_STATUS, RESULT_NAME, RunResult, read_result
+from bpt_det.engine.result import RESULT_NAME, RunResult, read_result
 from bpt_det.utils.errors import InputError, one_line
+from bpt_det.utils.exit_status import EXIT_STATUS
 
 from .experiment import Experiment, Method, Run
 from .results import DIVERGED, ENDED, Result, choose_point, read_run, write_status
@@ -21,6 +22,7 @@ from .results import DIVERGED, ENDED, Result, choose_point, read_run, write_stat
 logger = logging.getLogger(__name__)
 
 _RESUME = "--resume"
+_MAX_STDERR = 1000  # characters of it in an error
 
 
 def run_experiment(
@@ -118,7 +120,7 @@ class _Runner:
             shutil.rmtree(folder)
         elif may_resume:  # before the first checkpoint, it starts anew
             words.append(_RESUME)
-        self.execute(words, self.jobs, accepted=(0, EXIT_STATUS[DIVERGED]))
+        self.execute(words, self.jobs, accepted=(0, EXIT_STATUS[DIVERGED]), folder=folder)
 
     def collect_statistics(self, method: Method) -> None:
         """Collect the token statistics of a method, unless there are none or they exist."""
@@ -129,19 +131,35 @@ class _Runner:
         overrides = self.experiment.overrides(run, self.output)
         self.execute(["stats", "--config-file", method.config, *overrides], jobs=1)
 
-    def execute(self, arguments: Sequence[str], jobs: int, accepted: Sequence[int] = (0,)) -> None:
+    def execute(
+        self,
+        arguments: Sequence[str],
+        jobs: int,
+        accepted: Sequence[int] = (0,),
+        folder: Path | None = None,
+    ) -> None:
         """Run a command of bpt_det with its share of the cores.
 
+        Args:
+            arguments: the command and its arguments.
+            jobs: commands that run at the same time.
+            accepted: exit statuses that are no error.
+            folder: of the run's result.json; None: the command writes none.
+
         Raises:
-            InputError: its exit status is none of ``accepted``; with its last line on stderr.
+            InputError: it ended with another exit status; with the error in the result.json that
+                it has written, or else with what it wrote to stderr.
         """
+        before = None if folder is None else _write_time(folder)
         shown = shlex.join(["bpt-det", *arguments])
         logger.info("$ %s", shown)
         threads = max(1, torch.get_num_threads() // jobs)
         stderr, status = self.call([*self.program, *arguments], {"OMP_NUM_THREADS": str(threads)})
         if status not in accepted:
-            lines = stderr.strip().splitlines() or [""]
-            text = one_line(lines[-1]).removeprefix("error: ")
+            error = None
+            if folder is not None and _write_time(folder) != before:
+                error = read_result(folder).error
+            text = error or _end_of(stderr)
             raise InputError(f"`{shown}` ended with status {status}: {text}")
 
     def call(self, words: Sequence[str], variables: dict[str, str]) -> tuple[str, int]:
@@ -177,6 +195,18 @@ def build_arguments(experiment: Experiment, run: Run, output: Path) -> list[str]
     """Return the command and the arguments of a run."""
     overrides = experiment.overrides(run, output)
     return [experiment.command, "--config-file", run.method.config, *overrides]
+
+
+def _write_time(folder: Path) -> int | None:
+    """Return when a run's result.json was written last, in nanoseconds; None if there is none."""
+    path = folder / RESULT_NAME
+    return path.stat().st_mtime_ns if path.is_file() else None
+
+
+def _end_of(stderr: str) -> str:
+    """Return the last characters of what a program wrote to stderr, on one line."""
+    text = one_line(stderr)
+    return text if len(text) <= _MAX_STDERR else f"... {text[-_MAX_STDERR:]}"
 
 
 def _read_earlier(folder: Path, arguments: list[str]) -> RunResult | None:

@@ -17,6 +17,10 @@ SPLITS = ("train", "val", "test")
 TRAINVAL = "trainval"  # the first two together, for final numbers
 
 
+class LayoutError(InputError):
+    """Lists of a dataset that contradict each other; where correct ones are is not said yet."""
+
+
 class LabeledImage(NamedTuple):
     """An image of a dataset: path within it, class id as the dataset counts, and split."""
 

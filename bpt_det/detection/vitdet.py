@@ -113,9 +113,14 @@ class ViTDetBackbone(Backbone):
         return grid.permute(0, 2, 3, 1)
 
 
+def last_of_quarters(num_blocks: int) -> set[int]:
+    """Return the indexes of the last blocks of four equal parts: ViTDet's global ones."""
+    return {num_blocks * quarter // 4 - 1 for quarter in (1, 2, 3, 4)}
+
+
 def _global_blocks(indexes: Sequence[int] | None, num_blocks: int) -> set[int]:
     if indexes is None:
-        return {num_blocks * quarter // 4 - 1 for quarter in (1, 2, 3, 4)}
+        return last_of_quarters(num_blocks)
     if not set(indexes) <= set(range(num_blocks)):
         raise InputError(
             f"global_block_indexes={list(indexes)} must lie in [0, {num_blocks - 1}]: the ViT has "

@@ -11,21 +11,9 @@ from typing import Any
 
 from bpt_det.utils.atomic import atomic_write
 from bpt_det.utils.errors import InputError, one_line
+from bpt_det.utils.exit_status import EXIT_BAD_INPUT, EXIT_STATUS
 
 RESULT_NAME = "result.json"
-
-# By the status of a run; a refused input has `EXIT_BAD_INPUT` instead of that of "failed".
-EXIT_STATUS = {
-    "running": 1,  # of a run that was killed; no command ends with it
-    "finished": 0,
-    "stopped_early": 0,
-    "preempted": 75,
-    "time_limit": 75,
-    "interrupted": 130,  # as shells count the signal of Ctrl-C
-    "diverged": 3,
-    "failed": 1,
-}
-EXIT_BAD_INPUT = 2
 
 Metrics = dict[str, float | None]  # by name such as bbox/AP; None: NaN or infinite
 

@@ -14,13 +14,13 @@ import sys
 from collections.abc import Sequence
 
 from bpt_det.utils.errors import InputError
+from bpt_det.utils.exit_status import EXIT_BAD_INPUT
 
 from .crops import write_shape_crops
 from .dataset import write_shapes
 
 DETECTION_DEFAULTS = {"num_train": 1500, "num_val": 150, "image_size": 128}
 CROP_DEFAULTS = {"num_train": 100, "num_val": 20, "num_test": 30, "crop_size": 64}  # per class
-EXIT_BAD_INPUT = 2
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             write_shapes(args.output, seed=args.seed, **_chosen(args, DETECTION_DEFAULTS))
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
-        return 2
+        return EXIT_BAD_INPUT
     return 0
 
 

@@ -55,34 +55,25 @@ plan = dict(
     report={"test top-1": "test/top1", "test mean per class": "test/mean_per_class"},
     methods={
         "frozen": dict(label="linear head", config=_BASE, method="frozen"),
-        "vpt_s": dict(label="VPT-S", config=_BASE, method="vpt_s", settings=_SHALLOW),
-        "spt_s": dict(
-            label="SPT-S", config=_BASE, method="spt_s", settings=_SHALLOW, statistics="spt_s"
-        ),
+        "vpt_s": dict(config=_BASE, method="vpt_s", settings=_SHALLOW),
+        "spt_s": dict(config=_BASE, method="spt_s", settings=_SHALLOW, statistics="spt_s"),
         "fwhiten_s": dict(
-            label="fWhiten-S",
             config=_BASE,
             method="fwhiten_s",
             settings=_SHALLOW,
             statistics="whiten_s",
         ),
         "twhiten_s": dict(
-            label="tWhiten-S",
             config=_BASE,
             method="twhiten_s",
             settings=_SHALLOW,
             statistics="whiten_s",
         ),
-        "bpt_s": dict(
-            label="BPT-S", config=_BASE, method="bpt_s", settings={**_SHALLOW, _RANK: 15}
-        ),
-        "vpt_d": dict(label="VPT-D", config=_BASE, method="vpt_d", settings=_DEEP),
-        "spt_d": dict(
-            label="SPT-D", config=_BASE, method="spt_d", settings=_DEEP, statistics="spt_d"
-        ),
-        "bpt_d": dict(label="BPT-D", config=_BASE, method="bpt_d", settings={**_DEEP, _RANK: 10}),
+        "bpt_s": dict(config=_BASE, method="bpt_s", settings={**_SHALLOW, _RANK: 15}),
+        "vpt_d": dict(config=_BASE, method="vpt_d", settings=_DEEP),
+        "spt_d": dict(config=_BASE, method="spt_d", settings=_DEEP, statistics="spt_d"),
+        "bpt_d": dict(config=_BASE, method="bpt_d", settings={**_DEEP, _RANK: 10}),
         "full": dict(
-            label="full fine-tuning",
             config=_BASE,
             method="full",
             grid={_LR: [1e-3, 4e-3, 1.6e-2], _DECAY: [0.01, 0.1]},

@@ -1,7 +1,8 @@
 """Detection and segmentation of rendered shapes with a frozen micro ViT, in the budget of the demo.
 
 Run:    python tools/compare.py --plan configs/compare/shapes.py --jobs 2
-Result: see docs/results.md
+Data:   rendered by the commands of `before`
+Result: docs/results.md
 """
 
 _BASE = "configs/shapes/cascade.py"
@@ -42,13 +43,12 @@ plan = dict(
         "mask AP, overlapping": "segm/AP_overlapping",
     },
     methods={
-        "frozen": dict(label="frozen", config=_BASE, method="frozen"),
-        "vpt_s": dict(label="VPT-S", config=_BASE, method="vpt_s"),
-        "spt_s": dict(label="SPT-S", config=_BASE, method="spt_s", statistics="spt_s"),
-        "bpt_s": dict(label="BPT-S", config=_BASE, method="bpt_s"),
-        "bpt_d": dict(label="BPT-D", config=_BASE, method="bpt_d"),
+        "frozen": dict(config=_BASE, method="frozen"),
+        "vpt_s": dict(config=_BASE, method="vpt_s"),
+        "spt_s": dict(config=_BASE, method="spt_s", statistics="spt_s"),
+        "bpt_s": dict(config=_BASE, method="bpt_s"),
+        "bpt_d": dict(config=_BASE, method="bpt_d"),
         "full": dict(
-            label="full fine-tuning",
             config=_BASE,
             method="full",
             settings={"optimizer.lr": 1e-3},

@@ -20,7 +20,8 @@ plan = dict(
 """
 
 # Its accuracy is 100 * lr + seed, that of the test 1 below. In `behavior.json` beside it: by a word
-# of the command line, "diverge", "predict nothing", "fail" or "hang" (after it has opened a pipe).
+# of the command line, "diverge", "predict nothing", "refuse" (before it begins), "fail" (with a
+# result.json) or "hang" (after it has opened a pipe).
 PROGRAM = """
 import json, signal, sys
 from pathlib import Path
@@ -31,7 +32,7 @@ with open(here / "calls.jsonl", "a") as file:
 behaviors = json.loads((here / "behavior.json").read_text())
 behavior = next((behaviors[word] for word in words if word in behaviors), "")
 settings = dict(word.split("=", 1) for word in words if "=" in word)
-if behavior == "fail":
+if behavior == "refuse":
     sys.exit("a warning\\nerror: no images; add some.")
 if behavior == "hang":
     open(here / "begun", "w").close()
@@ -43,6 +44,10 @@ if words[0] == "stats":
     sys.exit()
 folder = Path(settings["train.output_dir"].strip("'"))
 folder.mkdir(parents=True, exist_ok=True)
+if behavior == "fail":
+    failure = {"status": "failed", "error": "the card is full", "command": sys.argv}
+    (folder / "result.json").write_text(json.dumps(failure))
+    sys.exit("a warning\\nTraceback")
 value = 100 * float(settings["optimizer.lr"]) + int(settings["train.seed"])
 if behavior == "predict nothing":
     value = float("nan")

@@ -1,7 +1,7 @@
 """Bird datasets, CUB-200-2011 and NABirds: four text files keyed by image id."""
 
 from bpt_det.data.archives import FileTree
-from bpt_det.data.splits import LabeledImage, Layout
+from bpt_det.data.splits import LabeledImage, Layout, LayoutError
 from bpt_det.utils.errors import InputError, shorten
 
 BIRD_FILES = ("images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt")
@@ -44,12 +44,12 @@ def _read_birds(tree: FileTree) -> Layout:
         label = _to_int(tree, BIRD_FILES[1], _look_up(tree, BIRD_FILES[1], labels, image_id))
         flag = _look_up(tree, BIRD_FILES[2], flags, image_id)
         if label not in names_by_id:
-            raise InputError(
+            raise LayoutError(
                 f"'{tree.file_name(BIRD_FILES[1])}' gives image {image_id} the label {label}, "
                 f"but classes.txt has {min(names_by_id)} to {max(names_by_id)}"
             )
         if flag not in ("0", "1"):
-            raise InputError(
+            raise LayoutError(
                 f"'{tree.file_name(BIRD_FILES[2])}' gives image {image_id} the flag '{flag}', "
                 "not 1 (training) or 0 (test)"
             )
@@ -65,7 +65,7 @@ def _read_table(tree: FileTree, path: str) -> dict[str, str]:
         key, _, value = line.strip().partition(" ")
         if not value or key in table:
             problem = "twice the id" if value else "no value for"
-            raise InputError(f"'{tree.file_name(path)}' line {number}: {problem} '{key}'")
+            raise LayoutError(f"'{tree.file_name(path)}' line {number}: {problem} '{key}'")
         table[key] = value.strip()
     if not table:
         raise InputError(f"'{tree.file_name(path)}' is empty; {tree.advice}")
@@ -74,7 +74,9 @@ def _read_table(tree: FileTree, path: str) -> dict[str, str]:
 
 def _look_up(tree: FileTree, path: str, table: dict[str, str], image_id: str) -> str:
     if image_id not in table:
-        raise InputError(f"'{tree.file_name(path)}' has no line for image {image_id} of images.txt")
+        raise LayoutError(
+            f"'{tree.file_name(path)}' has no line for image {image_id} of images.txt"
+        )
     return table[image_id]
 
 
@@ -82,6 +84,6 @@ def _to_int(tree: FileTree, path: str, value: str) -> int:
     try:
         return int(value)
     except ValueError as error:
-        raise InputError(
+        raise LayoutError(
             f"'{tree.file_name(path)}' has '{value}' where a class id should be, an integer"
         ) from error

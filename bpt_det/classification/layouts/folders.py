@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 from bpt_det.data.archives import FileTree
 from bpt_det.data.images import IMAGE_SUFFIXES
-from bpt_det.data.splits import SPLITS, LabeledImage, Layout
+from bpt_det.data.splits import SPLITS, LabeledImage, Layout, LayoutError
 from bpt_det.utils.errors import InputError, shorten
 
 logger = logging.getLogger(__name__)
@@ -90,6 +90,6 @@ def _check_classes(
             )
         unknown = sorted(present - set(class_ids))
         if unknown:
-            raise InputError(
+            raise LayoutError(
                 f"'{tree.file_name(top)}' has classes that train/ lacks: {shorten(unknown)}"
             )

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.io
 
 from bpt_det.data.archives import FileTree
-from bpt_det.data.splits import LabeledImage, Layout
+from bpt_det.data.splits import LabeledImage, Layout, LayoutError
 from bpt_det.utils.errors import InputError, one_line, shorten
 
 FLOWERS_FILES = ("setid.mat", "imagelabels.mat")
@@ -30,7 +30,7 @@ def read_flowers(tree: FileTree) -> Layout:
     for split, field in (("train", "trnid"), ("val", "valid"), ("test", "tstid")):
         for number in _read_field(tree, "setid.mat", field).astype(int).tolist():
             if not 1 <= number <= len(labels):
-                raise InputError(
+                raise LayoutError(
                     f"'{tree.file_name('setid.mat')}' names image {number}, but imagelabels.mat "
                     f"has labels of images 1 to {len(labels)}"
                 )
@@ -52,7 +52,7 @@ def read_dogs(tree: FileTree) -> Layout:
         paths = _read_field(tree, file, "file_list").tolist()
         labels = _read_field(tree, file, "labels").astype(int).tolist()
         if len(paths) != len(labels):
-            raise InputError(
+            raise LayoutError(
                 f"'{tree.file_name(file)}' has {len(paths)} files and {len(labels)} labels"
             )
         part = [
@@ -83,7 +83,7 @@ def read_cars(tree: FileTree) -> Layout:
         annotations = _read_field(tree, file, "annotations")
         fields = annotations.dtype.names or ()
         if "class" not in fields or "fname" not in fields:
-            raise InputError(f"'{tree.file_name(file)}' has no 'class' or no 'fname' field")
+            raise LayoutError(f"'{tree.file_name(file)}' has no 'class' or no 'fname' field")
         part = [
             LabeledImage(f"cars_{split}/{path}", int(label), split)
             for path, label in zip(annotations["fname"], annotations["class"], strict=True)
@@ -99,7 +99,7 @@ def _read_old_cars(tree: FileTree) -> Layout:
     annotations = _read_field(tree, OLD_CARS_FILE, "annotations")
     fields = ("relative_im_path", "class", "test")
     if not set(fields) <= set(annotations.dtype.names or ()):
-        raise InputError(f"'{tree.file_name(OLD_CARS_FILE)}' lacks one of {', '.join(fields)}")
+        raise LayoutError(f"'{tree.file_name(OLD_CARS_FILE)}' lacks one of {', '.join(fields)}")
     columns = (annotations[field] for field in fields)
     images = [
         LabeledImage(str(path), int(label), "test" if is_test else "train")
@@ -138,7 +138,7 @@ def _read_field(tree: FileTree, path: str, field: str) -> np.ndarray:
 def _check_labels(tree: FileTree, path: str, images: list[LabeledImage], highest: int) -> None:
     for image in images:
         if not 1 <= image.class_id <= highest:
-            raise InputError(
+            raise LayoutError(
                 f"'{tree.file_name(path)}' gives '{image.path}' the label {image.class_id}, "
                 f"but labels are 1 to {highest}"
             )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bpt_det.data.archives import FileTree, locate
 from bpt_det.data.labeled_dataset import LabeledDataset, check_selection
-from bpt_det.data.splits import TRAINVAL, Layout, draw_validation, take_fraction
+from bpt_det.data.splits import TRAINVAL, Layout, LayoutError, draw_validation, take_fraction
 from bpt_det.utils.errors import InputError, shorten
 
 from .catalog import FOLDER_PREFIX, DatasetSpec, find_spec
@@ -107,19 +107,13 @@ def read_dataset(name: str, root: str | Path | None = None) -> LabeledDataset:
     tree = _find_tree(name, spec, root)
     try:
         layout = _read_layout(tree, spec)
-    except InputError as error:
-        raise _with_next_step(error, spec.advice) from error
+    except LayoutError as error:
+        raise InputError(f"{error}; correct that, or see {spec.advice}") from error
     num_classes = len(layout.class_names)
     if spec.num_classes not in (None, num_classes):
         text = "%s has %d classes; Table 6 of the paper's supplementary has %d"
         logger.warning(text, name, num_classes, spec.num_classes)
     return LabeledDataset(name, tree, layout, spec.advice, spec.counts, spec.num_classes)
-
-
-def _with_next_step(error: InputError, advice: str) -> InputError:
-    """Return an error of the lists with what to do about it, where its text does not say that."""
-    text = str(error)
-    return error if "; " in text else InputError(f"{text}; correct that, or see {advice}")
 
 
 def _find_tree(name: str, spec: DatasetSpec, root: str | Path | None) -> FileTree:
@@ -148,7 +142,7 @@ def _read_layout(tree: FileTree, spec: DatasetSpec) -> Layout:
     trained = {image.class_id for image in layout.images if image.split == "train"}
     empty = [name for class_id, name in layout.class_names.items() if class_id not in trained]
     if empty:
-        raise InputError(
+        raise LayoutError(
             f"{len(empty)} classes of '{layout.source}' have no training image: {shorten(empty)}"
         )
     if len(layout.class_names) < 2:

@@ -11,7 +11,7 @@ import reprlib
 from collections import defaultdict
 
 from bpt_det.data.archives import FileTree
-from bpt_det.data.splits import SPLITS, LabeledImage, Layout
+from bpt_det.data.splits import SPLITS, LabeledImage, Layout, LayoutError
 from bpt_det.utils.errors import InputError, one_line, shorten
 
 SPLIT_FILES = tuple(f"{split}.json" for split in SPLITS)
@@ -65,12 +65,12 @@ def _read_labels(tree: FileTree, file: str, highest: int | None) -> dict[str, in
             f"'{tree.file_name(file)}' cannot be read as JSON ({one_line(error)}); get it again"
         ) from error
     if not isinstance(labels, dict) or not labels:
-        raise InputError(f"'{tree.file_name(file)}' should hold {{image: class id}} and does not")
+        raise LayoutError(f"'{tree.file_name(file)}' should hold {{image: class id}} and does not")
     for path, label in labels.items():
         whole = isinstance(label, int) and not isinstance(label, bool)
         if not whole or label < 0 or (highest is not None and label > highest):
             limit = "0 or more" if highest is None else f"0 or 1 to {highest}"
-            raise InputError(
+            raise LayoutError(
                 f"'{tree.file_name(file)}' gives '{path}' the label {reprlib.repr(label)}, "
                 f"but labels are integers, {limit}"
             )
@@ -97,7 +97,7 @@ def _check_splits(tree: FileTree, images: list[LabeledImage]) -> None:
                 f"{image.split}.json; training on it would spoil the evaluation"
             )
         if image.class_id not in known:
-            raise InputError(
+            raise LayoutError(
                 f"'{tree.file_name(image.split)}.json' gives '{image.path}' the label "
                 f"{image.class_id}, which no image of train.json has"
             )
@@ -114,7 +114,7 @@ def _name_classes(
         folders[image.class_id].add(image.path.split("/")[-2] if "/" in image.path else "")
     mixed = [str(class_id) for class_id, official_ids in listed.items() if len(official_ids) > 1]
     if mixed:
-        raise InputError(
+        raise LayoutError(
             f"'{tree.file_name('train.json')}' and its companions put images of different classes "
             f"of '{official.source}' under one label: {shorten(mixed)}"
         )

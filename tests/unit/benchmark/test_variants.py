@@ -21,6 +21,14 @@ def cfg():
     return shrink(load_config(str(ROOT / "configs/coco/cascade_bpt_s.py")))
 
 
+@pytest.mark.parametrize("name", ["bpt_s", "bpt_d"])
+def test_sizes_and_placement_are_those_of_the_method(name):
+    net = load_config("coco/cascade", [f"method={name}"]).model.backbone.net
+    variant = VARIANTS[name]
+    assert variant.prompt_length == net.prompt.prompt_length == net.prompt.rank
+    assert variant.settings.get("placement", "shallow") == net.placement
+
+
 def trained(net) -> set[str]:
     names = {name for name, p in net.named_parameters() if p.requires_grad}
     return {name.removeprefix("prompted_vit.") for name in names}

@@ -11,9 +11,10 @@ from tests.support.plans import PLAN
     ("old", "new", "text"),
     [
         ("plan = dict(", "plans = dict(", "has no `plan`"),
-        ('command="train-cls",', "", "missing 1 required positional argument: 'command'"),
+        ('command="train-cls",', "", "the plan of .* lacks command"),
         ("seeds=", "seed=", "has no 'seed'; it may have about, before, command, "),
-        ('label="BPT", ', "", "method bpt of .* missing 1 required positional argument: 'label'."),
+        ('label="linear head", ', "", "method linear of .* lacks label"),
+        ('config="b.py", ', "", "method bpt of .* lacks config"),
         ('curves=["bpt"]', 'curves=["spt"]', "plan.curves names spt, which is none of its methods"),
         ("seeds=[3, 4]", "seeds=[]", r"plan.seeds must be a list of integers, got \[\]"),
         ("[0.1, 0.01]", "0.1", "plan.grid must hold a list of values for each key, got 0.1 for "),
@@ -31,6 +32,12 @@ def test_a_plan_that_cannot_be_used_is_one_line(old, new, text, tmp_path):
     with pytest.raises(InputError, match=text) as caught:
         load_experiment(str(tmp_path / "plan.py"))
     assert "\n" not in str(caught.value)
+
+
+def test_the_label_of_a_method_is_that_of_its_file_unless_the_plan_gives_one(tmp_path):
+    (tmp_path / "plan.py").write_text(PLAN.replace('label="BPT", ', ""))
+    methods = load_experiment(str(tmp_path / "plan.py")).methods
+    assert [method.label for method in methods] == ["linear head", "BPT-S"]
 
 
 def test_a_missing_plan_is_named():

@@ -137,10 +137,22 @@ def test_when_no_run_of_a_method_has_a_value_the_next_step_is_said(load, output,
 
 def test_a_failed_run_ends_the_comparison_with_its_command_and_its_error(load, output, program):
     program.behave({"b.py": "fail"})
-    with pytest.raises(InputError, match=r"train-cls --config-file b.py .* status 1: no images; a"):
+    with pytest.raises(InputError, match=r"train-cls --config-file b.py .* 1: the card is full$"):
         run_experiment(load(), output, program.words)
     assert not list(output.rglob("metrics.json"))
     assert read_status(output) == "failed"
+
+
+def test_what_is_refused_before_a_run_begins_is_quoted_from_stderr(load, output, program):
+    program.behave({"b.py": "fail"})
+    with pytest.raises(InputError, match="the card is full"):
+        run_experiment(load(), output, program.words)
+    program.behave({"b.py": "refuse"})  # the result.json is that of the failure before
+    with pytest.raises(
+        InputError, match="status 1: a warning error: no images; add some"
+    ) as caught:
+        run_experiment(load(), output, program.words)
+    assert "the card is full" not in str(caught.value)
 
 
 @pytest.fixture
@@ -156,7 +168,7 @@ def heeded_interrupts():
 def test_an_interrupt_terminates_the_runs(load, output, program, has_failed):
     begun = program.folder / "begun"
     os.mkfifo(begun)
-    other = "fail" if has_failed else "hang"
+    other = "refuse" if has_failed else "hang"
     program.behave({"optimizer.lr=0.1": other, "optimizer.lr=0.01": "hang"})
 
     def interrupt():

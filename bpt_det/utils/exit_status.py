@@ -1,0 +1,15 @@
+"""Exit statuses of all commands; docs/cli.md has the table."""
+
+EXIT_BAD_INPUT = 2
+
+# By the status of a run; a refused input has `EXIT_BAD_INPUT` instead of that of "failed".
+EXIT_STATUS = {
+    "running": 1,  # of a run that was killed; no command ends with it
+    "finished": 0,
+    "stopped_early": 0,
+    "preempted": 75,
+    "time_limit": 75,
+    "interrupted": 130,  # as shells count the signal of Ctrl-C
+    "diverged": 3,
+    "failed": 1,
+}
