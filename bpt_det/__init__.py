@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bpt_det.engine.config import load_config
+    from bpt_det.config.loading import load_config
     from bpt_det.inference.predictor import Predictor
 
 __version__ = "0.1.0"
@@ -17,7 +17,7 @@ def __getattr__(name: str) -> Any:
 
         return Predictor
     if name == "load_config":
-        from bpt_det.engine.config import load_config
+        from bpt_det.config.loading import load_config
 
         return load_config
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

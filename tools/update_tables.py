@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from detectron2.config import LazyConfig, instantiate
 
-from bpt_det.engine.config import load_config
-from bpt_det.engine.config_files import DEFAULT_METHOD, config_folder, find_methods
-from bpt_det.engine.config_tree import find_vit_owner
+from bpt_det.config.files import DEFAULT_METHOD, config_folder, find_methods
+from bpt_det.config.loading import load_config
+from bpt_det.config.tree import find_vit_owner
 from bpt_det.vit import PromptedViT
 
 README = Path(__file__).parents[1] / "README.md"

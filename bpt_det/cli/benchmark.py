@@ -62,7 +62,7 @@ from bpt_det.benchmark.variants import (
     find_vit,
     has_detectron2_vitdet,
 )
-from bpt_det.engine import load_config
+from bpt_det.config import load_config
 from bpt_det.engine.precision import Precision, resolve_precision
 from bpt_det.utils.atomic import atomic_write
 from bpt_det.utils.errors import InputError

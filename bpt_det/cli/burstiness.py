@@ -19,9 +19,9 @@ from tabulate import tabulate
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
+from bpt_det.config import load_config
+from bpt_det.config.tree import find_vit_owner
 from bpt_det.data.images import folder_records, read_rgb, spread_evenly
-from bpt_det.engine import load_config
-from bpt_det.engine.config_tree import find_vit_owner
 from bpt_det.prompts import Whitening, query_key_product
 from bpt_det.utils.atomic import atomic_write
 from bpt_det.vit.analysis import measure_burstiness

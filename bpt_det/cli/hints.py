@@ -12,8 +12,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from bpt_det.engine.config import as_override, load_config
-from bpt_det.engine.config_tree import walk
+from bpt_det.config.loading import as_override, load_config
+from bpt_det.config.tree import walk
 from bpt_det.utils.errors import InputError
 
 from .commands import invocation

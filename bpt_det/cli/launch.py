@@ -18,9 +18,8 @@ from detectron2.utils.logger import setup_logger
 from omegaconf import DictConfig
 from torch.multiprocessing import ProcessExitedException
 
+from bpt_det.config.loading import Adapt, Datasets, load_config
 from bpt_det.engine.checkpoint import last_checkpoint
-from bpt_det.engine.config import Adapt, load_config
-from bpt_det.engine.protocols import Datasets
 from bpt_det.engine.result import end_killed_run, exit_status_of, was_interrupted
 from bpt_det.engine.run import evaluate_checkpoint, train
 from bpt_det.utils.atomic import make_writable

@@ -18,7 +18,7 @@ from tabulate import tabulate
 
 from bpt_det.benchmark.memory_model import RESERVED_BYTES, RESERVED_SHARE, MemoryModel
 from bpt_det.benchmark.variants import find_vit
-from bpt_det.engine import load_config
+from bpt_det.config import load_config
 from bpt_det.utils.errors import InputError
 
 from .launch import build_tool_parser, check_range, run_tool, show_log

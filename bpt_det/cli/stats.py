@@ -30,10 +30,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from bpt_det.classification import use_classification_data
+from bpt_det.config import load_config
+from bpt_det.config.tree import find_vit_owner
 from bpt_det.data.images import folder_records, read_rgb, read_stored, spread_evenly
 from bpt_det.detection import load_dataset, use_detection_data
-from bpt_det.engine import load_config
-from bpt_det.engine.config_tree import find_vit_owner
 from bpt_det.engine.precision import resolve_device
 from bpt_det.utils.atomic import make_writable
 from bpt_det.utils.errors import InputError

@@ -31,11 +31,11 @@ from detectron2.data import Metadata, MetadataCatalog
 from detectron2.structures import Instances
 from tqdm import tqdm
 
+from bpt_det.config.loading import load_config
 from bpt_det.data.images import folder_records, spread_evenly
 from bpt_det.detection import use_detection_data
 from bpt_det.detection.mapper import read_record_image
 from bpt_det.engine.checkpoint import last_checkpoint
-from bpt_det.engine.config import load_config
 from bpt_det.inference.predictor import Predictor
 from bpt_det.visualization.annotations import ground_truth_annotations
 from bpt_det.visualization.draw import MAX_PANEL_SIDE, draw_annotations

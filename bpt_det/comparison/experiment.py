@@ -9,8 +9,8 @@ from typing import Any
 from detectron2.config import LazyConfig
 from omegaconf import DictConfig, OmegaConf
 
-from bpt_det.engine.config import as_override
-from bpt_det.engine.config_files import config_folder, find_methods
+from bpt_det.config.files import config_folder, find_methods
+from bpt_det.config.loading import as_override
 from bpt_det.utils.errors import InputError, one_line
 
 Settings = dict[str, Any]  # value by key of a config

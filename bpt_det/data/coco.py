@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bpt_det.utils.errors import InputError
 
-from .custom_data import absolute_path
+from .paths import absolute_path
 
 LISTS = ("images", "annotations", "categories")
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from omegaconf import DictConfig
 
+from bpt_det.config.custom_data import chosen_keys, set_num_classes
 from bpt_det.data.coco import read_annotation_file, split_source
-from bpt_det.data.custom_data import chosen_keys, set_num_classes
 from bpt_det.utils.errors import InputError, shorten
 
 _LOADERS = {"train": "train", "val": "test"}  # key of `data`: key of `dataloader`

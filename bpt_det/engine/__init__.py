@@ -3,7 +3,6 @@
 import bpt_det.utils.opencv  # noqa: F401  detectron2 imports cv2 too, without explaining a missing libGL
 
 from .checkpoint import FrozenAwareCheckpointer, read_class_names
-from .config import apply_overrides, load_config
 from .evaluation import evaluate
 from .loaders import TestLoader, TrainLoader, build_loader
 from .optim import build_cosine_schedule, build_multistep_schedule, build_param_groups
@@ -18,14 +17,12 @@ __all__ = [
     "TestLoader",
     "TrainLoader",
     "Trainer",
-    "apply_overrides",
     "build_cosine_schedule",
     "build_loader",
     "build_multistep_schedule",
     "build_param_groups",
     "evaluate",
     "evaluate_checkpoint",
-    "load_config",
     "load_trained_model",
     "read_class_names",
     "read_result",

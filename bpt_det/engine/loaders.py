@@ -22,9 +22,10 @@ from detectron2.utils.registry import locate
 from omegaconf import DictConfig, OmegaConf
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 
+from bpt_det.config.loading import Datasets
 from bpt_det.utils.errors import InputError
 
-from .protocols import Datasets, NamesClasses
+from .protocols import NamesClasses
 
 
 def build_loader(node: Mapping[str, Any], dataset: Sequence[dict] | None = None) -> Any:

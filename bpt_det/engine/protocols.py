@@ -4,15 +4,12 @@ The engine takes any model and any loader. What it does beyond calling them it d
 satisfy one of these protocols; no class needs to inherit from one.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 from torch import nn
 
 from bpt_det.vit.statistics import TokenStatistics
-
-# Datasets that have been read already, by the loader that takes them: train, test, final_test.
-Datasets = Mapping[str, Callable[[], Sequence[dict]]]
 
 
 @runtime_checkable

@@ -15,6 +15,7 @@ from detectron2.utils import comm
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from bpt_det.config.loading import Datasets
 from bpt_det.utils.errors import InputError
 from bpt_det.vit.statistics import load_statistics
 
@@ -34,7 +35,7 @@ from .hooks.best import BEST_NAME
 from .loaders import build_named_loader, class_names_of
 from .optim import build_optimizer, scale_learning_rate
 from .precision import resolve_device, resolve_precision
-from .protocols import Datasets, FeatureCache, prompted_networks
+from .protocols import FeatureCache, prompted_networks
 from .sharing import build_around, frozen_vit_of
 from .trainer import Trainer
 

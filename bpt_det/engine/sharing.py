@@ -8,9 +8,9 @@ from detectron2.config import instantiate
 from omegaconf import DictConfig
 from torch import nn
 
+from bpt_det.config.tree import find_vit_owners
 from bpt_det.utils.errors import InputError
 
-from .config_tree import find_vit_owners
 from .protocols import prompted_networks
 
 

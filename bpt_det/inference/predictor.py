@@ -15,10 +15,10 @@ from detectron2.structures import Instances
 from omegaconf import DictConfig
 from torch import nn
 
+from bpt_det.config.loading import apply_overrides, load_config
 from bpt_det.data.images import ImageLike, to_rgb
 from bpt_det.detection.detection_data import use_detection_data
 from bpt_det.engine.checkpoint import read_class_names
-from bpt_det.engine.config import apply_overrides, load_config
 from bpt_det.engine.run import load_trained_model
 from bpt_det.utils.errors import InputError
 from bpt_det.visualization.annotations import predicted_annotations, resize_annotation

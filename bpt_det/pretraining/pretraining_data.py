@@ -5,8 +5,8 @@ from functools import partial
 
 from omegaconf import DictConfig, OmegaConf
 
-from bpt_det.data.custom_data import chosen_keys
-from bpt_det.engine.epochs import set_iterations
+from bpt_det.config.custom_data import chosen_keys
+from bpt_det.config.epochs import set_iterations
 from bpt_det.utils.errors import InputError
 
 from .image_sets import absolute_source, read_images

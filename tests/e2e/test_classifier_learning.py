@@ -6,7 +6,7 @@ from detectron2.config import LazyConfig
 from PIL import Image
 
 from bpt_det.cli.train_cls import main
-from bpt_det.engine import load_config
+from bpt_det.config import load_config
 from bpt_det.engine.metrics import read_final_metrics
 from tests.support.paths import ROOT
 

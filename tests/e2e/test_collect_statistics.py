@@ -11,7 +11,7 @@ from PIL import Image
 
 from bpt_det.cli import stats
 from bpt_det.cli.launch import build_training_parser, run_training_tool
-from bpt_det.engine import load_config
+from bpt_det.config import load_config
 from bpt_det.vit import fingerprint
 from bpt_det.vit.embedding import center_square
 from bpt_det.vit.statistics import load_statistics

@@ -10,7 +10,7 @@ from detectron2.config import instantiate
 
 from bpt_det.classification.layouts import load_classification
 from bpt_det.cli import stats
-from bpt_det.engine import load_config
+from bpt_det.config import load_config
 from bpt_det.vit import fingerprint
 from bpt_det.vit.statistics import load_statistics
 from tests.support.class_trees import TRAIN_SIZES, write_cub, zip_tree

@@ -11,8 +11,8 @@ from bpt_det.classification import use_classification_data
 from bpt_det.cli.compare import main
 from bpt_det.comparison import load_experiment
 from bpt_det.comparison.runner import build_arguments
+from bpt_det.config import load_config
 from bpt_det.detection import use_detection_data
-from bpt_det.engine import load_config
 from tests.support import class_trees
 from tests.support.paths import ROOT
 

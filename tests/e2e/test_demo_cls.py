@@ -3,7 +3,7 @@
 import math
 
 from bpt_det.cli import demo_cls
-from bpt_det.engine import load_config
+from bpt_det.config import load_config
 
 COLUMNS = ("top1", "top5", "mean_per_class")
 

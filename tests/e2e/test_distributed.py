@@ -12,11 +12,11 @@ from detectron2.utils.events import EventStorage
 
 import bpt_det.detection.datasets  # noqa: F401  registers the datasets
 from bpt_det.cli.launch import build_training_parser, run_tool, run_training_tool
+from bpt_det.config import load_config
 from bpt_det.engine import (
     FrozenAwareCheckpointer,
     Trainer,
     evaluate,
-    load_config,
     load_trained_model,
     read_result,
 )

@@ -10,7 +10,8 @@ import torch.distributed as dist
 from detectron2.engine import HookBase
 
 import bpt_det.detection.datasets  # noqa: F401  registers the datasets
-from bpt_det.engine import FrozenAwareCheckpointer, Trainer, load_config, load_trained_model, train
+from bpt_det.config import load_config
+from bpt_det.engine import FrozenAwareCheckpointer, Trainer, load_trained_model, train
 from bpt_det.engine.hooks import EarlyStopping
 from bpt_det.engine.hooks.best import BestMetric
 from bpt_det.engine.precision import Precision

@@ -9,7 +9,8 @@ import torch
 from detectron2.config import instantiate
 
 import bpt_det.detection.datasets  # noqa: F401  registers the datasets
-from bpt_det.engine import evaluate, evaluate_checkpoint, evaluation, load_config, train
+from bpt_det.config import load_config
+from bpt_det.engine import evaluate, evaluate_checkpoint, evaluation, train
 from bpt_det.utils.errors import InputError
 from tests.support.detectors import shrink, use_shapes
 from tests.support.regression import regression_config

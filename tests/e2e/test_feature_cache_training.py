@@ -8,7 +8,8 @@ import torch
 import bpt_det.classification.mapper as module
 from bpt_det.classification.classification_data import use_classification_data
 from bpt_det.cli.launch import build_training_parser, run_training_tool
-from bpt_det.engine import load_config, train
+from bpt_det.config import load_config
+from bpt_det.engine import train
 from bpt_det.engine.metrics import read_final_metrics
 from bpt_det.utils.errors import InputError
 from tests.support.class_trees import write_cub

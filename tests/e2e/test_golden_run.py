@@ -11,7 +11,8 @@ from detectron2.utils.env import seed_all_rng
 
 import bpt_det.detection  # noqa: F401  registers the datasets
 from bpt_det.classification import use_classification_data
-from bpt_det.engine import load_config, train
+from bpt_det.config import load_config
+from bpt_det.engine import train
 from bpt_det.shapes import write_shape_crops
 from tests.support.detectors import shrink, use_shapes
 

@@ -8,7 +8,7 @@ import pytest
 from detectron2.config import LazyConfig
 
 from bpt_det.cli.app import main
-from bpt_det.engine import load_config
+from bpt_det.config import load_config
 from bpt_det.engine.metrics import read_final_metrics
 from tests.support.detectors import DETECTION_CONFIGS, shrink
 from tests.support.paths import ROOT

@@ -9,7 +9,7 @@ import torch
 from detectron2.config import LazyConfig
 
 from bpt_det.cli.pretrain import main
-from bpt_det.engine import load_config
+from bpt_det.config import load_config
 from bpt_det.vit import build_vit
 from tests.support.paths import ROOT
 

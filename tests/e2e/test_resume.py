@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import bpt_det.detection.datasets  # noqa: F401  registers the datasets
-from bpt_det.engine import load_config, train
+from bpt_det.config import load_config
+from bpt_det.engine import train
 from bpt_det.utils.errors import InputError
 from tests.support.detectors import constant_rate, shrink, use_shapes
 

@@ -9,7 +9,7 @@ import torch
 from detectron2.config import LazyConfig
 
 from bpt_det.cli.train_cls import main
-from bpt_det.engine import load_config
+from bpt_det.config import load_config
 from tests.support import class_trees
 from tests.support.paths import ROOT
 

@@ -12,7 +12,7 @@ import torch
 from detectron2.config import LazyConfig
 from PIL import Image
 
-from bpt_det.engine import load_config
+from bpt_det.config import load_config
 from bpt_det.engine.metrics import read_final_metrics
 from tests.support.detectors import shrink, use_shapes
 from tests.support.paths import ROOT

@@ -8,7 +8,8 @@ from detectron2.config import LazyConfig, instantiate
 from PIL import Image
 
 from bpt_det.cli import visualize as command
-from bpt_det.engine import FrozenAwareCheckpointer, load_config
+from bpt_det.config import load_config
+from bpt_det.engine import FrozenAwareCheckpointer
 from bpt_det.inference import predictor
 from tests.support.detectors import shrink
 from tests.support.predictors import set_class_names

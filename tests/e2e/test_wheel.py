@@ -47,7 +47,7 @@ def test_the_console_script_lists_the_commands(installed, tmp_path):
 
 def test_a_config_is_found_by_its_short_name_and_the_predictor_imports(installed, tmp_path):
     code = (
-        "import bpt_det; from bpt_det import Predictor; from bpt_det.engine import load_config; "
+        "import bpt_det; from bpt_det import Predictor; from bpt_det.config import load_config; "
         "print(bpt_det.__file__, load_config('coco/cascade_bpt_s').dataloader.image_size)"
     )
     result = run(installed, tmp_path, sys.executable, "-c", code)

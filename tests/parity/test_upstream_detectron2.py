@@ -15,8 +15,8 @@ from detectron2.structures import ImageList
 from omegaconf import ListConfig
 from torch import nn
 
+from bpt_det.config import load_config
 from bpt_det.detection import LayerNorm2d, SimpleFeaturePyramid
-from bpt_det.engine import load_config
 from tests.support.paths import ROOT
 from tests.support.upstream import official_config, randomize
 

@@ -14,8 +14,9 @@ from detectron2.layers import ShapeSpec
 from detectron2.solver import get_default_optimizer_params
 from torch import nn
 
+from bpt_det.config import load_config
 from bpt_det.detection import LayerNorm2d, ViTDetBackbone
-from bpt_det.engine import FrozenAwareCheckpointer, load_config
+from bpt_det.engine import FrozenAwareCheckpointer
 from bpt_det.engine.optim import build_optimizer
 from bpt_det.vit import build_vit
 from tests.support.detectors import shrink

@@ -6,7 +6,8 @@ import torch
 from detectron2.config import LazyConfig, instantiate
 from omegaconf import DictConfig
 
-from bpt_det.engine import FrozenAwareCheckpointer, load_config
+from bpt_det.config import load_config
+from bpt_det.engine import FrozenAwareCheckpointer
 from tests.support.detectors import shrink, use_shapes
 from tests.support.paths import ROOT
 

@@ -10,7 +10,8 @@ from detectron2.utils import comm
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from bpt_det.engine import TestLoader, TrainLoader, load_config
+from bpt_det.config import load_config
+from bpt_det.engine import TestLoader, TrainLoader
 from bpt_det.utils.errors import InputError
 
 

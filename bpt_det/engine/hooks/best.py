@@ -35,7 +35,7 @@ class BestMetric:
 
     def __post_init__(self) -> None:
         if self.mode not in _WORST:
-            raise InputError(f"train.best_metric_mode must be max or min, got '{self.mode}'.")
+            raise InputError(f"mode of the best metric must be max or min, got '{self.mode}'.")
 
     @property
     def worst(self) -> float:

@@ -9,7 +9,7 @@ from detectron2.structures import BoxMode
 
 from bpt_det.benchmark.evaluation_workloads import SimulatedResults, build_evaluation, build_scoring
 from bpt_det.benchmark.synthetic import simulate_predictions
-from bpt_det.engine import load_config
+from bpt_det.config import load_config
 from bpt_det.utils.errors import InputError
 from tests.support.detectors import ROOT, shrink, use_shapes
 

@@ -12,7 +12,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from bpt_det.benchmark.memory_model import MemoryModel, usable_bytes
 from bpt_det.benchmark.saved_activations import SavedActivations, cast_weight_bytes
-from bpt_det.engine import load_config
+from bpt_det.config import load_config
 from bpt_det.utils.errors import InputError
 from tests.support.detectors import shrink
 

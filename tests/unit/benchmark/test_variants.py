@@ -11,7 +11,7 @@ from bpt_det.benchmark.variants import (
     build_detector,
     has_detectron2_vitdet,
 )
-from bpt_det.engine import load_config
+from bpt_det.config import load_config
 from bpt_det.utils.errors import InputError
 from tests.support.detectors import ROOT, shrink
 

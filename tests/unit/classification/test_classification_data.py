@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from bpt_det.classification.classification_data import use_classification_data
 from bpt_det.classification.layouts import load_classification, reading
-from bpt_det.engine import apply_overrides, load_config
+from bpt_det.config import apply_overrides, load_config
 from bpt_det.utils.errors import InputError
 from tests.support import class_trees
 from tests.support.class_trees import TEST_SIZES, TRAIN_SIZES

@@ -1,7 +1,7 @@
 """Demo of detection and overfit check: the commands they run, found from any folder."""
 
 from bpt_det.cli import demo, overfit
-from bpt_det.engine import load_config
+from bpt_det.config import load_config
 
 
 def test_the_demo_renders_trains_and_draws_with_one_config(tmp_path, monkeypatch):

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from detectron2.config import LazyConfig
 
-from bpt_det.engine import load_config
-from bpt_det.engine.config_files import config_folder, find_bases, find_methods
-from bpt_det.engine.config_tree import find_vit_owner
+from bpt_det.config import load_config
+from bpt_det.config.files import config_folder, find_bases, find_methods
+from bpt_det.config.tree import find_vit_owner
 from tests.support.paths import ROOT
 
 BASES = find_bases()

@@ -9,9 +9,9 @@ from detectron2.config import instantiate
 from detectron2.utils.events import EventStorage
 from torch import nn
 
-from bpt_det.engine import load_config
-from bpt_det.engine.config_files import config_folder, find_methods
-from bpt_det.engine.config_tree import find_vit_owner
+from bpt_det.config import load_config
+from bpt_det.config.files import config_folder, find_methods
+from bpt_det.config.tree import find_vit_owner
 from bpt_det.vit import PromptedViT, collect_statistics
 from tests.support.detectors import TINY_VIT, shrink, use_shapes
 

@@ -3,7 +3,7 @@
 import pytest
 from detectron2.config import LazyConfig
 
-from bpt_det.engine.config import load_config
+from bpt_det.config.loading import load_config
 from tests.support.paths import ROOT, TOOLS
 
 PUBLISHED = LazyConfig.load(str(ROOT / "configs/published.py")).published

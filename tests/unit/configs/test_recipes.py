@@ -4,7 +4,7 @@ import pytest
 import torch
 from detectron2.config import instantiate
 
-from bpt_det.engine import load_config
+from bpt_det.config import load_config
 
 
 def on_meta(cfg):

@@ -11,9 +11,9 @@ from detectron2.data.datasets import load_coco_json
 from detectron2.structures import BitMasks
 from PIL import Image
 
+from bpt_det.config import load_config
 from bpt_det.detection import ImageNamingMapper, LargeScaleJitter
 from bpt_det.detection.large_scale_jitter import ResizeCropTransform
-from bpt_det.engine import load_config
 from bpt_det.utils.errors import InputError
 
 HEIGHT, WIDTH, SIZE = 57, 83, 64

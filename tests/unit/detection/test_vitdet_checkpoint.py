@@ -7,7 +7,8 @@ import pytest
 import torch
 from detectron2.config import LazyConfig, instantiate
 
-from bpt_det.engine import FrozenAwareCheckpointer, load_config
+from bpt_det.config import load_config
+from bpt_det.engine import FrozenAwareCheckpointer
 from bpt_det.utils.errors import InputError
 from tests.support.detectors import shrink, use_shapes
 from tests.support.paths import ROOT

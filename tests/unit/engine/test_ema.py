@@ -7,7 +7,7 @@ from detectron2.config import instantiate
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from bpt_det.engine import load_config
+from bpt_det.config import load_config
 from bpt_det.engine.ema import Ema
 from bpt_det.engine.evaluation import evaluate_with_averages
 from bpt_det.utils.errors import InputError

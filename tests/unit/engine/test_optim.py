@@ -8,7 +8,7 @@ from detectron2.config import LazyCall as L
 from omegaconf import OmegaConf
 from torch import nn
 
-from bpt_det.engine import load_config
+from bpt_det.config import load_config
 from bpt_det.engine.optim import build_optimizer, build_param_groups, scale_learning_rate
 from tests.support.paths import ROOT
 

@@ -10,7 +10,8 @@ from detectron2.config import instantiate
 from detectron2.solver import get_default_optimizer_params
 
 import bpt_det.detection.datasets  # noqa: F401  registers the datasets
-from bpt_det.engine import load_config, load_trained_model, train
+from bpt_det.config import load_config
+from bpt_det.engine import load_trained_model, train
 from bpt_det.engine import run as loop
 from bpt_det.utils.errors import InputError
 from bpt_det.vit import PromptedViT

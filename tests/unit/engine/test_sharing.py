@@ -10,7 +10,8 @@ from detectron2.config import LazyConfig, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 import bpt_det.detection.datasets  # noqa: F401  registers the datasets
-from bpt_det.engine import FrozenAwareCheckpointer, load_config, load_trained_model
+from bpt_det.config import load_config
+from bpt_det.engine import FrozenAwareCheckpointer, load_trained_model
 from bpt_det.engine.sharing import frozen_vit_of
 from bpt_det.prompts import FreePrompt
 from bpt_det.utils.errors import InputError

@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from bpt_det.engine import load_config
-from bpt_det.engine.config_tree import find_vit_owner
+from bpt_det.config import load_config
+from bpt_det.config.tree import find_vit_owner
 from bpt_det.utils.errors import InputError
 from bpt_det.vit import ARCHITECTURES, build_vit
 from bpt_det.vit.weights.files import local_path

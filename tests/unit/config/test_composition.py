@@ -5,9 +5,9 @@ import shutil
 import pytest
 from detectron2.config import LazyConfig
 
-from bpt_det.engine import load_config
-from bpt_det.engine.composition import compose
-from bpt_det.engine.config_files import find_config
+from bpt_det.config import load_config
+from bpt_det.config.composition import compose
+from bpt_det.config.files import find_config
 from bpt_det.utils.errors import InputError
 from tests.support.paths import ROOT
 

@@ -1,24 +1,15 @@
 """Custom data: what the adapters of the tasks share."""
 
-import os
-
 import pytest
 from omegaconf import OmegaConf
 
-from bpt_det.data.custom_data import absolute_path, chosen_keys, set_num_classes
+from bpt_det.config.custom_data import chosen_keys, set_num_classes
 from bpt_det.utils.errors import InputError
 
 
 def test_chosen_keys_are_those_of_the_overrides_however_they_are_written():
     overrides = ["model.num_classes=3", "+train.note=a=b", "data = x"]
     assert chosen_keys(overrides) == {"model.num_classes", "train.note", "data"}
-
-
-def test_a_path_becomes_absolute_from_home_and_from_here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", "/home/ada")
-    assert absolute_path("a/../b") == str(tmp_path / "b")
-    assert absolute_path("~/birds") == os.path.join("/home/ada", "birds")
 
 
 @pytest.mark.parametrize(

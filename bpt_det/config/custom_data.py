@@ -3,7 +3,6 @@
 Shared by the adapters of detection, classification and pre-training.
 """
 
-import os
 from collections.abc import Iterable, Sequence
 
 from omegaconf import DictConfig, OmegaConf
@@ -14,11 +13,6 @@ from bpt_det.utils.errors import InputError, shorten
 def chosen_keys(overrides: Iterable[str]) -> set[str]:
     """Return the keys of overrides ``key=value``: what a user chose, not the config's own."""
     return {override.partition("=")[0].lstrip("+").strip() for override in overrides}
-
-
-def absolute_path(path: str) -> str:
-    """Return a path that a saved config finds from any folder."""
-    return os.path.abspath(os.path.expanduser(path))
 
 
 def set_num_classes(

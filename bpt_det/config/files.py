@@ -8,7 +8,7 @@ from detectron2.config import LazyConfig
 
 from bpt_det.utils.errors import InputError
 
-CHOICES = "choices"  # key of a base; see `bpt_det.engine.composition`
+CHOICES = "choices"  # key of a base; see `bpt_det.config.composition`
 DEFAULT_METHOD = "frozen"
 _NO_BASES = ("common", "compare", "methods")
 

@@ -19,15 +19,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from bpt_det.utils.errors import InputError
 
-from .config_files import (
-    CHOICES,
-    config_folder,
-    find_bases,
-    find_methods,
-    read_choices,
-    suggest_base,
-)
-from .config_tree import find_vit_owner, has_key
+from .files import CHOICES, config_folder, find_bases, find_methods, read_choices, suggest_base
+from .tree import find_vit_owner, has_key
 
 
 def compose(cfg: DictConfig, path: str, overrides: Sequence[str]) -> list[str]:

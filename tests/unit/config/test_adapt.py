@@ -3,7 +3,7 @@
 import pytest
 
 from bpt_det.cli.launch import build_training_parser, run_training_tool
-from bpt_det.engine import load_config
+from bpt_det.config import load_config
 from bpt_det.utils.errors import InputError
 
 SHAPES = "configs/shapes/cascade_bpt_s.py"

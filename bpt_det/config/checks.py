@@ -8,8 +8,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from bpt_det.utils.errors import InputError
 
-from .config_tree import has_key
-from .hooks.best import BestMetric
+from .tree import has_key
 
 # What the training loop reads; `model` and the data loaders are built from whatever they hold.
 REQUIRED_KEYS = (
@@ -82,7 +81,9 @@ def check_train_settings(settings: DictConfig) -> None:
     hooks = settings.get("hooks")
     if hooks is not None and not isinstance(hooks, ListConfig | list):
         raise InputError(f"train.hooks must be a list of hooks, or null (none), got {hooks!r}.")
-    BestMetric(settings.best_metric, settings.get("best_metric_mode", "max"))
+    mode = settings.get("best_metric_mode", "max")
+    if mode not in ("max", "min"):
+        raise InputError(f"train.best_metric_mode must be max or min, got '{mode}'.")
     if OmegaConf.select(settings, "early_stopping.patience") and settings.eval_period < 1:
         raise InputError(
             "train.early_stopping.patience counts evaluations, but train.eval_period="

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from detectron2.config import LazyConfig
 from omegaconf import DictConfig
@@ -11,12 +11,13 @@ from yaml import YAMLError
 
 from bpt_det.utils.errors import InputError, one_line
 
+from .checks import check_config, check_keys
 from .composition import compose
-from .config_checks import check_config, check_keys
-from .config_files import find_config
-from .config_tree import has_key, walk
-from .protocols import Datasets
+from .files import find_config
+from .tree import has_key, walk
 
+# Datasets that have been read already, by the loader that takes them: train, test, final_test.
+Datasets = Mapping[str, Callable[[], Sequence[dict]]]
 # Fits a loaded config in place to what a user has asked for, given the config and its overrides;
 # may return the datasets that it has read for this.
 Adapt = Callable[[DictConfig, Sequence[str]], Datasets | None]

@@ -6,10 +6,10 @@ import pytest
 from detectron2.config import LazyConfig
 from omegaconf import OmegaConf
 
-from bpt_det.engine import load_config
-from bpt_det.engine.config import apply_overrides, as_override
-from bpt_det.engine.config_checks import check_config
-from bpt_det.engine.config_tree import find_vit_owner
+from bpt_det.config import load_config
+from bpt_det.config.checks import check_config
+from bpt_det.config.loading import apply_overrides, as_override
+from bpt_det.config.tree import find_vit_owner
 from bpt_det.utils.errors import InputError
 
 SHAPES = "shapes/cascade_bpt_s"

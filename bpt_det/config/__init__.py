@@ -1,0 +1,7 @@
+"""Configs: loading, composing, checking, and fitting them to data; no model and no training."""
+
+import bpt_det.utils.opencv  # noqa: F401  detectron2 imports cv2 too, without explaining a missing libGL
+
+from .loading import apply_overrides, load_config
+
+__all__ = ["apply_overrides", "load_config"]
