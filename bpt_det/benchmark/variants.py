@@ -5,7 +5,6 @@ Shape legend: B batch, N patches, P prompt_length, D embed_dim.
 
 import copy
 import importlib
-import importlib.util
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -18,11 +17,11 @@ from torch import Tensor, nn
 from bpt_det.detection import PromptedViTBackbone, ViTDetBackbone
 from bpt_det.detection.vitdet import last_of_quarters
 from bpt_det.prompts import BilinearPrompt
+from bpt_det.utils.compat import DETECTRON2_VIT, has_detectron2_vitdet
 from bpt_det.utils.errors import InputError
 from bpt_det.vit.embedding import embed_images
 
-_DETECTRON2_VIT = "detectron2.modeling.backbone.vit"  # of official main only
-WHY_NO_DETECTRON2_VITDET = f"the installed Detectron2 has no {_DETECTRON2_VIT}; its main has."
+WHY_NO_DETECTRON2_VITDET = f"the installed Detectron2 has no {DETECTRON2_VIT}; its main has."
 _WINDOW_SIZE = 14
 
 
@@ -73,11 +72,6 @@ class BareViT(nn.Module):
         tokens = embed_images(self.vit, images)
         more = self.more.to(tokens.dtype).expand(len(tokens), -1, -1)
         return {"tokens": self.vit.blocks(torch.cat([tokens, more], dim=1))}
-
-
-def has_detectron2_vitdet() -> bool:
-    """Whether the installed Detectron2 has ViTDet's backbone; its release 0.6 has not."""
-    return importlib.util.find_spec(_DETECTRON2_VIT) is not None
 
 
 def build_bare_vit(cfg: DictConfig) -> BareViT:
@@ -148,7 +142,7 @@ def _detectron2_vitdet(vit: DictConfig, image_size: int) -> DictConfig:
         raise InputError(WHY_NO_DETECTRON2_VITDET)
     num_blocks = vit.num_blocks
     whole = last_of_quarters(num_blocks)
-    return L(importlib.import_module(_DETECTRON2_VIT).ViT)(
+    return L(importlib.import_module(DETECTRON2_VIT).ViT)(
         img_size=image_size,
         patch_size=vit.patch_size,
         embed_dim=vit.embed_dim,

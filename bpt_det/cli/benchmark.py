@@ -60,11 +60,11 @@ from bpt_det.benchmark.variants import (
     DETECTRON2_VITDET,
     WHY_NO_DETECTRON2_VITDET,
     find_vit,
-    has_detectron2_vitdet,
 )
 from bpt_det.config import load_config
 from bpt_det.engine.precision import Precision, resolve_precision
 from bpt_det.utils.atomic import atomic_write
+from bpt_det.utils.compat import has_detectron2_vitdet
 from bpt_det.utils.errors import InputError
 
 from .commands import invocation

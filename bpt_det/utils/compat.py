@@ -1,7 +1,14 @@
-"""Compatibility with Detectron2 0.6: what only its unreleased main branch has.
+"""Compatibility with Detectron2: what 0.6 lacks, and what no version has in public.
+
+Of its unreleased main branch only:
 
 - `LayerNorm2d`: on main, convolutions take the norm by the name "LN".
 - `pad_to_square`: on main, a backbone asks for it with ``padding_constraints``.
+- `has_detectron2_vitdet`: main has ViTDet's backbone, `DETECTRON2_VIT`, to compare with.
+
+Private in 0.6 and on main:
+
+- `name_of_target`: inverse of the public ``locate``, by which `LazyConfig.save` names classes.
 
 Three parts of the engine have a counterpart on main too, but do more and so stand elsewhere:
 `TestLoader` (``build_detection_test_loader(batch_size=)``: keeps neither samples nor class names),
@@ -9,8 +16,14 @@ Three parts of the engine have a counterpart on main too, but do more and so sta
 `build_param_groups` (``get_default_optimizer_params(lr_factor_func=)``: no decay by shape or head).
 """
 
+import importlib.util
+from typing import Any
+
 import torch.nn.functional as F
+from detectron2.utils.registry import _convert_target_to_string
 from torch import Tensor, nn
+
+DETECTRON2_VIT = "detectron2.modeling.backbone.vit"
 
 
 class LayerNorm2d(nn.LayerNorm):
@@ -45,3 +58,16 @@ def pad_to_square(images: Tensor, side: int) -> Tensor:
     height, width = images.shape[-2:]
     right, bottom = max(0, side - width), max(0, side - height)
     return F.pad(images, (0, right, 0, bottom)) if right or bottom else images
+
+
+def has_detectron2_vitdet() -> bool:
+    """Whether the installed Detectron2 has ViTDet's backbone; its release 0.6 has not."""
+    return importlib.util.find_spec(DETECTRON2_VIT) is not None
+
+
+def name_of_target(target: Any) -> str:
+    """Return the text that stands for a class or function in a saved config."""
+    try:
+        return _convert_target_to_string(target)
+    except AttributeError:  # an object, as code may put into a config
+        return f"{type(target).__module__}.{type(target).__qualname__}"

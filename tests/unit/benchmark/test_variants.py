@@ -9,9 +9,9 @@ from bpt_det.benchmark.variants import (
     DETECTRON2_VITDET,
     build_bare_vit,
     build_detector,
-    has_detectron2_vitdet,
 )
 from bpt_det.config import load_config
+from bpt_det.utils.compat import has_detectron2_vitdet
 from bpt_det.utils.errors import InputError
 from tests.support.detectors import ROOT, shrink
 
