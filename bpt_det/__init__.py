@@ -2,12 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__
+
 if TYPE_CHECKING:
     from bpt_det.config.loading import load_config
     from bpt_det.inference.predictor import Predictor
 
-__version__ = "0.1.0"
-__all__ = ["Predictor", "load_config"]
+__all__ = ["Predictor", "__version__", "load_config"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,9 +2,9 @@
 
 import bpt_det.utils.opencv  # noqa: F401  detectron2 imports cv2 too, without explaining a missing libGL
 
-from .checkpoint import FrozenAwareCheckpointer, read_class_names
+from .checkpoint import FrozenAwareCheckpointer
 from .evaluation import evaluate
-from .loaders import TestLoader, TrainLoader, build_loader
+from .loaders import TestLoader, TrainLoader
 from .optim import build_cosine_schedule, build_multistep_schedule, build_param_groups
 from .result import DivergenceError, RunResult, read_result
 from .run import evaluate_checkpoint, load_trained_model, train
@@ -18,13 +18,11 @@ __all__ = [
     "TrainLoader",
     "Trainer",
     "build_cosine_schedule",
-    "build_loader",
     "build_multistep_schedule",
     "build_param_groups",
     "evaluate",
     "evaluate_checkpoint",
     "load_trained_model",
-    "read_class_names",
     "read_result",
     "train",
 ]

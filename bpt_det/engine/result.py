@@ -3,17 +3,25 @@
 Each status has an exit status, which the command line ends with: see `EXIT_STATUS`.
 """
 
+import hashlib
 import json
 import math
+import platform
 from dataclasses import asdict, dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig, OmegaConf
+
 from bpt_det.utils.atomic import atomic_write
+from bpt_det.utils.compat import name_of_target
 from bpt_det.utils.errors import InputError, one_line
 from bpt_det.utils.exit_status import EXIT_BAD_INPUT, EXIT_STATUS
+from bpt_det.version import __version__
 
 RESULT_NAME = "result.json"
+_PACKAGES = ("detectron2", "torch", "torchvision", "timm", "numpy")
 
 Metrics = dict[str, float | None]  # by name such as bbox/AP; None: NaN or infinite
 
@@ -138,6 +146,25 @@ def end_killed_run(folder: str | Path, exit_status: int) -> None:
     result.status = names.get(exit_status, "failed")
     result.error = f"one of the processes ended with status {exit_status}; see the log"
     result.write(folder)
+
+
+def hash_config(cfg: DictConfig) -> str:
+    """Return a hash of the settings of a config, all but `train.output_dir`."""
+    content: Any = OmegaConf.to_container(cfg, resolve=False)
+    content["train"]["output_dir"] = None
+    text = json.dumps(content, sort_keys=True, default=name_of_target)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def find_versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide about a run's results."""
+    versions = {"bpt_det": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
 
 
 def _without_nan(value: Any) -> Any:

@@ -20,12 +20,13 @@ from bpt_det.utils.errors import InputError
 from bpt_det.vit.statistics import load_statistics
 
 from .checkpoint import LAST_CHECKPOINT, FrozenAwareCheckpointer, last_checkpoint
-from .ema import EMA, EmaUpdate, build_ema
+from .ema import EMA, build_ema
 from .evaluation import EVALUATOR, FINAL_EVALUATOR, evaluate_with_averages
 from .hooks import (
     BestCheckpoint,
     BestMetric,
     DrawCurves,
+    EmaUpdate,
     FinalTest,
     MetricsWriter,
     ResultRecorder,

@@ -65,7 +65,7 @@ def test_a_run_ends_after_that_many_evaluations_in_a_row_without_a_new_best(scor
     assert math.isnan(results["bbox"]["AP"])  # the last evaluation is of the final weights
     final = content(folder / "model_final.pth")
     assert final["trainer"]["iteration"] == final["iteration"] == 5 * PERIOD - 1
-    assert content(folder / "model_best.pth")["best"]["bbox/AP"] == 8.0
+    assert content(folder / "model_best.pth")["best"]["value"] == 8.0
     assert (
         "Stopping early at iteration 9: no improvement of bbox/AP over 8.000 for 2 evaluations"
         in caplog.text

@@ -106,8 +106,9 @@ def test_the_metric_that_decides_may_be_that_of_the_averages(cfg, tmp_path):
     cfg.train.best_metric = "val_ema/loss"
     train(cfg)
     records = [json.loads(line) for line in (tmp_path / "run/metrics.json").open()]
-    best = content(tmp_path / "run/model_best.pth")["best"]["val_ema/loss"]
-    assert best == min(r["val_ema/loss"] for r in records if "val_ema/loss" in r)
+    best = content(tmp_path / "run/model_best.pth")["best"]
+    assert best["metric"] == "val_ema/loss"
+    assert best["value"] == min(r["val_ema/loss"] for r in records if "val_ema/loss" in r)
 
 
 def test_the_evaluation_of_averages_writes_into_a_folder_of_its_own(cfg, monkeypatch):

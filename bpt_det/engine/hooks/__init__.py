@@ -1,9 +1,7 @@
-"""Hooks that Detectron2's engine lacks, or that forget their state on resume there.
-
-`EmaUpdate` is in ``ema.py``, beside the averages that it updates.
-"""
+"""Hooks that Detectron2's engine lacks, or that forget their state on resume there."""
 
 from .best import BestCheckpoint, BestMetric, EarlyStopping, build_early_stopping
+from .ema_update import EmaUpdate
 from .final_test import FinalTest
 from .recorder import ResultRecorder
 from .writers import DrawCurves, MetricsWriter
@@ -13,6 +11,7 @@ __all__ = [
     "BestMetric",
     "DrawCurves",
     "EarlyStopping",
+    "EmaUpdate",
     "FinalTest",
     "MetricsWriter",
     "ResultRecorder",

@@ -83,8 +83,8 @@ class BestCheckpoint(HookBase):
         path = Path(self.checkpointer.save_dir) / f"{BEST_NAME}.pth"
         if self.trainer.start_iter > 0 and path.is_file():
             best = read_weights(str(path))["best"]
-            if best.get("mode", "max") == self.metric.mode:
-                self.best_value = best.get(self.metric.name, self.metric.worst)
+            if (best["metric"], best["mode"]) == (self.metric.name, self.metric.mode):
+                self.best_value = best["value"]
 
     def after_step(self) -> None:
         """Save if an evaluation at this iteration was the best so far."""
@@ -111,7 +111,8 @@ class BestCheckpoint(HookBase):
         if not is_new or not self.metric.is_better(value, self.best_value):
             return
         self.best_value = value
-        best = {self.metric.name: value, "mode": self.metric.mode, "iteration": iteration}
+        metric = {"metric": self.metric.name, "mode": self.metric.mode}
+        best = {**metric, "value": value, "iteration": iteration}
         self.checkpointer.save(BEST_NAME, is_last=False, best=best)
         logger.info("Best %s so far: %.3f at iteration %d", self.metric.name, value, iteration)
 

@@ -74,12 +74,11 @@ class FinalTest(HookBase):
         try:
             content = self.checkpointer.load(str(path), [] if ema is None else [EMA])
             best = content["best"]
-            metric = next(name for name in best if name not in ("mode", "iteration"))
             logger.info(
                 "Final test of %s: %s %.3f at iteration %d",
                 path.name,
-                metric,
-                best[metric],
+                best["metric"],
+                best["value"],
                 best["iteration"],
             )
             yield

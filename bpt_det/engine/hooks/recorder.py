@@ -1,14 +1,10 @@
 """Result recorder: keeps the result.json of a run up to date, whichever way the run ends."""
 
-import hashlib
-import json
 import logging
-import platform
 import sys
 import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from statistics import median
 from types import TracebackType
@@ -17,17 +13,21 @@ from typing import Any
 from detectron2.engine import HookBase
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
-from detectron2.utils.registry import _convert_target_to_string
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
-from bpt_det import __version__
 from bpt_det.utils.errors import InputError, one_line
 
-from ..result import RESULT_NAME, RunResult, read_result, status_of, was_interrupted
+from ..result import (
+    RESULT_NAME,
+    RunResult,
+    find_versions,
+    hash_config,
+    read_result,
+    status_of,
+    was_interrupted,
+)
 from .best import BestMetric
-
-_PACKAGES = ("detectron2", "torch", "torchvision", "timm", "numpy")
 
 logger = logging.getLogger(__name__)
 
@@ -149,30 +149,3 @@ class ResultRecorder(HookBase):
     def _write(self) -> None:
         if self.folder is not None and self.has_begun:
             self.result.write(self.folder)
-
-
-def hash_config(cfg: DictConfig) -> str:
-    """Return a hash of the settings of a config, all but `train.output_dir`."""
-    content: Any = OmegaConf.to_container(cfg, resolve=False)
-    content["train"]["output_dir"] = None
-    text = json.dumps(content, sort_keys=True, default=_name_of)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def find_versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that decide about a run's results."""
-    versions = {"bpt_det": __version__, "python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions
-
-
-def _name_of(target: Any) -> str:
-    """Return the text that stands for a class or function in a saved config."""
-    try:
-        return _convert_target_to_string(target)
-    except AttributeError:  # an object, as code may put into a config
-        return f"{type(target).__module__}.{type(target).__qualname__}"

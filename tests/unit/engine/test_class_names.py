@@ -8,7 +8,8 @@ from torch import nn
 
 import bpt_det.detection.datasets  # noqa: F401  registers the datasets
 from bpt_det.config import load_config
-from bpt_det.engine import FrozenAwareCheckpointer, read_class_names, train
+from bpt_det.engine import FrozenAwareCheckpointer, train
+from bpt_det.engine.checkpoint import read_class_names
 from bpt_det.utils.errors import InputError
 from tests.support.detectors import shrink, use_shapes
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from bpt_det.engine import TestLoader, TrainLoader, build_loader
+from bpt_det.engine import TestLoader, TrainLoader
+from bpt_det.engine.loaders import build_loader
 from bpt_det.utils.errors import InputError
 
 RECORDS = [{"index": index} for index in range(7)]

@@ -3,7 +3,8 @@
 import pytest
 from detectron2.config import LazyCall as L
 
-from bpt_det.engine import read_class_names, train
+from bpt_det.engine import train
+from bpt_det.engine.checkpoint import read_class_names
 from tests.support.regression import AddNoise, Regression, draw_records, regression_config
 
 

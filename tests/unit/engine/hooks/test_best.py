@@ -46,7 +46,7 @@ def run(folder, values, start=0, mode="max"):
 
 def best(folder):
     content = torch.load(folder / "model_best.pth", weights_only=True)
-    return content["best"]["bbox/AP"], content["model"]["weight"].item()
+    return content["best"]["value"], content["model"]["weight"].item()
 
 
 def test_the_file_is_that_of_the_highest_value(tmp_path):
@@ -80,7 +80,7 @@ def test_a_fresh_run_does_not_take_up_an_old_file(tmp_path):
 def test_a_run_resumed_with_another_metric_starts_its_best_anew(tmp_path):
     run(tmp_path, [8.0])
     content = torch.load(tmp_path / "model_best.pth", weights_only=True)
-    content["best"] = {"segm/AP": 99.0, "iteration": 1}
+    content["best"] = {"metric": "segm/AP", "mode": "max", "value": 99.0, "iteration": 1}
     torch.save(content, tmp_path / "model_best.pth")
     run(tmp_path, [5.0], start=2)
     assert best(tmp_path) == (5.0, 3.0)
@@ -102,15 +102,6 @@ def test_a_run_resumed_with_the_other_mode_starts_its_best_anew(tmp_path):
     run(tmp_path, [5.0])
     run(tmp_path, [8.0], start=2, mode="min")
     assert best(tmp_path) == (8.0, 3.0)
-
-
-def test_an_older_file_without_a_mode_holds_the_highest_value(tmp_path):
-    run(tmp_path, [5.0])
-    content = torch.load(tmp_path / "model_best.pth", weights_only=True)
-    del content["best"]["mode"]
-    torch.save(content, tmp_path / "model_best.pth")
-    run(tmp_path, [4.0], start=2)
-    assert best(tmp_path) == (5.0, 1.0)
 
 
 def test_an_unknown_mode_is_refused():

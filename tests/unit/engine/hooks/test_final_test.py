@@ -133,7 +133,12 @@ def test_one_that_fails_ends_the_run_after_all_else_is_written(cfg, monkeypatch)
 def test_it_decides_about_nothing(scored, cfg):
     """A metric of the test is not there when the best checkpoint is chosen."""
     scored([3.0, 8.0, 5.0])
-    assert content(cfg, "model_best")["best"] == {"val/top1": 8.0, "mode": "max", "iteration": 3}
+    assert content(cfg, "model_best")["best"] == {
+        "metric": "val/top1",
+        "mode": "max",
+        "value": 8.0,
+        "iteration": 3,
+    }
 
 
 def test_it_runs_as_configured(cfg):
