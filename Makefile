@@ -34,7 +34,7 @@ help:
 	@echo "              OPENCV=opencv-python-headless is for machines without libGL)"
 	@echo "make demo     train, evaluate and draw masks on the embedded dataset"
 	@echo "make demo-cls train and test classifiers on crops of the embedded dataset"
-	@echo "make test     run the tests, except those marked slow (make test-quick: the unit tests;"
+	@echo "make test     run the tests, except those marked slow (make test-quick: light unit tests;"
 	@echo "              make test-all: every test, with more examples of each property)"
 	@echo "make lint     check style, format and types"
 	@echo "make overfit  check on real photographs that the model learns"
@@ -80,7 +80,7 @@ test: $(STAMP)
 	@$(PYTEST) -m "not slow"
 
 test-quick: $(STAMP)
-	@$(PYTEST) -m "not slow" tests/unit
+	@$(PYTEST) -m "not slow and not heavy" tests/unit
 
 test-all: $(STAMP)
 	@$(PYTEST) --hypothesis-profile=many

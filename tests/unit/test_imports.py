@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.heavy
+
 
 def run_python(code, repository_root, tmp_path):
     """Run code in a fresh interpreter, in a folder of its own."""

@@ -16,6 +16,8 @@ from bpt_det.config import load_config
 from bpt_det.utils.errors import InputError
 from tests.support.detectors import shrink
 
+pytestmark = pytest.mark.heavy
+
 CHECKPOINTED = "model.backbone.net.activation_checkpointing=true"
 DTYPES = {4: torch.float32, 2: torch.bfloat16}
 

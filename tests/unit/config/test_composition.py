@@ -11,6 +11,8 @@ from bpt_det.config.files import find_config
 from bpt_det.utils.errors import InputError
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.heavy
+
 FROZEN = "method = dict(label='frozen', settings=dict(prompt=None), statistics=None)"
 DEEP = """
 method = dict(

@@ -10,6 +10,8 @@ from bpt_det.config.files import config_folder, find_bases, find_methods
 from bpt_det.config.tree import find_vit_owner
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.heavy
+
 BASES = find_bases()
 KEYS = {"data", "dataloader", "lr_multiplier", "model", "optimizer", "train"}
 NAMED = ("bpt_d", "bpt_s", "frozen", "spt_d", "spt_s", "vpt_d", "vpt_s")

@@ -15,6 +15,8 @@ from bpt_det.config.tree import find_vit_owner
 from bpt_det.vit import PromptedViT, collect_statistics
 from tests.support.detectors import TINY_VIT, shrink, use_shapes
 
+pytestmark = pytest.mark.heavy
+
 
 class Prompts(NamedTuple):
     """Shapes of a block's prompt parameters, the blocks that have them, and what is not trained."""

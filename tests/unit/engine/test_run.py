@@ -18,6 +18,8 @@ from bpt_det.vit import PromptedViT
 from tests.support.detectors import constant_rate, shrink, use_shapes
 from tests.support.regression import regression_config
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture
 def cfg(shapes_root, tmp_path, repository_root, monkeypatch):

@@ -19,6 +19,8 @@ from bpt_det.vit import PromptedViT
 from tests.support.detectors import shrink, use_shapes
 from tests.support.vits import write_mae_file
 
+pytestmark = pytest.mark.heavy
+
 
 def tiny_config(shapes_root, mae_path) -> DictConfig:
     cfg = use_shapes(shrink(load_config("configs/shapes/cascade_bpt_s.py")), shapes_root)

@@ -15,6 +15,8 @@ from bpt_det.engine import evaluate_checkpoint, train
 from bpt_det.utils.errors import InputError
 from tests.support.regression import regression_config
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture
 def cfg(tmp_path, repository_root, monkeypatch):
