@@ -11,7 +11,7 @@ from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
-from bpt_det.utils.errors import InputError
+from bpt_det.utils.errors import InputError, check_count
 from bpt_det.vit import PromptedViT
 
 POOLINGS = ("all", "prompts", "patches", "cls")
@@ -154,10 +154,7 @@ class PromptedClassifier(nn.Module):
 def _check_settings(
     backbone: PromptedViT, num_classes: int, pooling: str, input_format: str, head_batch_norm: bool
 ) -> None:
-    if not isinstance(num_classes, int) or num_classes < 2:
-        raise InputError(
-            f"num_classes must be an integer >= 2, got {num_classes}.", parameter="num_classes"
-        )
+    check_count("num_classes", num_classes, 2, "num_classes")
     if pooling not in POOLINGS:
         raise InputError(
             f"pooling must be one of {', '.join(POOLINGS)}, got '{pooling}'.", parameter="pooling"

@@ -8,7 +8,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from bpt_det.data.images import read_stored
-from bpt_det.utils.errors import InputError
+from bpt_det.utils.errors import InputError, check_count
 
 from .token_store import CachedFeatures
 
@@ -53,11 +53,8 @@ class ClassificationMapper:
                 f"{image_size}.",
                 parameter="image_size",
             )
-        if num_views is not None and (not isinstance(num_views, int) or num_views < 1):
-            raise InputError(
-                f"num_views must be an integer >= 1, or null, got {num_views!r}.",
-                parameter="num_views",
-            )
+        if num_views is not None:
+            check_count("num_views", num_views, parameter="num_views", alternative="null")
         if not isinstance(min_area, int | float) or not 0 < min_area <= 1:
             raise InputError(f"min_area must be in (0, 1], got {min_area!r}.", parameter="min_area")
         self.image_size = image_size

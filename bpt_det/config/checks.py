@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from bpt_det.utils.errors import InputError
+from bpt_det.utils.errors import InputError, check_count
 
 from .tree import has_key
 
@@ -59,16 +59,15 @@ def check_train_settings(settings: DictConfig) -> None:
     """
     for key, least in _LEAST.items():
         value = OmegaConf.select(settings, key, default=least)
-        if not _is_integer(value, least):
-            raise InputError(f"train.{key} must be an integer >= {least}, got {value!r}.")
+        check_count(f"train.{key}", value, least)
     for key, name in (("early_stopping", "patience"), ("ema", "decay")):
         value = settings.get(key)
         if value is not None and not isinstance(value, Mapping):
             raise InputError(f"train.{key}={value} sets nothing; write train.{key}.{name}={value}.")
     for key in ("reference_batch_size", "early_stopping.patience"):
         value = OmegaConf.select(settings, key)
-        if value is not None and not _is_integer(value, 1):
-            raise InputError(f"train.{key} must be an integer >= 1, or null (off), got {value!r}.")
+        if value is not None:
+            check_count(f"train.{key}", value, alternative="null (off)")
     norm = settings.get("clip_grad_norm")
     if norm is not None and not (isinstance(norm, int | float) and norm > 0):
         raise InputError(f"train.clip_grad_norm must be above 0, or null (off), got {norm!r}.")
@@ -108,13 +107,7 @@ def _check_optimizer_and_loaders(cfg: DictConfig) -> None:
             raise InputError(f"{key} must be a number >= 0, got {value!r}.")
     for loader in ("train", "test", "final_test"):
         key = f"dataloader.{loader}.num_workers"
-        value = OmegaConf.select(cfg, key, default=0)
-        if not _is_integer(value, 0):
-            raise InputError(f"{key} must be an integer >= 0, got {value!r}.")
-
-
-def _is_integer(value: Any, least: int) -> bool:
-    return isinstance(value, int) and value >= least
+        check_count(key, OmegaConf.select(cfg, key, default=0), 0)
 
 
 def _match_final_evaluator(cfg: DictConfig) -> None:

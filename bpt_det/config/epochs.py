@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from omegaconf import DictConfig, OmegaConf
 
-from bpt_det.utils.errors import InputError
+from bpt_det.utils.errors import InputError, check_count
 
 _BATCH_SIZE = "dataloader.train.total_batch_size"
 _IN_ITERATIONS = {
@@ -60,9 +60,7 @@ def set_iterations(
 
 def _check_batch(cfg: DictConfig, name: str, num_images: int) -> None:
     for key in (_BATCH_SIZE, "train.accumulate_steps"):
-        value = OmegaConf.select(cfg, key, default=1)
-        if not isinstance(value, int) or value < 1:
-            raise InputError(f"{key} must be an integer >= 1, got {value!r}.")
+        check_count(key, OmegaConf.select(cfg, key, default=1))
     batch_size = OmegaConf.select(cfg, _BATCH_SIZE)
     if num_images < batch_size:
         logger.warning(

@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 
 from bpt_det.config.loading import Datasets
-from bpt_det.utils.errors import InputError
+from bpt_det.utils.errors import InputError, check_count
 
 from .protocols import NamesClasses
 
@@ -175,10 +175,7 @@ class TestLoader:
             raise InputError(
                 "the dataset to evaluate on holds no sample; name another split or set."
             )
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise InputError(
-                f"batch_size of an evaluation must be an integer >= 1, got {batch_size!r}."
-            )
+        check_count("batch_size of an evaluation", batch_size)
         self.class_names = class_names_of(dataset)
         self.dataset = DatasetFromList(list(dataset), copy=False)
         self.mapper = mapper

@@ -20,7 +20,7 @@ from bpt_det.data.images import ImageLike, to_rgb
 from bpt_det.detection.detection_data import use_detection_data
 from bpt_det.engine.checkpoint import read_class_names
 from bpt_det.engine.run import load_trained_model
-from bpt_det.utils.errors import InputError
+from bpt_det.utils.errors import InputError, check_count
 from bpt_det.visualization.annotations import predicted_annotations, resize_annotation
 from bpt_det.visualization.draw import draw_annotations
 from bpt_det.visualization.sheet import shrink
@@ -109,8 +109,7 @@ class Predictor:
         """
         if not isinstance(image, list | tuple):
             return self.predict([self.prepare(cast(ImageLike, image))])[0]
-        if batch_size < 1:
-            raise InputError(f"batch_size must be at least 1, got {batch_size}.")
+        check_count("batch_size", batch_size)
         predictions = []
         for start in range(0, len(image), batch_size):
             batch = [self.prepare(member) for member in image[start : start + batch_size]]

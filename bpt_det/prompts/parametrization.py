@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from bpt_det.utils.errors import InputError
+from bpt_det.utils.errors import InputError, check_count
 
 from .initialization import (
     COEFF_STD,
@@ -41,12 +41,8 @@ class Prompt(nn.Module):
 
     def __init__(self, prompt_length: int, embed_dim: int) -> None:
         super().__init__()
-        if not _is_count(prompt_length):
-            raise InputError(
-                f"prompt_length must be an integer >= 1, got {prompt_length}; "
-                "for a frozen ViT without prompts set prompt=None.",
-                parameter="prompt_length",
-            )
+        no_prompts = "prompt=None for a frozen ViT without prompts"
+        check_count("prompt_length", prompt_length, 1, "prompt_length", alternative=no_prompts)
         self.prompt_length = prompt_length
         self.embed_dim = embed_dim
         self.needed_statistics: str | None = None
@@ -86,10 +82,7 @@ class FreePrompt(Prompt):
         self, prompt_length: int, embed_dim: int, patch_size: int, init: str = "uniform"
     ) -> None:
         super().__init__(prompt_length, embed_dim)
-        if not _is_count(patch_size):
-            raise InputError(
-                f"patch_size must be an integer >= 1, got {patch_size}.", parameter="patch_size"
-            )
+        check_count("patch_size", patch_size, parameter="patch_size")
         _check_choice("init", init, ("uniform", *TOKEN_INITIALIZATIONS))
         self.patch_size = patch_size
         self.init = init
@@ -267,11 +260,6 @@ def _fill(
 
 def _unset(parameter: nn.Parameter) -> None:
     _copy(parameter, torch.tensor(math.nan))
-
-
-def _is_count(value: object) -> bool:
-    """Return whether a setting, which may be anything that YAML can hold, is an integer >= 1."""
-    return isinstance(value, int) and value >= 1
 
 
 def _check_rank(rank: int, embed_dim: int) -> None:

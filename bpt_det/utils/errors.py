@@ -34,6 +34,31 @@ def _rebuild(kind: type, args: tuple, attributes: dict) -> InputError:
     return error
 
 
+def check_count(
+    name: str,
+    value: object,
+    least: int = 1,
+    parameter: str | None = None,
+    *,
+    alternative: str = "",
+) -> None:
+    """Check that a setting, which may be anything that YAML can hold, is an integer.
+
+    Args:
+        name: of the setting.
+        value: what it is; True and False are no integers.
+        least: the smallest value allowed.
+        parameter: see `InputError`.
+        alternative: what is allowed beside integers, for the text, such as ``null (off)``.
+
+    Raises:
+        InputError: it is not, or is below ``least``.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        allowed = f"an integer >= {least}" + (f", or {alternative}" if alternative else "")
+        raise InputError(f"{name} must be {allowed}, got {value!r}.", parameter=parameter)
+
+
 def shorten(names: Sequence[str], shown: int = 3) -> str:
     """Return the first names of a list and how many more there are, for an error's text."""
     more = len(names) - shown

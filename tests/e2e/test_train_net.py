@@ -161,7 +161,7 @@ def test_an_image_that_cannot_be_decoded_is_one_line(
         ("model.roi_heads.num_classes=7", "has 10 classes but the model has num_classes=7; set nu"),
         (
             "model.backbone.net.prompt.prompt_length=0",
-            "prompt_length must be an integer >= 1, got 0;",
+            "prompt_length must be an integer >= 1, or prompt=None for a frozen ViT",
         ),
         ("model.backbone.net.prompt.rank=33", "rank must be in [1, embed_dim=32], got 33."),
         ("model.backbone.net.prompt.rank=0", "rank must be in [1, embed_dim=32], got 0."),

@@ -130,6 +130,7 @@ METRICS = rf"a list of metrics such as \[bbox/AP\]{OFF}"
     ("text", "allowed", "shown"),
     [
         ("train.max_iter=0", "an integer >= 1", "0"),
+        ("train.max_iter=true", "an integer >= 1", "True"),
         ("train.max_iter=abc", "an integer >= 1", "'abc'"),
         ("train.eval_period=null", "an integer >= 0", "None"),
         ("train.checkpointer.period=0", "an integer >= 1", "0"),

@@ -258,7 +258,7 @@ def test_a_frozen_vit_that_is_missing_is_named(files):
 
 
 def test_a_batch_size_below_one_is_refused(predictor, image):
-    with pytest.raises(InputError, match="batch_size must be at least 1, got 0"):
+    with pytest.raises(InputError, match="batch_size must be an integer >= 1, got 0"):
         predictor([image], batch_size=0)
 
 

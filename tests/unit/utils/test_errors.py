@@ -1,6 +1,8 @@
 import pickle
 
-from bpt_det.utils.errors import InputError, one_line, shorten
+import pytest
+
+from bpt_det.utils.errors import InputError, check_count, one_line, shorten
 
 
 class SpecialError(InputError):
@@ -23,3 +25,12 @@ def test_a_long_list_is_shortened_to_its_first_names_and_a_count():
 
 def test_an_error_is_quoted_without_line_breaks():
     assert one_line(ValueError("first\n  second\t third")) == "first second third"
+
+
+@pytest.mark.parametrize("value", [1, -1, 2.0, "2", None, True])
+def test_what_is_no_integer_in_range_is_refused_with_name_value_and_parameter(value):
+    check_count("steps", 2, 2)
+    text = rf"^train\.steps must be an integer >= 2, or null \(off\), got {value!r}\.$"
+    with pytest.raises(InputError, match=text) as caught:
+        check_count("train.steps", value, 2, "steps", alternative="null (off)")
+    assert caught.value.parameter == "steps"
