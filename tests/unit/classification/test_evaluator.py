@@ -109,6 +109,11 @@ def test_data_without_images_are_refused():
         new_evaluator(Data([]), task="test")
 
 
+def test_data_without_names_of_classes_are_refused():
+    with pytest.raises(InputError, match="the val data do not name their classes"):
+        new_evaluator(Data(make_data(), None))
+
+
 def test_no_image_run_is_refused():
     with pytest.raises(InputError, match="no image of the val data was run"):
         new_evaluator(make_data()).evaluate()

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+import bpt_det
 from bpt_det.cli.app import main
 from bpt_det.cli.commands import COMMANDS, invocation
 from tests.support.paths import ROOT, TOOLS
@@ -41,6 +42,11 @@ def test_an_unknown_command_is_one_line_with_the_nearest_name(argument, nearest,
     assert main([argument]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f"'{argument}'" in line and f"'{nearest}'" in line
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"bpt-det {bpt_det.__version__}\n"
 
 
 def test_no_command_is_bad_input(capsys):

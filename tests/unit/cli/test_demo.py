@@ -1,5 +1,7 @@
 """Demo of detection and overfit check: the commands they run, found from any folder."""
 
+import pytest
+
 from bpt_det.cli import demo, overfit
 from bpt_det.config import load_config
 
@@ -23,3 +25,13 @@ def test_the_demo_renders_trains_and_draws_with_one_config(tmp_path, monkeypatch
 def test_the_config_of_the_overfit_check_is_found_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert load_config(overfit.CONFIG).train.max_iter > 0
+
+
+@pytest.mark.parametrize(("ap50", "status"), [(50.0, 0), (49.9, 1)])
+def test_the_overfit_check_fails_below_its_targets(ap50, status, tmp_path, monkeypatch, capsys):
+    settings = []
+    monkeypatch.setattr(overfit, "train_or_evaluate", lambda args: settings.append(args.opts))
+    metrics = {"bbox/AP50": ap50, "segm/AP50": 40.0}
+    monkeypatch.setattr(overfit, "read_final_metrics", lambda folder: metrics)
+    assert overfit.main(["--output", str(tmp_path), "train.max_iter=3"]) == status
+    assert settings == [[f"train.output_dir={tmp_path}", "train.max_iter=3"]]

@@ -209,3 +209,49 @@ def test_files_that_are_no_images_are_counted_in_a_warning(tmp_path, caplog):
     load_classification(f"folder:{tmp_path}")
     assert "4 files in class folders of" in caplog.text
     assert "are left out (.gif, .txt, no suffix); images are .bmp, .jpeg, .jpg," in caplog.text
+
+
+def change_mat(path, **arrays):
+    """Replace variables of a MATLAB file."""
+    content = {k: v for k, v in scipy.io.loadmat(path).items() if not k.startswith("__")}
+    scipy.io.savemat(path, content | arrays)
+
+
+def test_a_flower_without_a_label_is_named_by_its_number(tmp_path):
+    class_trees.write_flowers(tmp_path)
+    change_mat(tmp_path / "setid.mat", trnid=np.array([[1, 999]], np.uint16))
+    refuses(r"setid.mat' names image 999, .* labels of images 1 to \d+", "flowers", tmp_path)
+
+
+def test_lists_of_dogs_of_different_lengths_are_refused_with_both(tmp_path):
+    class_trees.write_dogs(tmp_path)
+    change_mat(tmp_path / "lists/train_list.mat", labels=np.array([[1.0]]))
+    refuses(r"train_list.mat' has \d+ files and 1 labels", "dogs", tmp_path)
+
+
+def test_a_list_without_its_variable_is_refused(tmp_path):
+    class_trees.write_flowers(tmp_path)
+    scipy.io.savemat(tmp_path / "imagelabels.mat", {"other": np.array([[1]])})
+    refuses(r"imagelabels.mat' has no variable 'labels'", "flowers", tmp_path)
+
+
+def test_a_car_model_without_an_image_is_named(tmp_path):
+    class_trees.write_cars(tmp_path)
+    names = np.empty((1, 4), object)
+    names[0] = ["one", "two", "three", "Yugo GV 1986"]
+    scipy.io.savemat(tmp_path / "devkit/cars_meta.mat", {"class_names": names})
+    refuses(r"cars_meta.mat' have no image: 4 Yugo GV 1986", "cars", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("\n  \n", r"classes.txt' is empty"),
+        ("1 a\n2\n", r"classes.txt' line 2: no value for '2'"),
+        ("1 a\n1 b\n", r"classes.txt' line 2: twice the id '1'"),
+    ],
+)
+def test_a_malformed_list_of_birds_is_refused_by_its_line(text, match, tmp_path):
+    class_trees.write_cub(tmp_path)
+    (tmp_path / "classes.txt").write_text(text)
+    refuses(match, "cub", tmp_path)
