@@ -1,12 +1,13 @@
 """Experiment runner: executes the runs as subprocesses, several at a time, and resumes them."""
 
+import contextlib
 import logging
 import os
 import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 _RESUME = "--resume"
 _MAX_STDERR = 1000  # characters of it in an error
+_WAIT = 1.0  # seconds; a signal that comes just as a wait begins is seen only after it
 
 
 def run_experiment(
@@ -98,6 +100,8 @@ class _Runner:
     def run_together(self, pool: ThreadPoolExecutor, runs: Sequence[Run]) -> None:
         futures = [pool.submit(self.run_one, run) for run in runs]
         for future in futures:
+            while not future.done():
+                wait([future], timeout=_WAIT)
             self.results.append(future.result())
 
     def run_one(self, run: Run) -> Result:
@@ -175,7 +179,7 @@ class _Runner:
             if self.is_ending:  # only now, so that `terminate_children` misses none
                 child.terminate()
             try:
-                _, stderr = child.communicate()
+                stderr = _read_stderr(child)
             except BaseException:
                 child.terminate()
                 child.wait()
@@ -189,6 +193,13 @@ class _Runner:
         self.is_ending = True
         for child in list(self.children):
             child.terminate()
+
+
+def _read_stderr(child: subprocess.Popen) -> str:
+    """Return what a child wrote to stderr when it has ended."""
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return child.communicate(timeout=_WAIT)[1]
 
 
 def build_arguments(experiment: Experiment, run: Run, output: Path) -> list[str]:
