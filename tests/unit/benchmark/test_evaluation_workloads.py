@@ -82,7 +82,7 @@ def test_scoring_repeats_the_images_under_new_ids(cfg):
 
 def test_missing_data_are_refused(cfg, tmp_path):
     cfg.dataloader.test.dataset.update(
-        names="absent_annotations_val", json_file=str(tmp_path / "no.json"), image_root=str(tmp_path)
+        names="unwritten_val", json_file=str(tmp_path / "no.json"), image_root=str(tmp_path)
     )
     with pytest.raises(InputError, match="does not exist"):
         SimulatedResults(cfg, num_images=3, seed=0)
