@@ -18,7 +18,7 @@ from detectron2.utils.logger import setup_logger
 from omegaconf import DictConfig
 from torch.multiprocessing import ProcessExitedException
 
-from bpt_det.config.loading import Adapt, Datasets, load_config
+from bpt_det.config.loading import Adapt, Datasets, load_config_and_data
 from bpt_det.engine.checkpoint import last_checkpoint
 from bpt_det.engine.result import end_killed_run, exit_status_of, was_interrupted
 from bpt_det.engine.run import evaluate_checkpoint, train
@@ -114,15 +114,8 @@ def show_log(level: int = logging.INFO) -> None:
 
 def train_or_evaluate(args: argparse.Namespace, adapt: Adapt | None = None) -> None:
     """Do what a parsed command line of `build_training_parser` asks for, in as many processes."""
-    datasets: Datasets = {}
-
-    def adapt_and_keep(cfg: DictConfig, overrides: Sequence[str]) -> None:
-        nonlocal datasets
-        if adapt is not None:
-            datasets = adapt(cfg, overrides) or {}
-
     with _buffered_log() as records:
-        cfg = load_config(args.config_file, args.opts, adapt_and_keep)
+        cfg, datasets = load_config_and_data(args.config_file, args.opts, adapt)
     _check_num_processes(args, cfg.train.device)
     try:
         launch(
@@ -259,7 +252,7 @@ def run_training_tool(
     Args:
         parser: of `build_training_parser`.
         argv: the command line; None takes that of the process.
-        adapt: see `load_config`.
+        adapt: see `load_config_and_data`.
     """
     args = parser.parse_intermixed_args(argv)
     return run_tool(lambda: train_or_evaluate(args, adapt), args)

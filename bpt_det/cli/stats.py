@@ -30,7 +30,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from bpt_det.classification import use_classification_data
-from bpt_det.config import load_config
+from bpt_det.config.loading import Datasets, load_config_and_data
 from bpt_det.config.tree import find_vit_owner
 from bpt_det.data.images import folder_records, read_rgb, read_stored, spread_evenly
 from bpt_det.detection import load_dataset, use_detection_data
@@ -78,10 +78,10 @@ def collect(args: argparse.Namespace) -> None:
     """Do what a parsed command line of `build_parser` asks for."""
     for option in ("--num-images", "--token-images", "--batch-size"):
         check_range(args, option)
-    cfg = load_config(args.config_file, args.opts, _use_data)
+    cfg, datasets = load_config_and_data(args.config_file, args.opts, _use_data)
     output = _output_path(args.output or cfg.train.get("prompt_statistics"))
     model = _prompted_vit(cfg)
-    files = _image_files(_records(args.images, cfg), args.num_images)
+    files = _image_files(_records(args.images, cfg, datasets), args.num_images)
     dataset = cfg.dataloader.train.dataset
     preprocessing = {
         "images": args.images or (dataset.names if _is_detector(cfg) else dataset.name),
@@ -110,10 +110,12 @@ def _is_detector(cfg: DictConfig) -> bool:
     return "roi_heads" in cfg.model
 
 
-def _use_data(cfg: DictConfig, overrides: Sequence[str]) -> None:
+def _use_data(cfg: DictConfig, overrides: Sequence[str]) -> Datasets | None:
     """Adapt a config to its data, as training does."""
-    use = use_detection_data if _is_detector(cfg) else use_classification_data
-    use(cfg, overrides)
+    if not _is_detector(cfg):
+        return use_classification_data(cfg, overrides)
+    use_detection_data(cfg, overrides)
+    return None
 
 
 def _report_spectra(model: PromptedViT, statistics: TokenStatistics) -> None:
@@ -146,10 +148,11 @@ def _prompted_vit(cfg: DictConfig) -> PromptedViT:
     )
 
 
-def _records(images: str | None, cfg: DictConfig) -> Sequence[dict]:
+def _records(images: str | None, cfg: DictConfig, datasets: Datasets) -> Sequence[dict]:
     """Return a record of every image of a folder, of a dataset, or of the config's dataset."""
     if images is None:
-        return instantiate(cfg.dataloader.train.dataset)
+        read = datasets.get("train")
+        return instantiate(cfg.dataloader.train.dataset) if read is None else read()
     if Path(images).is_dir():
         return folder_records(images, recursive=True, option="--images")
     if not _is_detector(cfg):

@@ -24,6 +24,13 @@ Adapt = Callable[[DictConfig, Sequence[str]], Datasets | None]
 
 
 def load_config(path: str, overrides: Sequence[str] = (), adapt: Adapt | None = None) -> DictConfig:
+    """Return the config of `load_config_and_data` alone."""
+    return load_config_and_data(path, overrides, adapt)[0]
+
+
+def load_config_and_data(
+    path: str, overrides: Sequence[str] = (), adapt: Adapt | None = None
+) -> tuple[DictConfig, Datasets]:
     """Load a LazyConfig file, compose it with a method, and apply ``key=value`` overrides.
 
     Args:
@@ -32,6 +39,9 @@ def load_config(path: str, overrides: Sequence[str] = (), adapt: Adapt | None = 
         overrides: ``method=NAME`` and the further choices of a base (`compose`) in any place;
             ``key=value`` changes a key that exists, ``+key=value`` adds one.
         adapt: called with the config and the overrides after these have been applied.
+
+    Returns:
+        The config, and the datasets that ``adapt`` has read.
 
     Raises:
         InputError: the file is missing, is not a config or lacks a required key, or an override is
@@ -47,10 +57,9 @@ def load_config(path: str, overrides: Sequence[str] = (), adapt: Adapt | None = 
     check_keys(cfg, path)
     overrides = compose(cfg, path, overrides)
     apply_overrides(cfg, overrides)
-    if adapt is not None:
-        adapt(cfg, overrides)
+    datasets = None if adapt is None else adapt(cfg, overrides)
     check_config(cfg)
-    return cfg
+    return cfg, datasets or {}
 
 
 def apply_overrides(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:

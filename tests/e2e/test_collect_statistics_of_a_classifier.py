@@ -8,7 +8,8 @@ import pytest
 import torch
 from detectron2.config import instantiate
 
-from bpt_det.classification.layouts import load_classification
+from bpt_det.classification import classification_data
+from bpt_det.classification.layouts import load_classification, reading
 from bpt_det.cli import stats
 from bpt_det.config import load_config
 from bpt_det.vit import fingerprint
@@ -55,6 +56,20 @@ def test_the_training_images_pass_through_the_vit_of_the_config(collect, tmp_pat
     )
     assert statistics.preprocessing["images"] == "cub"
     assert statistics.preprocessing["input_format"] == "RGB"
+
+
+def test_the_dataset_is_read_once(collect, monkeypatch):
+    read = []
+    read_once = reading.read_dataset
+
+    def count(*args):
+        read.append(args)
+        return read_once(*args)
+
+    for module in (reading, classification_data):
+        monkeypatch.setattr(module, "read_dataset", count)
+    assert collect("--num-images", 7) == 0
+    assert [name for name, _ in read] == ["cub"]
 
 
 def test_neither_validation_nor_test_images_are_used(collect, cub, tmp_path):
