@@ -153,6 +153,17 @@ def write_class_folders(root, splits=("train", "val")):
     return root
 
 
+# By name of a dataset; the first ones list their images in files.
+LIST_WRITERS = {
+    "cub": write_cub,
+    "nabirds": write_nabirds,
+    "flowers": write_flowers,
+    "dogs": write_dogs,
+    "cars": write_cars,
+}
+WRITERS = {**LIST_WRITERS, "imagenet": write_class_folders}
+
+
 def write_split_files(root, train, val, test):
     """VPT's files: {image: class id}."""
     for split, labels in (("train", train), ("val", val), ("test", test)):

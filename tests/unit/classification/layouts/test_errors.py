@@ -9,14 +9,7 @@ import scipy.io
 from bpt_det.classification.layouts import load_classification
 from bpt_det.utils.errors import InputError
 from tests.support import class_trees
-
-WRITERS = {
-    "cub": class_trees.write_cub,
-    "nabirds": class_trees.write_nabirds,
-    "flowers": class_trees.write_flowers,
-    "dogs": class_trees.write_dogs,
-    "cars": class_trees.write_cars,
-}
+from tests.support.class_trees import LIST_WRITERS, WRITERS
 
 
 def refuses(match, name, root, split="train"):
@@ -48,14 +41,14 @@ def test_a_missing_list_is_named_with_its_source(name, file, tmp_path):
     refuses(rf"{file}' is missing; .*: .*https?://.*datasets/README.md", name, tmp_path)
 
 
-@pytest.mark.parametrize("name", [*WRITERS, "imagenet"])
+@pytest.mark.parametrize("name", WRITERS)
 def test_a_folder_without_the_dataset_is_refused_with_the_source(name, tmp_path):
     refuses(rf"'{tmp_path}' holds none of .*https?://.*datasets/README.md", name, tmp_path)
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", LIST_WRITERS)
 def test_a_missing_image_is_named(name, tmp_path):
-    WRITERS[name](tmp_path)
+    LIST_WRITERS[name](tmp_path)
     first = load_classification(name, tmp_path, "train").records[0]
     shutil.move(first["file_name"], tmp_path / "elsewhere.jpg")
     refuses(rf"1 of the \d+ images of .* missing .*: {first['image_id']}; ", name, tmp_path)

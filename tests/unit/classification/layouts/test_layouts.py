@@ -10,7 +10,7 @@ from bpt_det.classification.layouts import load_classification
 from bpt_det.classification.layouts.catalog import SPECS
 from bpt_det.data.images import read_stored
 from tests.support import class_trees
-from tests.support.class_trees import TEST_SIZES, TRAIN_SIZES, VAL_SIZES
+from tests.support.class_trees import TEST_SIZES, TRAIN_SIZES, VAL_SIZES, WRITERS
 
 CLASS_NAMES = {
     "cub": ["002.Laysan", "005.Crested", "011.Rusty"],
@@ -19,14 +19,6 @@ CLASS_NAMES = {
     "dogs": ["Chihuahua", "Japanese_spaniel", "golden_retriever"],
     "cars": ["AM General Hummer SUV 2000", "Acura RL Sedan 2012", "smart fortwo 2012"],
     "imagenet": ["n01440764", "n01443537", "n02119789"],
-}
-WRITERS = {
-    "cub": class_trees.write_cub,
-    "nabirds": class_trees.write_nabirds,
-    "flowers": class_trees.write_flowers,
-    "dogs": class_trees.write_dogs,
-    "cars": class_trees.write_cars,
-    "imagenet": class_trees.write_class_folders,
 }
 DRAWN = ("cub", "nabirds", "dogs", "cars")
 
