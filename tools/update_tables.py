@@ -18,8 +18,12 @@ from bpt_det.vit import PromptedViT
 README = Path(__file__).parents[1] / "README.md"
 DETECTORS = {"coco/mask_rcnn": "Mask R-CNN", "coco/cascade": "Cascade Mask R-CNN"}
 DATASETS = {
-    **{"fgvc/cub": "CUB", "fgvc/nabirds": "NABirds", "fgvc/flowers": "Flowers"},
-    **{"fgvc/dogs": "Dogs", "fgvc/cars": "Cars", "imagenet": "ImageNet"},
+    "fgvc/cub": "CUB",
+    "fgvc/nabirds": "NABirds",
+    "fgvc/flowers": "Flowers",
+    "fgvc/dogs": "Dogs",
+    "fgvc/cars": "Cars",
+    "imagenet": "ImageNet",
 }
 PLACES = {
     "shallow": "shallow",

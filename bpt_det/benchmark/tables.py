@@ -7,8 +7,18 @@ from tabulate import tabulate
 from .measure import Measurement
 
 _HEADERS = [
-    *("what", "model", "batch", "median s", "spread s", "images/s", "TFLOP", "TFLOP/s", "of peak"),
-    *("weights (GB)", "optimizer (GB)", "peak activations (GB)"),
+    "what",
+    "model",
+    "batch",
+    "median s",
+    "spread s",
+    "images/s",
+    "TFLOP",
+    "TFLOP/s",
+    "of peak",
+    "weights (GB)",
+    "optimizer (GB)",
+    "peak activations (GB)",
 ]
 # Pairs of variants that are compared.
 _STEPS = (

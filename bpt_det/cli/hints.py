@@ -77,7 +77,6 @@ HINTS: dict[str, Callable[[Context], str]] = {
     "pretrain": lambda _: f"{invocation('pretrain')} pre-trains masked autoencoders.",
     "detection_config": lambda _: "Give a config of detection, such as coco/cascade_bpt_s.",
     "plan": lambda _: "The folder configs/compare/ has examples.",
-    "environment": lambda _: "In a checkout make setup installs everything.",
 }
 _NAMES_KEY = {"weights"}  # hints that name the config key themselves
 

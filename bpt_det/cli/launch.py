@@ -19,7 +19,8 @@ from omegaconf import DictConfig
 from torch.multiprocessing import ProcessExitedException
 
 from bpt_det.config.loading import Adapt, Datasets, load_config_and_data
-from bpt_det.engine.checkpoint import last_checkpoint
+from bpt_det.engine.checkpoint import LAST_CHECKPOINT, last_checkpoint
+from bpt_det.engine.metrics import METRICS_NAME
 from bpt_det.engine.result import end_killed_run, exit_status_of, was_interrupted
 from bpt_det.engine.run import evaluate_checkpoint, train
 from bpt_det.utils.atomic import make_writable
@@ -76,7 +77,7 @@ def run_tool(body: Callable[[], int | None], args: argparse.Namespace) -> int:
         args: the parsed command line, from which hints after an error are derived.
     """
     for name in ("detectron2.engine.train_loop", "detectron2.engine.hooks"):
-        logging.getLogger(name).addFilter(_is_no_input_error)
+        logging.getLogger(name).addFilter(_is_not_input_error)
     try:
         return body() or 0
     except ProcessExitedException as error:  # a process of ours that has printed its line
@@ -219,8 +220,8 @@ def prepare_output_dir(output_dir: str, *, may_hold_run: bool) -> None:
     """
     make_writable(output_dir, "train.output_dir")
     folder = Path(output_dir)
-    metrics = [path for path in folder.glob("metrics.json") if path.stat().st_size]
-    traces = [*folder.glob("*.pth"), *metrics, *folder.glob("last_checkpoint")]
+    metrics = [path for path in folder.glob(METRICS_NAME) if path.stat().st_size]
+    traces = [*folder.glob("*.pth"), *metrics, *folder.glob(LAST_CHECKPOINT)]
     if traces and not may_hold_run:
         raise InputError(
             f"'{output_dir}' already holds a run ({traces[0].name}); continue it with --resume, or "
@@ -239,7 +240,7 @@ def _set_up(cfg: DictConfig, args: argparse.Namespace) -> None:
     seed_all_rng(cfg.train.seed + rank)
 
 
-def _is_no_input_error(record: logging.LogRecord) -> bool:
+def _is_not_input_error(record: logging.LogRecord) -> bool:
     """Filter out bad input, which Detectron2 would log with its traceback."""
     return not (record.exc_info and isinstance(record.exc_info[1], InputError))
 

@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 from matplotlib.figure import Figure
 from tabulate import tabulate
 
-from bpt_det.engine.metrics import read_records
+from bpt_det.engine.metrics import METRICS_NAME, read_records
 from bpt_det.utils.atomic import atomic_write
 from bpt_det.visualization.curves import collect_curves
 
@@ -119,7 +119,7 @@ def draw_method_curves(
 
 
 def _read_curve(folder: Path, metric: str) -> dict[int, float]:
-    return dict(collect_curves(read_records(folder / "metrics.json"), [metric])[metric])
+    return dict(collect_curves(read_records(folder / METRICS_NAME), [metric])[metric])
 
 
 def _of(results: Sequence[Result], method: Method, *, is_final: bool) -> list[Result]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bpt_det.engine.metrics import read_records
+from bpt_det.engine.metrics import METRICS_NAME, read_records
 from bpt_det.engine.result import RESULT_NAME, read_result
 from bpt_det.utils.atomic import atomic_write
 from bpt_det.utils.errors import InputError
@@ -51,12 +51,11 @@ def read_run(run: Run, select: str, folder: Path) -> Result:
         InputError: it has no value of ``select``, or no result.
     """
     result = read_result(folder)
-    values = [
-        record[select] for record in read_records(folder / "metrics.json") if select in record
-    ]
+    records = read_records(folder / METRICS_NAME)
+    values = [record[select] for record in records if select in record]
     has_diverged = result.status == DIVERGED
     if not values and not has_diverged:
-        raise InputError(f"'{folder}/metrics.json' holds no {select}; correct plan.select.")
+        raise InputError(f"'{folder}/{METRICS_NAME}' holds no {select}; correct plan.select.")
     finite = [value for value in values if math.isfinite(value)]
     return Result(
         run=run,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from bpt_det.engine.checkpoint import LAST_CHECKPOINT
 from bpt_det.engine.hooks.best import FINAL_NAME
 from bpt_det.engine.result import RESULT_NAME, RunResult, read_result
 from bpt_det.utils.errors import InputError, one_line
@@ -118,7 +119,7 @@ class _Runner:
 
     def train(self, folder: Path, arguments: list[str], *, may_resume: bool) -> None:
         words = list(arguments)
-        tag = folder / "last_checkpoint"
+        tag = folder / LAST_CHECKPOINT
         if may_resume and tag.is_file() and tag.read_text().strip() == f"{FINAL_NAME}.pth":
             logger.info("'%s' lacks its last evaluation and is run anew", folder)
             shutil.rmtree(folder)

@@ -12,17 +12,33 @@ from .tree import has_key
 
 # What the training loop reads; `model` and the data loaders are built from whatever they hold.
 REQUIRED_KEYS = (
-    *("model", "dataloader.train", "dataloader.test", "dataloader.evaluator"),
-    *("optimizer.params", "lr_multiplier"),
-    *("train.output_dir", "train.init_checkpoint", "train.max_iter", "train.eval_period"),
-    *("train.log_period", "train.best_metric", "train.checkpointer", "train.device"),
-    *("train.precision", "train.seed", "train.ddp"),
+    "model",
+    "dataloader.train",
+    "dataloader.test",
+    "dataloader.evaluator",
+    "optimizer.params",
+    "lr_multiplier",
+    "train.output_dir",
+    "train.init_checkpoint",
+    "train.max_iter",
+    "train.eval_period",
+    "train.log_period",
+    "train.best_metric",
+    "train.checkpointer",
+    "train.device",
+    "train.precision",
+    "train.seed",
+    "train.ddp",
 )
 
 # The smallest value of integers in `train`.
 _LEAST = {
-    **{"max_iter": 1, "seed": 0, "log_period": 1, "accumulate_steps": 1},
-    **{"eval_period": 0, "checkpointer.period": 1},
+    "max_iter": 1,
+    "seed": 0,
+    "log_period": 1,
+    "accumulate_steps": 1,
+    "eval_period": 0,
+    "checkpointer.period": 1,
 }
 
 

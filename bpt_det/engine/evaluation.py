@@ -74,9 +74,9 @@ def evaluate_with_averages(
         cfg, model, test_loader, evaluator_key, evaluators: of `evaluate`.
         ema: averages of the model's weights; their tasks have names that end in ``_ema``.
     """
-    built = {} if evaluators is None else evaluators
-    results = dict(evaluate(cfg, model, test_loader, evaluator_key, "", built))
+    results = dict(evaluate(cfg, model, test_loader, evaluator_key, "", evaluators))
     if ema is not None:
         with ema.in_model():
-            results.update(evaluate(cfg, model, test_loader, evaluator_key, EMA_SUFFIX, built))
+            averaged = evaluate(cfg, model, test_loader, evaluator_key, EMA_SUFFIX, evaluators)
+            results.update(averaged)
     return results

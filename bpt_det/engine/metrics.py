@@ -12,6 +12,8 @@ from bpt_det.utils.errors import InputError
 
 from .result import read_result
 
+METRICS_NAME = "metrics.json"  # as Detectron2's JSONWriter names it
+
 
 def read_records(metrics_file: str | Path) -> Iterator[dict[str, Any]]:
     """Yield the records of a metrics.json; lines that an interruption has cut are left out.

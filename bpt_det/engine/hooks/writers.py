@@ -10,7 +10,7 @@ from detectron2.utils.events import CommonMetricPrinter, EventWriter
 
 from bpt_det.visualization.curves import CURVES_NAME, draw_curves
 
-from ..metrics import read_records
+from ..metrics import METRICS_NAME, read_records
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +59,6 @@ class DrawCurves(HookBase):
         """Draw; a run whose curves cannot be drawn has not failed."""
         path = self.output_dir / CURVES_NAME
         try:
-            draw_curves(read_records(self.output_dir / "metrics.json"), path, self.names)
+            draw_curves(read_records(self.output_dir / METRICS_NAME), path, self.names)
         except Exception as error:
             logger.warning("'%s' could not be drawn: %s", path, error)
