@@ -60,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--score-threshold",
         type=float,
         default=0.5,
-        help="predictions of at least this score are drawn, in [0, 1] (default: 0.5); those under "
+        help="predictions of a higher score are drawn, in [0, 1] (default: 0.5); those under "
         "the box predictors' test_score_thresh never leave the model",
     )
     parser.add_argument("--checkpoint", default="", help="checkpoint of a training run")
@@ -108,7 +108,7 @@ def _titled_panels(
     size = image.shape[:2]  # that of the predictions, so no mask of a large photograph is made
     sample = predictor.prepare(pixels, size=size, name=f"image '{record['file_name']}'")
     (instances,) = predictor.predict([sample])
-    instances = instances[instances.scores >= score_threshold]
+    instances = instances[instances.scores > score_threshold]
     colors = metadata.get("thing_colors")
     if "annotations" in record:
         truth = ground_truth_annotations(record, *size)
@@ -116,7 +116,7 @@ def _titled_panels(
         yield panel, f"ground truth: {_count(truth)}"
     else:
         yield draw_annotations(image, []), "image"
-    title = f"prediction: {_count(instances)} (score ≥ {score_threshold:g})"
+    title = f"prediction: {_count(instances)} (score > {score_threshold:g})"
     yield predictor.draw(image, instances, class_colors=colors), title
 
 

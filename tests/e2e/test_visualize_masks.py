@@ -132,7 +132,7 @@ def test_the_ground_truth_is_left_of_the_prediction(tool, arguments, tmp_path, m
     changes = {"num_images": 1, "score_threshold": 1}
     assert tool.main(arguments(**changes)) == 0
     assert tool.main(arguments(**changes, input=tmp_path, output=tmp_path / "more")) == 0
-    nothing = "prediction: 0 objects (score ≥ 1)"
+    nothing = "prediction: 0 objects (score > 1)"
     assert [title[1] for title in titles] == [nothing, nothing]
     assert re.fullmatch(r"ground truth: \d+ objects?", titles[0][0]) and titles[1][0] == "image"
 
