@@ -1,36 +1,53 @@
-"""Measure how bursty the frozen ViT of a config is: kurtosis by block, before and after whitening.
+"""Measure how bursty the frozen ViT of a config is, block by block, before and after whitening.
 
-Prints a Markdown table. With --picture it also draws the entries of M and of M Xᵀ in some blocks,
-with logarithmic counts, as Figures 7 and 8 of the paper's supplementary do:
+Prints a Markdown table: excess kurtosis of the entries, and the exponent a of the hyper-Laplace
+density that fits them, exp(-|x/s|^a). With --picture it also draws Figures 7 and 8 of the paper's
+supplementary for every block: the entries of M and of M Xᵀ with logarithmic counts, and of W M and
+W M Xᵀ beside them. --checkpoint adds the learned prompts. The ViT is that of the config, any that
+it can name:
 
-    bpt-det burstiness --config-file configs/shapes/cascade.py method=fwhiten_s \\
-        --images datasets/shapes/val --picture burstiness.png
+    bpt-det burstiness --config-file shapes/cascade --images datasets/shapes/val \\
+        --picture burstiness.png
+    bpt-det burstiness --config-file coco/cascade --images photos \\
+        model.backbone.net.vit.checkpoint=timm:vit_base_patch16_224.mae
 """
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from detectron2.config import instantiate
 from matplotlib.figure import Figure
+from omegaconf import DictConfig
 from tabulate import tabulate
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor
 
 from bpt_det.config import load_config
 from bpt_det.config.tree import find_vit_owner
 from bpt_det.data.images import folder_records, read_rgb, spread_evenly
-from bpt_det.prompts import Whitening, query_key_product
+from bpt_det.engine.protocols import prompted_networks
+from bpt_det.engine.run import load_trained_model
+from bpt_det.prompts import Whitening
 from bpt_det.utils.atomic import atomic_write
-from bpt_det.vit.analysis import measure_burstiness
-from bpt_det.vit.embedding import center_square, embed_images
+from bpt_det.utils.errors import InputError
+from bpt_det.visualization.histograms import Panel, draw_histograms
+from bpt_det.vit import PromptedViT
+from bpt_det.vit.analysis import Burstiness, Entries, describe_entries, measure_burstiness
+from bpt_det.vit.distribution_fits import HyperLaplace, fit_hyper_laplace, fit_laplace
+from bpt_det.vit.embedding import center_square
 
 from .launch import build_tool_parser, check_range, run_tool, show_log
 
 _BATCH_SIZE = 10
-_NUM_DRAWN = 4  # blocks of a picture
+# Title by the field of `Burstiness` that is drawn.
+_DRAWN = {
+    "product": "$M = W_q W_k^T$",
+    "whitened_product": "$W M$, whitened",
+    "interaction": "$M X^T$",
+    "whitened": "$W M X^T$, whitened",
+}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -41,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--num-images", type=int, default=100, help="evenly spread (default: 100)")
     parser.add_argument("--eps", type=float, default=1e-4, help="floor of the whitening (1e-4)")
     parser.add_argument("--picture", type=Path, help="PNG file to draw")
+    parser.add_argument("--checkpoint", help="trained model of this config, for its prompts")
     return parser
 
 
@@ -49,7 +67,7 @@ def measure(args: argparse.Namespace) -> None:
     check_range(args, "--num-images")
     whitening = Whitening(eps=args.eps, floor="drop", scale="none")
     cfg = load_config(args.config_file, args.opts)
-    vit = instantiate(find_vit_owner(cfg)[1].vit).eval()
+    vit, prompts = _load(cfg, args.checkpoint)
     records = folder_records(args.images, recursive=True, option="--images")
     size = vit.patch_embed.img_size[0]
     step = -1 if cfg.model.input_format == "BGR" else 1
@@ -62,39 +80,101 @@ def measure(args: argparse.Namespace) -> None:
         )
         for record in spread_evenly(records, args.num_images)
     ]
-    batches = torch.stack(images).split(_BATCH_SIZE)
-    rows = [
-        (i, b.product, b.tokens, b.interaction, b.whitened, b.rank, f"{b.condition_number:.0e}")
-        for i, b in enumerate(measure_burstiness(vit, batches, whitening))
-    ]
-    headers = ["block", "M", "X", "M Xᵀ", "W M Xᵀ", f"rank at {args.eps:g}", "condition number"]
-    print(f"Excess kurtosis of the entries, {len(images)} images (a Laplace distribution has 3)\n")
-    print(tabulate(rows, headers, tablefmt="pipe", floatfmt=".1f", disable_numparse=[6]))
+    blocks = measure_burstiness(vit, torch.stack(images).split(_BATCH_SIZE), whitening)
+    print(f"Excess kurtosis of the entries, {len(images)} images (a Laplace distribution has 3),")
+    print("and exponent a of the hyper-Laplace density that fits them (Laplace: 1, Gaussian: 2)\n")
+    print(format_table(blocks, args.eps))
+    for index, entries in prompts.items():
+        a = _exponent(entries)
+        print(f"\nprompts of block {index}: excess kurtosis {entries.kurtosis:.1f}, a {a:.2f}")
     if args.picture:
-        draw_histograms(vit, batches[0], args.picture)
+        figure = draw_burstiness(blocks, prompts)
+        with atomic_write(args.picture) as partial:
+            figure.savefig(partial, format="png")
 
 
-@torch.no_grad()
-def draw_histograms(vit: VisionTransformer, images: Tensor, picture: Path) -> None:
-    """Draw the entries of M, above, and of M Xᵀ, below, in evenly spread blocks."""
-    num_blocks = len(vit.blocks)
-    drawn = sorted({round(i * (num_blocks - 1) / (_NUM_DRAWN - 1)) for i in range(_NUM_DRAWN)})
-    figure = Figure(figsize=(3 * len(drawn), 5), dpi=100, layout="constrained")
-    axes = figure.subplots(2, len(drawn), squeeze=False)
-    tokens = embed_images(vit, images)
-    for i, block in enumerate(vit.blocks):
-        if i in drawn:
-            product = query_key_product(block.attn.qkv.weight)
-            interaction = block.norm1(tokens).flatten(end_dim=1).double() @ product.T
-            column = drawn.index(i)
-            for row, values in enumerate((product, interaction)):
-                axes[row, column].hist(values.flatten().numpy(), bins=100, log=True)
-                axes[row, column].set_title(f"{('M', 'M Xᵀ')[row]}, block {i}")
-        tokens = block(tokens)
-    axes[0, 0].set_ylabel("entries")
-    axes[1, 0].set_ylabel("entries")
-    with atomic_write(picture) as partial:
-        figure.savefig(partial, format="png")
+def format_table(blocks: Sequence[Burstiness], eps: float) -> str:
+    """Return a Markdown table with a row for each block.
+
+    Args:
+        blocks: of `measure_burstiness`.
+        eps: floor of the whitening, for the title of a column.
+    """
+    rows = [
+        (
+            index,
+            *(e.kurtosis for e in (b.product, b.tokens, b.interaction, b.whitened)),
+            b.rank,
+            f"{b.condition_number:.0e}",
+            *(f"{_exponent(e):.2f}" for e in (b.product, b.interaction, b.whitened)),
+        )
+        for index, b in enumerate(blocks)
+    ]
+    headers = ["block", "M", "X", "M Xᵀ", "W M Xᵀ", f"rank at {eps:g}", "condition number"]
+    headers += ["a of M", "a of M Xᵀ", "a of W M Xᵀ"]
+    strings = list(range(6, len(headers)))
+    return tabulate(rows, headers, tablefmt="pipe", floatfmt=".1f", disable_numparse=strings)
+
+
+def draw_burstiness(
+    blocks: Sequence[Burstiness], prompts: Mapping[int, Entries] | None = None
+) -> Figure:
+    """Return a figure with a row for each block: M and M Xᵀ, before and after whitening.
+
+    Each histogram has the Laplace and the hyper-Laplace density of the greatest likelihood.
+
+    Args:
+        blocks: of `measure_burstiness`.
+        prompts: entries of learned prompts by block index, drawn in a last column.
+    """
+    titles = [*_DRAWN.values(), *(["learned prompts"] if prompts else [])]
+    rows: dict[str, list[Panel | None]] = {}
+    for index, block in enumerate(blocks):
+        row: list[Panel | None] = [_panel(getattr(block, name)) for name in _DRAWN]
+        if prompts:
+            row.append(_panel(prompts[index]) if index in prompts else None)
+        rows[f"block {index}"] = row
+    return draw_histograms(rows, titles)
+
+
+def prompt_entries(network: PromptedViT) -> dict[int, Entries]:
+    """Return the entries of a network's prompts by block index."""
+    return {int(index): describe_entries(prompt(1)) for index, prompt in network.prompts.items()}
+
+
+def _panel(entries: Entries) -> Panel:
+    note = f"kurtosis {entries.kurtosis:.1f}"
+    fit = _fit(entries)
+    if fit is None:
+        return Panel(entries.sample, note=note)
+    densities = {"Laplace": fit_laplace(entries.sample).density, "hyper-Laplace": fit.density}
+    return Panel(entries.sample, densities, f"{note}\na = {fit.exponent:.2f}")
+
+
+def _fit(entries: Entries) -> HyperLaplace | None:
+    try:
+        return fit_hyper_laplace(entries.sample)
+    except InputError:  # all entries are equal: weights of 0
+        return None
+
+
+def _exponent(entries: Entries) -> float:
+    fit = _fit(entries)
+    return float("nan") if fit is None else fit.exponent
+
+
+def _load(cfg: DictConfig, checkpoint: str | None) -> tuple[VisionTransformer, dict[int, Entries]]:
+    """Return the frozen ViT of a config, and the entries of the prompts in a checkpoint."""
+    if checkpoint is None:
+        return instantiate(find_vit_owner(cfg)[1].vit).eval(), {}
+    cfg.train.device = "cpu"
+    networks = [network for _, network in prompted_networks(load_trained_model(cfg, checkpoint))]
+    if len(networks) != 1:
+        raise InputError(
+            f"--checkpoint '{checkpoint}' is of a model with {len(networks)} prompted ViTs, not 1; "
+            "leave it out."
+        )
+    return networks[0].vit, prompt_entries(networks[0])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,6 +7,7 @@ B batch, N tokens, D embed_dim.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
@@ -19,30 +20,53 @@ from .statistics import collect_statistics
 
 
 @dataclass(frozen=True)
+class Entries:
+    """Entries of a matrix.
+
+    Attributes:
+        kurtosis: excess kurtosis of all of them: 0 for a Gaussian, 3 for a Laplace distribution.
+        sample: random entries, float32: all, where they are few enough.
+    """
+
+    kurtosis: float
+    sample: np.ndarray
+
+
+@dataclass(frozen=True)
 class Burstiness:
-    """Excess kurtosis of all entries of some matrices of a block: 0 for a Gaussian, 3 for Laplace.
+    """Entries of some matrices of a block.
 
     Attributes:
         product: of M.
         tokens: of X.
         interaction: of X̃ = M Xᵀ.
+        whitened_product: of W M.
         whitened: of W X̃.
         rank: eigenvalues of the second moment of X̃ above the floor of the whitening.
         condition_number: of that second moment.
     """
 
-    product: float
-    tokens: float
-    interaction: float
-    whitened: float
+    product: Entries
+    tokens: Entries
+    interaction: Entries
+    whitened_product: Entries
+    whitened: Entries
     rank: int
     condition_number: float
 
 
-class Moments:
-    """First four moments of a stream of numbers, in float64."""
+class EntryStream:
+    """First four moments of a stream of numbers, in float64, and a random sample of them.
 
-    def __init__(self) -> None:
+    Args:
+        generator: draws the sample.
+        max_kept: numbers of each update that are kept, drawn with replacement where there are more.
+    """
+
+    def __init__(self, generator: torch.Generator, max_kept: int) -> None:
+        self._generator = generator
+        self._max_kept = max_kept
+        self._kept: list[Tensor] = []
         self._count = 0
         self._sums = torch.zeros(4, dtype=torch.float64)
 
@@ -51,18 +75,35 @@ class Moments:
         values = values.detach().double().flatten()
         self._count += values.numel()
         self._sums += torch.stack([values.pow(power).sum() for power in (1, 2, 3, 4)]).cpu()
+        if values.numel() > self._max_kept:
+            drawn = torch.randint(values.numel(), (self._max_kept,), generator=self._generator)
+            values = values[drawn.to(values.device)]
+        self._kept.append(values.float().cpu())
 
-    def excess_kurtosis(self) -> float:
-        """Return E[(x - μ)⁴] / σ⁴ - 3; nan if all are equal."""
+    def entries(self) -> Entries:
+        """Return the sample and E[(x - μ)⁴] / σ⁴ - 3, which is nan if all numbers are equal."""
         mean, second, third, fourth = (self._sums / self._count).tolist()
         variance = second - mean**2
         central = fourth - 4 * mean * third + 6 * mean**2 * second - 3 * mean**4
-        return central / variance**2 - 3 if variance > 0 else float("nan")
+        kurtosis = central / variance**2 - 3 if variance > 0 else float("nan")
+        return Entries(kurtosis, torch.cat(self._kept).numpy())
+
+
+def describe_entries(matrix: Tensor, *, max_entries: int = 600_000, seed: int = 0) -> Entries:
+    """Return the entries of one matrix of any shape; see `measure_burstiness`."""
+    stream = EntryStream(torch.Generator().manual_seed(seed), max_entries)
+    stream.update(matrix)
+    return stream.entries()
 
 
 @torch.no_grad()
 def measure_burstiness(
-    vit: VisionTransformer, batches: Sequence[Tensor], whitening: Whitening
+    vit: VisionTransformer,
+    batches: Sequence[Tensor],
+    whitening: Whitening,
+    *,
+    max_entries: int = 600_000,
+    seed: int = 0,
 ) -> list[Burstiness]:
     """Return the burstiness in every block of a ViT without prompts.
 
@@ -70,6 +111,9 @@ def measure_burstiness(
         vit: in evaluation mode.
         batches: normalized images, (B, 3, H, W); run twice, first for the second moments.
         whitening: how W is made; its scale does not matter.
+        max_entries: entries of each matrix that are kept as a sample, evenly over the batches. By
+            default all of M are, for widths up to 774.
+        seed: of the sample.
 
     Raises:
         InputError: there are no images, or a second moment cannot be whitened.
@@ -80,26 +124,29 @@ def measure_burstiness(
     products = [query_key_product(weight) for weight in weights]
     matrices = [whitening.matrix(statistics[i]).to(products[i]) for i in indexes]
     names = ("tokens", "interaction", "whitened")
-    moments = [{name: Moments() for name in names} for _ in indexes]
+    generator = torch.Generator().manual_seed(seed)
+    max_kept = -(-max_entries // len(batches))
+    streams = [{name: EntryStream(generator, max_kept) for name in names} for _ in indexes]
     for images in batches:
         stream = embed_images(vit, images)
         for i, block in enumerate(vit.blocks):
             tokens = block.get_submodule("norm1")(stream).flatten(end_dim=1).double()
             interaction = tokens @ products[i].T  # a row is M x
-            moments[i]["tokens"].update(tokens)
-            moments[i]["interaction"].update(interaction)
-            moments[i]["whitened"].update(interaction @ matrices[i].T)
+            streams[i]["tokens"].update(tokens)
+            streams[i]["interaction"].update(interaction)
+            streams[i]["whitened"].update(interaction @ matrices[i].T)
             stream = block(stream)
     results = []
     for i in indexes:
-        of_product = Moments()
-        of_product.update(products[i])
-        kurtosis = {name: values.excess_kurtosis() for name, values in moments[i].items()}
         spectrum = whitening.spectrum(statistics[i])
+        whitened_product = matrices[i] @ products[i]
         results.append(
             Burstiness(
-                product=of_product.excess_kurtosis(),
-                **kurtosis,
+                product=describe_entries(products[i], max_entries=max_entries, seed=seed),
+                whitened_product=describe_entries(
+                    whitened_product, max_entries=max_entries, seed=seed
+                ),
+                **{name: values.entries() for name, values in streams[i].items()},
                 rank=spectrum.rank,
                 condition_number=spectrum.condition_number,
             )

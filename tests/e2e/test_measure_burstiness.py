@@ -6,6 +6,7 @@ from PIL import Image
 
 from bpt_det.cli.burstiness import main
 from tests.support.paths import ROOT
+from tests.support.predictors import write_run
 
 VIT = "model.backbone.net.vit"
 SIZES = [f"{VIT}.{k}={v}" for k, v in (("embed_dim", 16), ("num_blocks", 3), ("num_heads", 2))]
@@ -29,12 +30,23 @@ def test_a_row_for_every_block_and_a_picture(measure, shapes_root, tmp_path, cap
     assert measure("--images", shapes_root / "val", "--picture", picture) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("Excess kurtosis of the entries, 6 images")
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[4:]]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[5:]]
     assert [row[0] for row in rows] == ["0", "1", "2"]
     assert all(np.isfinite([float(cell) for cell in row[:6]]).all() for row in rows)
     assert all(float(row[6]) > 1e6 for row in rows)  # may be infinite
+    assert all(0.1 <= float(cell) <= 10 for row in rows for cell in row[7:])  # exponents
     drawn = np.asarray(Image.open(picture).convert("RGB"))
-    assert drawn.shape == (500, 900, 3) and (drawn != 255).any()
+    assert drawn.shape == (495, 1040, 3) and (drawn != 255).any()
+
+
+def test_learned_prompts_of_a_checkpoint_stand_beside(shapes_root, tmp_path, capsys):
+    write_run(tmp_path, shapes_root)
+    run = ["--config-file", tmp_path / "config.yaml", "--checkpoint", tmp_path / "model_final.pth"]
+    picture = tmp_path / "burstiness.png"
+    arguments = [*run, "--images", shapes_root / "val", "--picture", picture]
+    assert main([str(argument) for argument in arguments]) == 0
+    assert "prompts of block 0: excess kurtosis" in capsys.readouterr().out
+    assert Image.open(picture).width == 5 * 260
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,12 @@ import torch
 from bpt_det.prompts import Whitening
 from bpt_det.utils.errors import InputError
 from bpt_det.vit import build_vit
-from bpt_det.vit.analysis import Moments, center_last_tokens, measure_burstiness
+from bpt_det.vit.analysis import (
+    EntryStream,
+    center_last_tokens,
+    describe_entries,
+    measure_burstiness,
+)
 from bpt_det.vit.embedding import embed_images
 
 SIZES = {"embed_dim": 16, "num_blocks": 3, "num_heads": 2, "patch_size": 4, "pretrain_size": 16}
@@ -16,18 +21,27 @@ SIZES = {"embed_dim": 16, "num_blocks": 3, "num_heads": 2, "patch_size": 4, "pre
 
 def test_the_kurtosis_of_a_stream_is_that_of_all_its_values():
     values = torch.distributions.Laplace(2.0, 0.5).sample((5000,))
-    moments = Moments()
+    stream = EntryStream(torch.Generator().manual_seed(0), max_kept=100)
     for part in values.view(10, 20, 25):
-        moments.update(part)
+        stream.update(part)
+    entries = stream.entries()
     expected = scipy.stats.kurtosis(values.double().numpy())
-    assert moments.excess_kurtosis() == pytest.approx(expected, rel=1e-9)
+    assert entries.kurtosis == pytest.approx(expected, rel=1e-9)
     assert 2 < expected < 5  # 3 is that of all Laplace distributions
+    assert entries.sample.shape == (1000,)
+    assert np.isin(entries.sample, values.numpy()).all()
+
+
+def test_a_sample_is_the_same_for_a_seed_and_whole_where_it_is_small():
+    matrix = torch.randn(30, 40)
+    samples = [describe_entries(matrix, max_entries=500, seed=s).sample for s in (0, 0, 1)]
+    np.testing.assert_array_equal(samples[0], samples[1])
+    assert (samples[0] != samples[2]).any() and len(samples[0]) == 500
+    np.testing.assert_array_equal(describe_entries(matrix).sample, matrix.flatten().numpy())
 
 
 def test_values_that_are_all_equal_have_no_kurtosis():
-    moments = Moments()
-    moments.update(torch.full((3, 4), 0.5))
-    assert np.isnan(moments.excess_kurtosis())
+    assert np.isnan(describe_entries(torch.full((3, 4), 0.5)).kurtosis)
 
 
 def test_every_block_is_measured_on_the_tokens_after_its_norm():
@@ -51,10 +65,14 @@ def test_every_block_is_measured_on_the_tokens_after_its_norm():
         ("product", product),
         ("tokens", x),
         ("interaction", interaction),
+        ("whitened_product", whiten @ product),
         ("whitened", whiten @ interaction),
     ):
+        entries = getattr(measured, name)
         expected = scipy.stats.kurtosis(matrix, axis=None)
-        assert getattr(measured, name) == pytest.approx(expected, rel=1e-3), name
+        assert entries.kurtosis == pytest.approx(expected, rel=1e-3), name
+        both = np.sort(entries.sample), np.sort(matrix, axis=None)
+        np.testing.assert_allclose(*both, rtol=1e-2, atol=1e-3, err_msg=name)
     assert measured.condition_number > 1e12  # the norm takes a direction out, but for rounding
     assert measured.rank == (eigenvalues >= 1e-8 * eigenvalues[-1]).sum()
 
