@@ -24,6 +24,8 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 # A file stays in one process, for what its tests share; files start in the order of their folders,
 # the long ones of e2e/ first.
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+# Pages whose prose is checked: sentences of at most 30 words, no filler words.
+PROSE := CHANGELOG.md SECURITY.md
 # The interpreters that tests start find bpt_det compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -36,7 +38,7 @@ help:
 	@echo "make demo-cls train and test classifiers on crops of the embedded dataset"
 	@echo "make test     run the tests, except those marked slow (make test-quick: light unit tests;"
 	@echo "              make test-all: every test, with more examples of each property)"
-	@echo "make lint     check style, format and types"
+	@echo "make lint     check style, format, types, spelling and prose"
 	@echo "make overfit  check on real photographs that the model learns"
 	@echo "make clean    remove caches and builds; $(VENV), data and results stay"
 
@@ -89,6 +91,8 @@ lint: $(STAMP)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/codespell
+	@$(BIN)/python tools/check_docs.py $(PROSE)
 
 overfit: $(STAMP)
 	@$(BIN)/python tools/overfit_check.py
