@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 from detectron2.config import LazyConfig
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from bpt_det.utils.errors import InputError, one_line
@@ -83,18 +82,16 @@ def apply_overrides(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
             )
         try:
             LazyConfig.apply_overrides(cfg, [f"{key}={value}"])
-        except (OmegaConfBaseException, KeyError, IndexError) as error:
-            raise InputError(
-                f"override '{override}' cannot be applied ({one_line(error)}); write a list in "
-                "brackets, as in key=[0,3], and quote a text that holds commas."
-            ) from error
         except Exception as error:  # hydra's parser has an exception type per grammar rule
             if type(error).__module__.startswith("hydra"):
                 raise InputError(
                     f"override '{override}' cannot be parsed; quote the value, as in "
                     f"{key}='\"{value}\"'."
                 ) from error
-            raise
+            raise InputError(
+                f"override '{override}' cannot be applied ({one_line(error)}); write a list in "
+                "brackets, as in key=[0,3], and quote a text that holds commas."
+            ) from error
     return cfg
 
 

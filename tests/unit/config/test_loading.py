@@ -78,6 +78,8 @@ def test_an_unknown_key_is_refused_with_the_nearest_one(text, nearest, override)
         ("--resum", "key=value"),
         ("train.output_dir=[1", "cannot be parsed; quote the value"),
         ("model.backbone.net.placement=0,3", r"list in brackets, as in key=\[0,3\]"),
+        ("+dataloader.train.mapper.augmentations.x=1", "cannot be applied .*int"),
+        ("+~train.seed=1", "cannot be applied .*deletion"),
     ],
 )
 def test_a_malformed_override_is_refused_in_one_line(text, facts, override):
