@@ -3,7 +3,6 @@
 import ctypes
 import gc
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -106,10 +105,9 @@ def _peak_resident_bytes(run: Callable[[], object]) -> int:
 
 def _return_free_memory() -> None:
     """Have glibc return what earlier calls have freed, which would hide what this one takes."""
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
-        if trim is not None:
-            trim(0)
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
+    if trim is not None:
+        trim(0)
 
 
 def _resident_bytes() -> int:

@@ -45,8 +45,6 @@ def has_key(cfg: DictConfig, key: str) -> bool:
             node = node._get_node(part)
         else:
             return False
-        if OmegaConf.is_config(node) and node._is_interpolation():
-            node = node._dereference_node()
     return True
 
 

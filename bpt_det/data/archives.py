@@ -146,14 +146,13 @@ def file_status(file_name: str) -> os.stat_result:
         InputError: there is no such file.
     """
     path = Path(file_name)
-    for candidate in (path, *path.parents):
+    while True:
         try:
-            return candidate.stat()
+            return path.stat()
         except NotADirectoryError:  # inside an archive
-            continue
+            path = path.parent
         except OSError as error:
             raise InputError(f"'{file_name}' cannot be read ({error})") from error
-    raise InputError(f"'{file_name}' does not exist")
 
 
 def locate(root: str | Path, folder: str, anchors: tuple[str, ...], advice: str) -> FileTree:

@@ -11,7 +11,6 @@ the k-th of that class in the stream of images of its seed and split, so a large
 with the smaller one.
 """
 
-import itertools
 import logging
 import os
 from collections import Counter
@@ -81,9 +80,8 @@ def _write_split(root: Path, split: str, num_crops: int, crop_size: int, seed: i
     counts: Counter[str] = Counter()
     total, image_size = num_crops * len(names), _IMAGE_SCALE * crop_size
     with tqdm(total=total, desc=f"crops {split}", disable=None) as progress:
-        for index in itertools.count():
-            if counts.total() == total:
-                break
+        index = 0
+        while counts.total() < total:
             image, instances = render_image(seed, index, split=split, image_size=image_size)
             for instance in instances:
                 name = names[instance.category_id]
@@ -92,6 +90,7 @@ def _write_split(root: Path, split: str, num_crops: int, crop_size: int, seed: i
                     counts[name] += 1
                     write_jpeg(root / split / name / f"{counts[name]:06d}.jpg", crop)
                     progress.update()
+            index += 1
     logger.info("%s: %d crops of each of %d classes", split, num_crops, len(names))
 
 

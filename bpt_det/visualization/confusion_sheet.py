@@ -151,11 +151,15 @@ def _draw_pair(sheet: Sheet, top: int, pair: ConfusedPair) -> None:
 
 def _wrap(name: str) -> list[str]:
     """Break a name into lines as long as there is room for; one that is too long is cut."""
-    for length in range(_NAME_LENGTH, 0, -1):
-        lines = textwrap.wrap(name, length, max_lines=_NAME_LINES, placeholder="…")
-        if all(text_width(line, _NAME_SIZE, bold=True) <= _NAMES_WIDTH for line in lines):
-            break
-    return lines
+    tried = (
+        textwrap.wrap(name, length, max_lines=_NAME_LINES, placeholder="…")
+        for length in range(_NAME_LENGTH, 0, -1)
+    )
+    return next(
+        lines
+        for lines in tried
+        if all(text_width(line, _NAME_SIZE, bold=True) <= _NAMES_WIDTH for line in lines)
+    )
 
 
 def _draw_example(sheet: Sheet, left: int, top: int, example: Example, color: str) -> None:
