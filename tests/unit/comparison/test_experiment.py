@@ -25,6 +25,8 @@ from tests.support.plans import PLAN
         ('"bpt": dict(', '"spt": 3, "bpt": dict(', "method spt of .* must be a dict, got 3"),
         ('["python prepare.py"]', '"python x"', "plan.before must be a list of commands, got 'pyt"),
         ("plan = dict(", "plan = (", "cannot be loaded|is not valid Python"),
+        ("plan = dict(", "plan = dictionary(", "cannot be loaded: name 'dictionary' is not def"),
+        ("methods={", "methods={}, others={", "compares no methods; give plan.methods some"),
     ],
 )
 def test_a_plan_that_cannot_be_used_is_one_line(old, new, text, tmp_path):

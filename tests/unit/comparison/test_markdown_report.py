@@ -47,6 +47,23 @@ def test_a_run_without_a_value_is_reported_as_such(experiment, output, program, 
     assert text.count("(1 without a value)") == 4  # two metrics of two methods
 
 
+def test_a_plan_without_a_choice_has_no_table_of_settings_and_a_row_without_values(
+    output, program, tmp_path
+):
+    plan = PLAN.replace("[0.1, 0.01]", "[0.1]").replace('curves=["bpt"]', "curves=[]")
+    (tmp_path / "plan.py").write_text(plan.replace('"test top-1": "test', '"val top-1": "val'))
+    program.behave({"a.py": "diverge"})
+    experiment = load_experiment(str(tmp_path / "plan.py"))
+    results = run_experiment(experiment, output, program.words)
+    write_report(experiment, results, tmp_path / "results.md", output, "command")
+    text = (tmp_path / "results.md").read_text()
+    assert "Settings tried" not in text and "![" not in text
+    rows = [line.strip("| ").split("|") for line in text.splitlines() if line.startswith("| ")]
+    header, linear, bpt = [[cell.strip() for cell in row] for row in rows]
+    assert header == ["method", "trained", "chosen", "val top-1", "s per run"]
+    assert linear[3] == "2 without a value" and bpt[3] == "11.50 ± 0.71"
+
+
 def test_a_new_report_begins_with_its_heading(experiment, output, program, tmp_path):
     results = run_experiment(experiment, output, program.words)
     write_report(experiment, results, tmp_path / "new.md", output, "command")

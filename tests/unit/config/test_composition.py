@@ -7,7 +7,7 @@ from detectron2.config import LazyConfig
 
 from bpt_det.config import load_config
 from bpt_det.config.composition import compose
-from bpt_det.config.files import find_config
+from bpt_det.config.files import find_bases, find_config
 from bpt_det.utils.errors import InputError
 from tests.support.paths import ROOT
 
@@ -136,6 +136,15 @@ def test_an_existing_file_comes_before_a_name(tmp_path, monkeypatch):
     (tmp_path / "fgvc").mkdir()
     (tmp_path / "fgvc/cub.py").touch()
     assert find_config("fgvc/cub.py") == "fgvc/cub.py"
+
+
+def test_a_config_that_only_speaks_of_choices_is_no_base(base, tmp_path, monkeypatch):
+    (tmp_path / "group/plain.py").write_text("model = dict()  # without choices\n")
+    monkeypatch.setattr("bpt_det.config.files.config_folder", lambda: tmp_path)
+    choices = {"size": ["small", "large"], "data": ["all", "few"]}
+    assert find_bases() == {"group/base": {"method": ["frozen", "deep"], **choices}}
+    plain = str(tmp_path / "group/plain.py")
+    assert compose(LazyConfig.load(plain), plain, ["+note=hello"]) == ["+note=hello"]
 
 
 @pytest.mark.parametrize(

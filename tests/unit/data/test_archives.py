@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from bpt_det.data.archives import archive, read_bytes
+from bpt_det.data.archives import archive, file_status, locate, read_bytes
 from bpt_det.data.images import read_stored
 from bpt_det.utils.errors import InputError
 from tests.support import class_trees
@@ -28,6 +28,21 @@ def test_a_missing_member_and_a_missing_file_are_named(tmp_path):
     for name in (f"{packed}/y.png", f"{tmp_path}/y.png"):
         with pytest.raises(InputError, match=f"'{name}' cannot be read"):
             read_bytes(name)
+
+
+def test_the_status_of_a_member_is_that_of_its_archive_and_a_missing_file_is_named(tmp_path):
+    class_trees.write_image(tmp_path / "tree/in/x.png", (1, 2, 3))
+    packed = class_trees.zip_tree(tmp_path / "tree", tmp_path / "a.zip")
+    assert file_status(f"{packed}/in/x.png") == packed.stat()
+    with pytest.raises(InputError, match=r"no.png' cannot be read \(.*No such file"):
+        file_status(f"{tmp_path}/no.png")
+
+
+def test_an_archive_without_the_anchors_is_not_the_tree(tmp_path):
+    class_trees.write_image(tmp_path / "tree/x.png", (1, 2, 3))
+    class_trees.zip_tree(tmp_path / "tree", tmp_path / "birds.zip")
+    with pytest.raises(InputError, match=f"'{tmp_path}' holds none of classes.txt"):
+        locate(tmp_path, "birds", ("classes.txt",), "download it")
 
 
 def test_a_file_that_is_no_archive_is_named(tmp_path):
