@@ -3,10 +3,14 @@
 import ast
 import os
 import re
+import runpy
 import subprocess
 import sys
 
 import pytest
+
+import bpt_det
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.heavy
 
@@ -178,22 +182,37 @@ def test_the_core_does_not_mention_detectron2(folder, repository_root):
 FAKE_OPENCV = 'raise ImportError("{reason}: cannot open shared object file")'
 
 
-def import_with_fake_opencv(reason, repository_root, tmp_path):
-    (tmp_path / "cv2.py").write_text(FAKE_OPENCV.format(reason=reason))
-    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import bpt_det.utils.opencv"
-    return run_python(code, repository_root, tmp_path).stderr.splitlines()[-1]
+@pytest.fixture
+def error_with_fake_opencv(tmp_path, monkeypatch):
+    """Return what importing OpenCV raises where its own import fails for a reason."""
+
+    def import_it(reason):
+        (tmp_path / "cv2.py").write_text(FAKE_OPENCV.format(reason=reason))
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "cv2", raising=False)
+        with pytest.raises(ImportError) as caught:
+            runpy.run_path(str(ROOT / "bpt_det/utils/opencv.py"))
+        return str(caught.value)
+
+    return import_it
 
 
 @pytest.mark.parametrize("reason", ["libGL.so.1", "libgthread-2.0.so.0"])
-def test_a_missing_system_library_of_opencv_says_what_to_install(reason, repository_root, tmp_path):
-    assert import_with_fake_opencv(reason, repository_root, tmp_path) == (
-        "ImportError: opencv-python needs a system library that is missing here "
+def test_a_missing_system_library_of_opencv_says_what_to_install(reason, error_with_fake_opencv):
+    assert error_with_fake_opencv(reason) == (
+        "opencv-python needs a system library that is missing here "
         f"({reason}: cannot open shared object file); replace it with the build that does not: "
         "pip uninstall -y opencv-python && pip install opencv-python-headless"
     )
 
 
-def test_another_import_error_of_opencv_is_left_alone(repository_root, tmp_path):
-    assert import_with_fake_opencv("numpy is too old", repository_root, tmp_path) == (
-        "ImportError: numpy is too old: cannot open shared object file"
+def test_another_import_error_of_opencv_is_left_alone(error_with_fake_opencv):
+    assert error_with_fake_opencv("numpy is too old") == (
+        "numpy is too old: cannot open shared object file"
     )
+
+
+def test_what_needs_detectron2_is_found_in_the_package_when_it_is_asked_for():
+    assert bpt_det.load_config("shapes/cascade_bpt_s").train.max_iter > 0
+    with pytest.raises(AttributeError, match="module 'bpt_det' has no attribute 'load_configs'"):
+        bpt_det.load_configs  # noqa: B018
