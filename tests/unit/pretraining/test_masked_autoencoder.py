@@ -162,8 +162,9 @@ def test_evaluation_gives_the_mean_loss_of_an_image_and_fills_in_masked_patches_
         torch.testing.assert_close(output["loss"], error)
 
 
-def test_a_perfect_prediction_is_drawn_as_the_original():
-    model = build().eval()
+@pytest.mark.parametrize("normalize_targets", [True, False])
+def test_a_perfect_prediction_is_drawn_as_the_original(normalize_targets):
+    model = build(normalize_targets=normalize_targets).eval()
     patches = to_patches(normalized(samples(2)), 4)
     pictures = model.make_pictures(
         patches, model.make_targets(patches), torch.ones(2, 16, dtype=bool)

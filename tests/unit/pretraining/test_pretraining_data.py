@@ -45,6 +45,15 @@ def test_data_may_be_named_in_short_and_a_loader_of_other_images_is_left_alone(c
     assert cfg.data.val is None
 
 
+def test_a_folder_of_validation_images_is_found_from_any_folder(cfg, tmp_path):
+    for i in range(3):
+        write_image(tmp_path / f"others/{i}.png", (i, 255, 0))
+    cfg.data.val = "others"
+    splits = use_pretraining_data(cfg)
+    assert cfg.data.val == str(tmp_path / "others")
+    assert {key: len(load()) for key, load in splits.items()} == {"train": 60, "test": 3}
+
+
 @pytest.mark.parametrize("key", ["model", "data"])
 def test_a_config_of_another_task_is_refused(cfg, key):
     cfg[key] = {}

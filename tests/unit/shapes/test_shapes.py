@@ -1,7 +1,10 @@
 """Shapes dataset: determinism, layout, exact masks, and refusals."""
 
+import contextlib
 import hashlib
 import json
+import runpy
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from pycocotools.coco import COCO
 from bpt_det.shapes import CATEGORIES, render_image, write_shapes
 from bpt_det.shapes import dataset as shapes_dataset
 from bpt_det.shapes.__main__ import main
+from bpt_det.shapes.output_folder import make_folder
 from bpt_det.shapes.segmentation import encode_segmentation, run_lengths, trace_loops
 from bpt_det.utils.errors import InputError
 from bpt_det.utils.opencv import cv2
@@ -138,6 +142,12 @@ def test_visible_masks_of_an_image_are_disjoint():
         for instance in rendered.instances:
             times_claimed += instance.mask
         assert times_claimed.max() <= 1
+
+
+@pytest.mark.parametrize(("seed", "index"), [(0, 30), (0, 56), (2, 22)])
+def test_in_a_full_image_an_object_without_a_place_is_left_out(seed, index):
+    instances = render_image(seed, index, image_size=64).instances
+    assert min(instance.visible_fraction for instance in instances) > 0.4
 
 
 def test_no_object_is_smaller_than_sixteen_pixels(coco):
@@ -283,6 +293,21 @@ def test_an_empty_folder_is_filled(tmp_path):
     assert (root / "shapes.json").is_file()
 
 
+@pytest.mark.parametrize("is_same", [True, False])
+def test_a_dataset_that_another_process_puts_there_meanwhile_is_kept(tmp_path, is_same):
+    root, record = tmp_path / "shapes", {"num_train": 2 if is_same else 3}
+
+    def write(folder):
+        root.mkdir()
+        (root / "shapes.json").write_text(json.dumps(record))
+
+    refused = pytest.raises(InputError, match="shapes holds another dataset")
+    with contextlib.nullcontext() if is_same else refused:
+        make_folder(root, {"num_train": 2}, "shapes.json", write)
+    assert json.loads((root / "shapes.json").read_text()) == record
+    assert list(tmp_path.iterdir()) == [root]
+
+
 def test_an_interrupted_write_leaves_nothing_behind(tmp_path, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
@@ -307,6 +332,14 @@ def test_the_command_line_prints_its_help(capsys):
         main(["--help"])
     assert exit_info.value.code == 0
     assert "python -m bpt_det.shapes --output" in capsys.readouterr().out
+
+
+def test_the_package_runs_as_a_module(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["bpt_det.shapes", "--output", "x", "--seed", "-1"])
+    monkeypatch.delitem(sys.modules, "bpt_det.shapes.__main__")
+    with pytest.raises(SystemExit, match="2"):
+        runpy.run_module("bpt_det.shapes", run_name="__main__")
+    assert "seed must be at least 0, got -1" in capsys.readouterr().err
 
 
 def test_the_command_line_writes_a_dataset(tmp_path):

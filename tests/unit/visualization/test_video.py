@@ -66,6 +66,18 @@ def test_a_cut_video_is_read_as_far_as_it_goes_and_named(tmp_path, caplog):
     assert f"cut.avi' ends after {len(frames)} of 20 frames; it may be cut" in caplog.text
 
 
+@pytest.mark.parametrize("suffix", ["avi", "mp4"])
+def test_a_video_without_a_frame_is_refused_as_it_is_written_or_read(tmp_path, suffix):
+    """An MPEG-4 file without a frame cannot be opened, an AVI file can."""
+    path = tmp_path / f"empty.{suffix}"
+    with pytest.raises(InputError, match=f"video '{path}'(; is the disk full| holds no frame)"):
+        with VideoWriter(path, 5, SIZE):
+            pass
+        list(VideoReader(str(path)))
+    assert path.exists() == (suffix == "avi")
+    assert len(list(tmp_path.iterdir())) == path.exists()  # nothing partial
+
+
 def test_a_failure_leaves_no_video(tmp_path):
     with pytest.raises(KeyError), VideoWriter(tmp_path / "a.mp4", 5, SIZE) as writer:
         writer.write(np.zeros((*SIZE, 3), dtype=np.uint8))
