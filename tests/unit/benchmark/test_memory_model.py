@@ -156,6 +156,29 @@ def test_measured_backward_passes_of_the_vit_alone_are_predicted_within_10_perce
     assert MemoryModel(load(*config)).vit_backward_bytes(2) == pytest.approx(measured, rel=0.1)
 
 
+def test_a_vit_outside_the_graph_has_no_backward_pass():
+    assert MemoryModel(tiny_config("cascade frozen")).vit_backward_bytes(2) == 0
+
+
+def test_checkpointing_lowers_the_peak_of_a_whole_vit_too():
+    plain, checkpointed = (
+        MemoryModel(tiny_config("cascade full", *setting, compute_bytes=2)).vit_backward_bytes(2)
+        for setting in ((), (CHECKPOINTED,))
+    )
+    assert 0 < checkpointed < plain
+
+
+def test_a_detector_without_masks_saves_its_mask_head_less():
+    cfg = tiny_config("mask_rcnn bpt_s")
+    model = MemoryModel(cfg)
+    heads = model.detector.roi_heads
+    side, _ = heads.mask_pooler.output_size
+    of_the_mask_head = SavedActivations(2 * 5, side**2, 16, 4).follow([heads.mask_head]).total
+    cfg.model.roi_heads.update(mask_in_features=None, mask_pooler=None, mask_head=None)
+    without = MemoryModel(cfg).estimate(2, mask_regions=5).heads
+    assert model.estimate(2, mask_regions=5).heads - without == of_the_mask_head > 0
+
+
 def test_weights_gradients_and_states_are_sums_over_the_model():
     cfg = tiny_config("cascade bpt_d")
     detector = instantiate(cfg.model)
@@ -216,6 +239,10 @@ def test_another_optimizer_is_refused():
     cfg.optimizer._target_ = "torch.optim.RMSprop"
     with pytest.raises(InputError, match="states of optimizer RMSprop are not known, only of Ada"):
         MemoryModel(cfg)
+
+
+def test_layers_that_hand_their_input_on_save_nothing():
+    assert SavedActivations(1, 1, 2, 4).follow([nn.Identity(), nn.Dropout(0.0)]).total == 0
 
 
 def test_a_layer_without_a_rule_is_refused():
