@@ -108,6 +108,11 @@ def test_no_part_fits_so_the_largest_allowed_one_is_taken() -> None:
     assert rows.low[1] == (1000 - 13) // 2
 
 
+def test_images_of_one_size_are_stacked_as_they_are() -> None:
+    images = make_images(((20, 90), (20, 90)))
+    assert torch.equal(stack_padded(images), torch.stack(images))
+
+
 def test_padding_keeps_the_images() -> None:
     images = make_images()
     padded = stack_padded(images)

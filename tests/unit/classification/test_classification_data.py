@@ -225,6 +225,12 @@ def test_a_saved_config_goes_on_to_data_with_test_images(own, cub, tmp_path):
     assert final.final_evaluator.output_dir == "b/test"
 
 
+def test_an_output_folder_that_a_user_chose_for_the_final_evaluation_stays(own):
+    setting = "dataloader.final_evaluator.output_dir=mine"
+    final = fit(new_config(f"folder:{own}"), setting).dataloader
+    assert (final.final_evaluator.task, final.final_evaluator.output_dir) == ("val_final", "mine")
+
+
 def test_a_split_that_a_user_chose_for_the_final_evaluation_stays(cub):
     final = fit(new_config("cub", cub), "dataloader.final_test.dataset.split=val").dataloader
     assert (final.final_test.dataset.split, final.final_evaluator.task) == ("val", "test")

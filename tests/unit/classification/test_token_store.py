@@ -29,7 +29,10 @@ def test_a_row_that_is_read_is_a_copy():
     assert torch.equal(cache.read(2), torch.ones(3, 7, dtype=torch.bfloat16))
 
 
-def test_a_file_is_complete_when_its_description_is_written(tmp_path):
+@pytest.mark.parametrize("has_fallocate", [True, False])  # macOS has none
+def test_a_file_is_complete_when_its_description_is_written(tmp_path, monkeypatch, has_fallocate):
+    if not has_fallocate:
+        monkeypatch.delattr("os.posix_fallocate", raising=False)
     path = tmp_path / "tokens.npy"
     tokens = torch.randn(SHAPE)
     with token_file(path, SHAPE, DESCRIPTION) as partial:

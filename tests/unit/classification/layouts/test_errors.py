@@ -133,6 +133,12 @@ def test_a_class_that_only_val_has_is_named(tmp_path):
     refuses("val' has classes that train/ lacks: n07777777", "imagenet", tmp_path)
 
 
+def test_splits_without_a_training_split_are_refused(tmp_path):
+    class_trees.write_class_folders(tmp_path)
+    shutil.rmtree(tmp_path / "train")
+    refuses("/train' is missing; ", f"folder:{tmp_path}", None)
+
+
 def test_validation_images_outside_class_folders_are_refused(tmp_path):
     class_trees.write_class_folders(tmp_path, splits=("train",))
     class_trees.write_image(tmp_path / "val/ILSVRC2012_val_00000001.JPEG", (1, 2, 3))
