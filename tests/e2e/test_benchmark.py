@@ -47,6 +47,16 @@ def test_a_training_step_of_one_variant(benchmark, capsys):
     assert len(rows) == 1 and "BPT-D, last 4" in rows[0]
 
 
+@pytest.mark.usefixtures("benchmark")
+def test_without_a_gpu_it_runs_on_the_cpu_and_says_what_is_not_measured(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    arguments = [*SETTINGS[:-2], "dataloader.image_size=72"]
+    assert cli_benchmark.main([*arguments, "--measure", "train_step", "--variants", "bare"]) == 0
+    out = capsys.readouterr().out
+    assert "Peak activations: increase of the process's resident set" in out
+    assert "skipped: train_step: not measured of bare\n" in out
+
+
 def test_evaluation_and_scoring_of_a_data_set(benchmark, shapes_root, tmp_path, capsys):
     data = [
         *("dataloader.test.dataset.names=benchmarked_val", "model.roi_heads.num_classes=10"),

@@ -200,6 +200,11 @@ def test_a_bad_option_is_one_line(collect, write_config, statistics_path, capsys
     assert not statistics_path.exists()
 
 
+def test_a_method_whose_prompts_need_no_statistics_is_refused(collect, write_config, capsys):
+    assert collect("--config-file", write_config("vpt_s")) == 2
+    assert "the prompts of this config need no statistics; choose one" in error_line(capsys)
+
+
 def test_a_broken_image_is_named_and_nothing_is_left_behind(
     collect, write_config, statistics_path, tmp_path, capsys
 ):

@@ -49,6 +49,11 @@ def test_learned_prompts_of_a_checkpoint_stand_beside(shapes_root, tmp_path, cap
     assert Image.open(picture).width == 5 * 260
 
 
+def test_without_a_picture_there_is_the_table_alone(measure, shapes_root, capsys):
+    assert measure("--images", shapes_root / "val", "--num-images", 2) == 0
+    assert "2 images" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

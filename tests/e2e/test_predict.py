@@ -108,6 +108,13 @@ def test_a_video_keeps_its_size_and_speed(predict, clip, tmp_path):
     assert [image["frame_number"] for image in images] == [0, 2, 4]
 
 
+def test_each_of_several_videos_is_written(predict, clip, tmp_path):
+    shutil.copy(clip, tmp_path / "b.mp4")
+    assert predict(clip, tmp_path / "b.mp4", options=["--every", "2"]) == 0
+    for name in ("a.mp4", "b.mp4"):
+        assert len(list(VideoReader(str(tmp_path / "out" / name)))) == 3
+
+
 def test_pictures_can_be_left_out_or_be_jpeg(predict, photos, clip, tmp_path):
     photo = photos / "a.jpg"
     assert predict(photo, clip, options=["--no-pictures"], output=tmp_path / "none") == 0

@@ -1,5 +1,6 @@
 """Dispatch of commands: the table, the list of commands, unknown names, lazy imports."""
 
+import runpy
 import subprocess
 import sys
 
@@ -46,6 +47,15 @@ def test_an_unknown_command_is_one_line_with_the_nearest_name(argument, nearest,
 
 def test_the_version_is_that_of_the_package(capsys):
     assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"bpt-det {bpt_det.__version__}\n"
+
+
+def test_the_package_runs_as_a_module(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["bpt_det.cli", "--version"])
+    runpy.run_module("bpt_det.cli.__main__", run_name="__mp_main__")  # as a process of a command
+    assert capsys.readouterr().out == ""
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_module("bpt_det.cli", run_name="__main__")
     assert capsys.readouterr().out == f"bpt-det {bpt_det.__version__}\n"
 
 

@@ -1,9 +1,13 @@
 """Demo of detection and overfit check: the commands they run, found from any folder."""
 
+import contextlib
+
 import pytest
 
 from bpt_det.cli import demo, overfit
+from bpt_det.cli.demo_steps import run_module
 from bpt_det.config import load_config
+from bpt_det.utils.errors import InputError
 
 
 def test_the_demo_renders_trains_and_draws_with_one_config(tmp_path, monkeypatch):
@@ -20,6 +24,17 @@ def test_the_demo_renders_trains_and_draws_with_one_config(tmp_path, monkeypatch
     cfg = load_config(training[3], training[4:])
     assert (cfg.train.seed, cfg.train.output_dir) == (3, str(tmp_path))
     assert cfg.model.backbone.net.prompt is not None
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_step_finds_the_datasets_and_fails_with_its_command(tmp_path, monkeypatch, status):
+    monkeypatch.chdir(tmp_path)
+    code = "import os, sys; print(os.environ['DETECTRON2_DATASETS'], file=open('out', 'w'))"
+    (tmp_path / "step.py").write_text(f"{code}; sys.exit(int(sys.argv[1]))")
+    refused = pytest.raises(InputError, match=f"`python -m step {status}` ended with status 3")
+    with refused if status else contextlib.nullcontext():
+        run_module(["step", str(status)], tmp_path / "sets")
+    assert (tmp_path / "out").read_text() == f"{tmp_path}/sets\n"
 
 
 def test_the_config_of_the_overfit_check_is_found_from_any_folder(tmp_path, monkeypatch):

@@ -79,6 +79,12 @@ def test_a_config_that_cannot_be_loaded_leaves_the_command():
     assert text == "faults. bpt-det check lists all faults of a dataset."
 
 
+def test_without_a_config_the_command_that_collects_statistics_leaves_the_file_open():
+    error = InputError("prompts need statistics", hint="collect_statistics")
+    text = explain(error, Namespace())
+    assert text == f"{error}. Collect them: bpt-det stats --config-file FILE"
+
+
 def test_a_command_is_named_as_this_one_was_called(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["tools/train_net.py"])
     text = explain(InputError("faults", hint="check_dataset"), Namespace())

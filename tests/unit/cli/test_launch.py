@@ -3,15 +3,19 @@
 from argparse import Namespace
 
 import pytest
+from omegaconf import OmegaConf
+from torch.multiprocessing import ProcessExitedException
 
 from bpt_det.cli.launch import (
     build_tool_parser,
     build_training_parser,
     prepare_output_dir,
+    run_in_process,
     run_tool,
     run_training_tool,
     train_or_evaluate,
 )
+from bpt_det.engine.result import RunResult, read_result
 from bpt_det.utils.errors import InputError
 
 
@@ -104,6 +108,28 @@ def test_several_processes_without_gpus_are_refused(monkeypatch, repository_root
     config = ["--config-file", "configs/shapes/cascade_bpt_s.py"]
     with pytest.raises(InputError, match=r"needs GPUs, but the run is on the CPU; leave both out"):
         train_or_evaluate(build_training_parser("train", "x").parse_args([*config, *asked]))
+
+
+def test_a_refusal_in_one_of_several_processes_is_its_exit_status(monkeypatch, capsys):
+    monkeypatch.setattr("bpt_det.cli.launch.comm.get_world_size", lambda: 2)
+    cfg = OmegaConf.create({"train": {"init_checkpoint": ""}})
+    args = Namespace(eval_only=True, resume=False)
+    with pytest.raises(SystemExit, match="2"):
+        run_in_process(cfg, args, {}, [])
+    assert capsys.readouterr().err.startswith("error: --eval-only needs train.init_checkpoint=PATH")
+
+
+@pytest.mark.parametrize(("eval_only", "status"), [(False, "diverged"), (True, "running")])
+def test_a_process_that_ends_the_others_ends_the_run(monkeypatch, tmp_path, eval_only, status):
+    def fail(*_, **__):
+        raise ProcessExitedException("", error_index=1, error_pid=1, exit_code=3)
+
+    monkeypatch.setattr("bpt_det.cli.launch.launch", fail)
+    RunResult().write(tmp_path)
+    options = ["--config-file", "shapes/cascade_bpt_s", f"train.output_dir={tmp_path}"]
+    options += ["--eval-only"] * eval_only
+    assert run_training_tool(build_training_parser("train", ""), options) == 3
+    assert read_result(tmp_path).status == status
 
 
 def test_the_parser_takes_detectron2s_options():
