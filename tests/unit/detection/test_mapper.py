@@ -112,6 +112,28 @@ def test_masks_as_rle_where_polygons_are_asked_for_name_the_setting(path):
     assert refusal.value.parameter == "instance_mask_format"
 
 
+def test_a_training_image_without_annotations_is_mapped_as_detectron2_does(path):
+    settings = {"is_train": True, "augmentations": [], "image_format": "RGB"}
+    expected, mapped = (
+        mapper_class(**settings)({"file_name": str(path)})
+        for mapper_class in (DatasetMapper, ImageNamingMapper)
+    )
+    assert mapped.keys() == expected.keys()
+    assert (mapped["image"] == expected["image"]).all()
+
+
+class Refuse(T.Augmentation):
+    def get_transform(self, image):
+        raise InputError("min_scale must be below max_scale", parameter="min_scale")
+
+
+def test_what_an_augmentation_refuses_stays_as_it_says_it(path):
+    mapper = ImageNamingMapper(is_train=True, augmentations=[Refuse()], image_format="RGB")
+    with pytest.raises(InputError, match="^min_scale must be below max_scale$") as caught:
+        mapper({"file_name": str(path)})
+    assert caught.value.parameter == "min_scale"
+
+
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
 def test_more_than_8_bits_are_refused_rather_than_clipped_to_white(tmp_path, dtype):
     path = tmp_path / "deep.tif"

@@ -98,6 +98,12 @@ def test_run_lengths_become_what_detectron2_makes_of_them(path):
         assert_equal(*both(path, mixed, seed, instance_mask_format="bitmask"))
 
 
+def test_objects_without_a_polygon_are_left_out_as_detectron2_does(path):
+    expected, mapped = both(path, [annotation([]), annotation([])])
+    assert_equal(expected, mapped)
+    assert len(mapped["instances"]) == 0
+
+
 @pytest.mark.parametrize("annotations", [[], [annotation([SQUARE], iscrowd=1)]])
 def test_boxes_that_are_not_recomputed_may_be_none(path, annotations):
     assert_equal(*both(path, annotations, recompute_boxes=False))

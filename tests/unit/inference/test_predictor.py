@@ -92,6 +92,13 @@ def test_a_list_gives_what_its_images_give_one_by_one(files, image, square_pad):
         assert_same(instances, predictor(member), rtol=1e-4, atol=1e-4)
 
 
+def test_another_mapper_is_refused(files):
+    override = "dataloader.test.mapper._target_=builtins.dict"
+    with pytest.raises(InputError, match="must be a DatasetMapper of .*, got dict") as caught:
+        Predictor(*files, overrides=[override])
+    assert caught.value.parameter == "mapper"
+
+
 def test_an_empty_list_gives_an_empty_list(predictor):
     assert predictor([]) == []
 

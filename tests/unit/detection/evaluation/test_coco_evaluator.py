@@ -1,6 +1,7 @@
 """Our evaluator against pycocotools, and against the ground truth itself."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -219,6 +220,20 @@ def test_results_are_written_in_cocos_form_with_its_category_ids(shapes, tmp_pat
     ]
     assert [(r["image_id"], r["category_id"], r["score"]) for r in written] == expected
     assert len(written[0]["bbox"]) == 4 and written[0]["segmentation"].keys() == {"size", "counts"}
+
+
+def test_without_annotations_the_results_are_written_and_not_scored(shapes, tmp_path):
+    """As for the images of test-dev."""
+    content = {k: v for k, v in shapes.truth.dataset.items() if k != "annotations"}
+    (tmp_path / "test.json").write_text(json.dumps(content))
+    folder = Path(DatasetCatalog.get(shapes.name)[0]["file_name"]).parent
+    data = Dataset("evaluated_without_annotations", tmp_path / "test.json", folder)
+    try:
+        assert evaluate(data, perfect_predictions(shapes), output_dir=str(tmp_path)) == {}
+    finally:
+        DatasetCatalog.remove(data.name)
+        MetadataCatalog.remove(data.name)
+    assert json.loads((tmp_path / "coco_instances_results.json").read_text())
 
 
 def test_results_are_not_written_without_a_folder(shapes, tmp_path, monkeypatch):
