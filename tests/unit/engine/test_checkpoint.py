@@ -57,6 +57,21 @@ def test_checkpointables_are_saved_and_loaded_with_the_model(tmp_path):
     assert fresh.param_groups[0]["lr"] == 0.5
 
 
+def test_what_a_file_does_not_hold_stays_as_it_is(tmp_path):
+    model = Detector()
+    optimizer = torch.optim.SGD(model.head.parameters(), lr=0.5)
+    saved(tmp_path, model)
+    checkpointer = FrozenAwareCheckpointer(model, str(tmp_path), optimizer=optimizer)
+    checkpointer.resume_or_load("", resume=True)
+    assert optimizer.param_groups[0]["lr"] == 0.5
+
+
+def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    FrozenAwareCheckpointer(Detector()).save("model")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_of_another_frozen_vit_is_refused(tmp_path):
     path = saved(tmp_path, Detector())
     with pytest.raises(

@@ -91,6 +91,12 @@ def test_the_running_statistics_of_a_batch_norm_are_averaged_with_the_weights():
     assert all(torch.equal(value, own[name]) for name, value in model.state_dict().items())
 
 
+def test_of_a_model_of_which_nothing_is_trained_nothing_is_averaged(model):
+    ema = Ema(model.requires_grad_(False), decay=0.9)
+    ema.update()
+    assert ema.state_dict() == {}
+
+
 def test_the_averages_of_a_distributed_model_have_the_names_of_the_model_inside(model, tmp_path):
     dist.init_process_group("gloo", init_method=f"file://{tmp_path}/x", rank=0, world_size=1)
     try:

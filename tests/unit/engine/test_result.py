@@ -1,9 +1,12 @@
 """The file that a run leaves: strict JSON, read back as it was, and the table of exit statuses."""
 
 import json
+import shutil
 
 import pytest
+from omegaconf import OmegaConf
 
+from bpt_det.engine.hooks.recorder import ResultRecorder
 from bpt_det.engine.result import (
     DivergenceError,
     RunResult,
@@ -75,6 +78,21 @@ def test_an_error_that_ctrl_c_led_to_is_an_interruption():
     error.__context__ = cause
     assert status_of(error) == "interrupted"
     assert exit_status_of(error) == 130
+
+
+@pytest.mark.parametrize("error", [None, KeyError("a bug")])
+def test_a_result_that_cannot_be_written_hides_no_error_of_the_run(tmp_path, error, caplog):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    cfg = OmegaConf.create({"train": {"output_dir": str(folder)}})
+    with pytest.raises(InputError if error is None else KeyError) as caught:
+        with ResultRecorder(cfg, folder):
+            shutil.rmtree(folder)
+            folder.touch()
+            if error is not None:
+                raise error
+    text = caplog.text if error is not None else str(caught.value)
+    assert f"cannot write '{folder}/result.json'" in text
 
 
 @pytest.mark.parametrize(("code", "status"), [(2, "failed"), (3, "diverged"), (1, "failed")])

@@ -108,3 +108,11 @@ def test_a_resumed_optimizer_takes_its_settings_from_the_config_and_its_state_fr
             assert torch.equal(loaded[0]["exp_avg"], states[0]["optimizer"]["state"][0]["exp_avg"])
         trainer.train(0, 2)
         states.append(copy.deepcopy(trainer.state_dict()))
+
+
+def test_a_resumed_float16_run_keeps_the_scale_of_its_losses(batch):
+    first, second = (train(Regression(), batch, 2, dtype=torch.float16, lr=1e-6) for _ in range(2))
+    state = first.state_dict()
+    state["grad_scaler"]["scale"] = 512.0
+    second.load_state_dict(state)
+    assert second.grad_scaler.get_scale() == 512.0
