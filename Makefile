@@ -11,7 +11,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --no-input --disable-pip-version-che
 # Written last: a set-up that was interrupted has no stamp and is completed by the next make.
 STAMP := $(VENV)/.setup-complete
 SETUP_FILES := requirements.txt requirements-dev.txt pyproject.toml setup.py tools/check_environment.py \
-	tools/install_detectron2.py tools/detectron2_patches.py tools/detectron2_wheel.py
+	$(wildcard bpt_det/installation/detectron2*.py)
 # A machine that was set up with the headless build keeps it.
 OPENCV ?= $(if $(wildcard $(VENV)/lib/python3*/site-packages/opencv_python_headless-*),opencv-python-headless,opencv-python)
 OTHER_OPENCV = $(filter-out $(OPENCV),opencv-python opencv-python-headless)
@@ -67,7 +67,7 @@ $(STAMP): $(SETUP_FILES)
 	@$(PIP_INSTALL) --quiet -r $(VENV)/requirements.txt -r requirements-dev.txt
 	@$(BIN)/python tools/check_environment.py
 	@echo "== installing detectron2"
-	@$(BIN)/python tools/install_detectron2.py
+	@$(BIN)/python -m bpt_det.cli setup-detectron2
 	@echo "== installing bpt_det"
 	@$(PIP_INSTALL) --quiet --no-deps --no-build-isolation -e .
 	@touch $@

@@ -1,7 +1,9 @@
 #!/usr/bin/env python
 """Detect objects in images, folders and videos; the same as ``bpt-det predict``."""
 
-from bpt_det.cli.predict import main
+from bpt_det.cli.app import command
+
+main = command("predict")
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -1,14 +1,15 @@
 """Entry point of the command line: ``bpt-det COMMAND ...`` runs `bpt_det.cli.COMMAND`."""
 
 import difflib
+import functools
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from bpt_det import __version__
 from bpt_det.utils.exit_status import EXIT_BAD_INPUT
 
-from .commands import COMMANDS, PROGRAM
+from .commands import COMMANDS, PROGRAM, invocation
 
 
 def format_help() -> str:
@@ -46,4 +47,28 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return EXIT_BAD_INPUT
-    return importlib.import_module(COMMANDS[name].module).main(words[1:])
+    return run_command(name, words[1:])
+
+
+def run_command(name: str, argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status; a missing Detectron2 is one line on stderr.
+
+    Args:
+        name: key of `COMMANDS`.
+        argv: its arguments; None takes those of the process.
+    """
+    try:
+        return importlib.import_module(COMMANDS[name].module).main(argv)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "detectron2":
+            raise
+        print(
+            f"error: detectron2 is not installed; run `{invocation('setup-detectron2')}`.",
+            file=sys.stderr,
+        )
+        return EXIT_BAD_INPUT
+
+
+def command(name: str) -> Callable[[Sequence[str] | None], int]:
+    """Return the main function of a command, for a file of ``tools/``."""
+    return functools.partial(run_command, name)

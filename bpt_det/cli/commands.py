@@ -29,7 +29,8 @@ class Command:
         return f"bpt_det.cli.{self.name.replace('-', '_')}"
 
 
-_TRAIN, _APPLY, _DATA, _MEASURE, _DEMO = (
+_SETUP, _TRAIN, _APPLY, _DATA, _MEASURE, _DEMO = (
+    "Set up",
     "Train and evaluate",
     "Apply a trained detector",
     "Prepare data",
@@ -40,6 +41,7 @@ _TRAIN, _APPLY, _DATA, _MEASURE, _DEMO = (
 COMMANDS = {
     command.name: command
     for command in (
+        Command("setup-detectron2", "install_detectron2", _SETUP, "install Detectron2"),
         Command("train", "train_net", _TRAIN, "train or evaluate a detector"),
         Command("train-cls", "train_cls", _TRAIN, "train or evaluate an image classifier"),
         Command("pretrain", "pretrain_mae", _TRAIN, "pre-train a ViT as a masked autoencoder"),

@@ -23,7 +23,7 @@ def test_every_module_is_a_command_and_every_command_has_a_tool():
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=lambda command: command.name)
 def test_a_tool_runs_the_main_function_of_its_command(command):
     text = (TOOLS / f"{command.tool}.py").read_text()
-    assert f"from {command.module} import main\n" in text
+    assert f'main = command("{command.name}")\n' in text
     assert f"``bpt-det {command.name}``" in text
 
 
@@ -85,6 +85,27 @@ def test_the_list_of_commands_imports_none_of_them(tmp_path):
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("called", "run", "expected"),
+    [
+        ("bpt-det", "sys.exit(main(['train']))", "bpt-det setup-detectron2"),
+        (
+            "tools/predict.py",
+            "runpy.run_path('tools/predict.py', run_name='__main__')",
+            "python tools/install_detectron2.py",
+        ),
+    ],
+)
+def test_without_detectron2_a_command_says_in_one_line_how_to_install_it(called, run, expected):
+    code = (
+        "import runpy, sys; from bpt_det.cli.app import main; sys.modules['detectron2'] = None; "
+        f"sys.argv = [{called!r}]; {run}"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr == f"error: detectron2 is not installed; run `{expected}`.\n"
 
 
 @pytest.mark.parametrize(

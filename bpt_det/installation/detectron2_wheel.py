@@ -7,7 +7,7 @@ import tarfile
 import zipfile
 from collections.abc import Mapping
 
-from detectron2_patches import ADDED_FILES, INSTALLED_VERSION, PATCHES
+from .detectron2_patches import ADDED_FILES, INSTALLED_VERSION, PATCHES
 
 SDIST_NAME = "pb1-detectron2"
 SDIST_VERSION = "0.6"
@@ -78,7 +78,7 @@ def describe_wheel() -> str:
         *(f"Requires-Dist: {requirement}" for requirement in REQUIREMENTS),
     ]
     body = [
-        "Built on this machine by tools/install_detectron2.py of bpt_det; not an official build.",
+        "Built on this machine by `bpt-det setup-detectron2` of bpt_det; not an official build.",
         f"Source: the folder detectron2/ of {SDIST_NAME} {SDIST_VERSION}, a source distribution of",
         f"Detectron2 0.6, sha256 {SDIST_SHA256}.",
         "The projects (PointRend, DeepLab) and the C++ and CUDA operators are not included.",

@@ -1,4 +1,4 @@
-"""Patches to Detectron2 0.6 that ``install_detectron2.py`` applies, as one table.
+"""Patches to Detectron2 0.6 that its installation applies, as one table.
 
 Detectron2 0.6 is from 2021. Each patch below repairs one place that breaks with the versions in
 requirements.txt, or that needs the compiled operators as soon as it is imported. Files are given
@@ -24,7 +24,7 @@ class Patch(NamedTuple):
 
 
 INSTALLED_VERSION = "0.6+python"
-NOTICE = "# Changed by tools/install_detectron2.py of bpt_det: {}.\n"
+NOTICE = "# Changed by `bpt-det setup-detectron2`: {}.\n"
 
 NUMPY = "NumPy 1.24 removed the aliases np.int, np.float and np.str"
 PILLOW = "Pillow 10 removed Image.LINEAR, the old name of Image.BILINEAR"
@@ -107,7 +107,7 @@ PATCHES = (
 ADDED_FILES = {
     "detectron2/_absent_operators.py": f'''"""Stands in for the compiled operators.
 
-Written by tools/install_detectron2.py of bpt_det; not part of Detectron2.
+Written by `bpt-det setup-detectron2`; not part of Detectron2.
 """
 
 
@@ -119,8 +119,8 @@ class AbsentOperators:
             raise AttributeError(name)
         raise RuntimeError(
             "detectron2 was installed without compiled operators ({INSTALLED_VERSION}), so "
-            f"{{name}} is not available; install with tools/install_detectron2.py --source git "
-            "--force on a machine with a compiler."
+            f"{{name}} is not available; build them with `bpt-det setup-detectron2 --source git "
+            "--force` on a machine with a compiler."
         )
 
 
