@@ -10,14 +10,8 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --no-input --disable-pip-version-check
 # Written last: a set-up that was interrupted has no stamp and is completed by the next make.
 STAMP := $(VENV)/.setup-complete
-SETUP_FILES := requirements.txt requirements-dev.txt pyproject.toml setup.py tools/check_environment.py \
+SETUP_FILES := requirements.txt requirements-dev.txt pyproject.toml setup.py \
 	$(wildcard bpt_det/installation/detectron2*.py)
-# A machine that was set up with the headless build keeps it.
-OPENCV ?= $(if $(wildcard $(VENV)/lib/python3*/site-packages/opencv_python_headless-*),opencv-python-headless,opencv-python)
-OTHER_OPENCV = $(filter-out $(OPENCV),opencv-python opencv-python-headless)
-ifneq ($(filter-out opencv-python opencv-python-headless,$(OPENCV)),)
-$(error OPENCV must be opencv-python or opencv-python-headless, got $(OPENCV))
-endif
 
 # Tests run in one process per core (PyTorch in one thread each: tests/conftest.py).
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
@@ -32,8 +26,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help setup demo demo-cls test test-quick test-all lint overfit clean
 
 help:
-	@echo "make setup    create $(VENV) with everything (PYTHON=python3.12 chooses the interpreter,"
-	@echo "              OPENCV=opencv-python-headless is for machines without libGL)"
+	@echo "make setup    create $(VENV) with everything (PYTHON=python3.12 chooses the interpreter)"
 	@echo "make demo     train, evaluate and draw masks on the embedded dataset"
 	@echo "make demo-cls train and test classifiers on crops of the embedded dataset"
 	@echo "make test     run the tests, except those marked slow (make test-quick: light unit tests;"
@@ -57,15 +50,13 @@ $(STAMP): $(SETUP_FILES)
 		echo "== creating $(VENV)"; "$(PYTHON)" -m venv --clear $(VENV); }
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
 		echo "error: $(VENV) was made with $$($(BIN)/python --version), too old; remove it and run make setup again" >&2; exit 1; }
-	@if $(BIN)/python -m pip show --quiet $(OTHER_OPENCV) 2>/dev/null; then \
-		$(BIN)/python -m pip uninstall --yes --quiet $(OTHER_OPENCV); fi
-	@sed 's/^opencv-python==/$(OPENCV)==/' requirements.txt > $(VENV)/requirements.txt
+	@if $(BIN)/python -m pip show --quiet opencv-python 2>/dev/null; then \
+		$(BIN)/python -m pip uninstall --yes --quiet opencv-python opencv-python-headless; fi
 	@echo "== installing torch (about 3 GB with its libraries, the first time)"
 	@grep -E '^(torch|torchvision|setuptools|wheel)==' requirements.txt > $(VENV)/torch.txt
 	@$(PIP_INSTALL) -r $(VENV)/torch.txt
 	@echo "== installing the other requirements"
-	@$(PIP_INSTALL) --quiet -r $(VENV)/requirements.txt -r requirements-dev.txt
-	@$(BIN)/python tools/check_environment.py
+	@$(PIP_INSTALL) --quiet -r requirements.txt -r requirements-dev.txt
 	@echo "== installing detectron2"
 	@$(BIN)/python -m bpt_det.cli setup-detectron2
 	@echo "== installing bpt_det"

@@ -202,9 +202,9 @@ def error_with_fake_opencv(tmp_path, monkeypatch):
 @pytest.mark.parametrize("reason", ["libGL.so.1", "libgthread-2.0.so.0"])
 def test_a_missing_system_library_of_opencv_says_what_to_install(reason, error_with_fake_opencv):
     assert error_with_fake_opencv(reason) == (
-        "opencv-python needs a system library that is missing here "
-        f"({reason}: cannot open shared object file); replace it with the build that does not: "
-        "pip uninstall -y opencv-python && pip install opencv-python-headless"
+        "OpenCV needs a system library that is missing here "
+        f"({reason}: cannot open shared object file); use the build that does not: pip uninstall "
+        "-y opencv-python opencv-python-headless && pip install opencv-python-headless"
     )
 
 
