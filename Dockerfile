@@ -13,14 +13,12 @@ ENV PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore DETECTRON2_DATASETS=/data
 WORKDIR /src
 
 COPY requirements.txt .
-RUN sed -i 's/^opencv-python==/opencv-python-headless==/' requirements.txt \
-    && pip install --no-input -r requirements.txt
+RUN pip install --no-input -r requirements.txt
 COPY pyproject.toml setup.py README.md LICENSE ./
 COPY configs configs
 COPY bpt_det bpt_det
-COPY tools tools
 RUN pip install --no-input --no-deps --no-build-isolation . \
-    && python tools/install_detectron2.py \
+    && bpt-det setup-detectron2 \
     && useradd --create-home --uid 1000 bpt
 
 USER 1000

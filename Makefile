@@ -19,7 +19,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 # the long ones of e2e/ first.
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 # Pages whose prose is checked: sentences of at most 30 words, no filler words.
-PROSE := CHANGELOG.md SECURITY.md
+PROSE := CHANGELOG.md CONTRIBUTING.md SECURITY.md
 # The interpreters that tests start find bpt_det compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
