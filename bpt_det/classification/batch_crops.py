@@ -3,7 +3,7 @@
 Shape legend: B batch, H W image size in pixels (the largest of the batch), S side of a crop.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 _ATTEMPTS = 10
 _RATIOS = (3 / 4, 4 / 3)  # of width to height, as torchvision's
 _CUBIC = -0.5  # Pillow's parameter of the bicubic kernel
-_REACH = 2.0  # of the kernel, in pixels of the coarser grid
+_REACH = 2.0  # of the bicubic kernel, in pixels of the coarser grid
 
 
 @dataclass(frozen=True)
@@ -79,20 +79,47 @@ def central_windows(sizes: np.ndarray, size: int, resize_size: int) -> tuple[Win
         size: S.
         resize_size: pixels.
     """
+    return _windows_of_resized(sizes, resize_size, lambda resized: np.rint((resized - size) / 2))
+
+
+def draw_windows_of_resized(
+    sizes: np.ndarray, size: int, resize_size: int, random: np.random.Generator
+) -> tuple[Windows, Windows]:
+    """Return rows and columns of random crops of images resized as for `central_windows`.
+
+    Args:
+        sizes: (B, 2), height and width of each image.
+        size: S.
+        resize_size: pixels.
+        random: generator of the choices.
+    """
+    return _windows_of_resized(
+        sizes, resize_size, lambda resized: random.integers(0, resized - size, endpoint=True)
+    )
+
+
+def _windows_of_resized(
+    sizes: np.ndarray, resize_size: int, choose_start: Callable[[np.ndarray], np.ndarray]
+) -> tuple[Windows, Windows]:
+    """Return the windows that start at a pixel chosen by the resized length of each axis, (B,)."""
     shorter = sizes.min(axis=1)
     windows = []
     for lengths in sizes.T:
         resized = np.floor(resize_size * lengths / shorter)
         step = lengths / resized
-        start = np.rint((resized - size) / 2) * step
-        windows.append(Windows(start, step, np.zeros(len(sizes)), lengths))
+        windows.append(Windows(choose_start(resized) * step, step, np.zeros(len(sizes)), lengths))
     return windows[0], windows[1]
 
 
 def resample(
-    images: Tensor, rows: Windows, columns: Windows, size: int, is_flipped: np.ndarray
+    images: Tensor,
+    rows: Windows,
+    columns: Windows,
+    size: int,
+    is_flipped: np.ndarray,
+    interpolation: str = "bicubic",
 ) -> Tensor:
-    """Return crops (B, 3, S, S), uint8, as Pillow's antialiased bicubic `resize` makes them.
+    """Return crops (B, 3, S, S), uint8, as Pillow's antialiased `resize` makes them.
 
     Within a gray level of it, as Pillow computes in fixed point; a few levels at hard edges where
     Pillow shrinks the height first, as Pillow 13 does if it shrinks more than the width.
@@ -102,16 +129,24 @@ def resample(
         rows, columns: what the crops show.
         size: S.
         is_flipped: (B,), which crops are mirrored.
+        interpolation: a key of `INTERPOLATIONS`.
     """
-    across = _weights(columns, size, images.shape[3], images.device)
+    kernel = INTERPOLATIONS[interpolation]
+    across = _weights(columns, size, images.shape[3], images.device, kernel)
     mirrored = torch.from_numpy(is_flipped).to(images.device)[:, None, None]
     across = torch.where(mirrored, across.flip(1), across)
-    down = _weights(rows, size, images.shape[2], images.device)
+    down = _weights(rows, size, images.shape[2], images.device, kernel)
     narrow = _to_levels(images.float() @ across.transpose(1, 2)[:, None])
     return _to_levels(down[:, None] @ narrow).to(torch.uint8)
 
 
-def _weights(windows: Windows, size: int, length: int, device: torch.device) -> Tensor:
+def _weights(
+    windows: Windows,
+    size: int,
+    length: int,
+    device: torch.device,
+    kernel: Callable[[Tensor], Tensor],
+) -> Tensor:
     """Return the share of each of ``length`` pixels in each pixel of a crop, (B, S, length)."""
     values = (windows.start, windows.step, windows.low, windows.high)
     start, step, low, high = (
@@ -120,16 +155,23 @@ def _weights(windows: Windows, size: int, length: int, device: torch.device) -> 
     pixels = torch.arange(length, device=device, dtype=torch.float64)
     centers = start + (torch.arange(size, device=device)[:, None] + 0.5) * step
     distances = ((pixels + 0.5 - centers) / step.clamp(min=1)).abs().float()
-    weights = _kernel(distances) * ((pixels >= low) & (pixels < high))
+    weights = kernel(distances) * ((pixels >= low) & (pixels < high))
     return weights / weights.sum(dim=2, keepdim=True)
 
 
-def _kernel(distances: Tensor) -> Tensor:
+def _cubic_kernel(distances: Tensor) -> Tensor:
     """Return the values of the cubic convolution kernel; distances are not negative."""
     near = ((_CUBIC + 2) * distances - (_CUBIC + 3)) * distances**2 + 1
     far = ((distances - 5) * distances + 8) * distances - 4
     weights = torch.where(distances < 1, near, _CUBIC * far)
     return weights * (distances < _REACH)
+
+
+def _linear_kernel(distances: Tensor) -> Tensor:
+    return (1 - distances).clamp(min=0)
+
+
+INTERPOLATIONS = {"bicubic": _cubic_kernel, "bilinear": _linear_kernel}
 
 
 def _to_levels(values: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ def use_classification_data(
     chosen = chosen_keys(overrides)
     _make_paths_absolute(cfg)
     source = cfg.dataloader.train.dataset
-    dataset = read_dataset(source.name, source.get("root"))
+    dataset = read_dataset(source.name, source.get("root"), source.get("fold"))
     set_num_classes(cfg, _NUM_CLASSES, dataset.class_names, dataset.name, chosen)
     num_images = len(dataset.select(source.split, source.get("fraction", 100)))
     set_iterations(cfg, dataset.name, num_images, chosen)
@@ -79,7 +79,7 @@ def _splits(cfg: DictConfig) -> list[tuple[str, str, float]]:
     return [
         (key, node.split, node.get("fraction", 100))
         for key, node in nodes.items()
-        if all(node.get(part) == source.get(part) for part in ("_target_", "name", "root"))
+        if all(node.get(part) == source.get(part) for part in ("_target_", "name", "root", "fold"))
     ]
 
 

@@ -3,6 +3,7 @@
 Shape legend: B batch, P prompt_length, N patches, D embed_dim, K num_classes.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -15,6 +16,9 @@ from bpt_det.utils.errors import InputError, check_count
 from bpt_det.vit import PromptedViT
 
 POOLINGS = ("all", "prompts", "patches", "cls")
+HEAD_INITS = ("truncated_normal", "kaiming")
+FINAL_NORMS = ("pretrained", "identity")
+_PRIOR = 0.01  # probability of each class that the bias of VPT's head stands for
 
 
 class PromptedClassifier(nn.Module):
@@ -24,6 +28,10 @@ class PromptedClassifier(nn.Module):
     prompts and patches, then the norm. With ``cls``, for MoCo v3 and supervised pre-training, the
     norm of the class token is the class token of the norm, since LayerNorm treats tokens one by
     one. The head starts with a truncated normal of standard deviation 0.02 and a bias of 0.
+
+    VPT (KMnP/vpt@4410440) differs in both. Its head, src/models/mlp.py, is ``kaiming``: normal of
+    variance 2 / K, with a bias of -log(99). Its MAE, src/models/vit_backbones/vit_mae.py, drops the
+    pre-trained final norm for one whose scale stays 1 and whose shift stays 0: ``identity``.
 
     Features of a masked autoencoder share most of their length, and a head learns slowly from them.
     With ``head_batch_norm`` each channel is brought to a mean of 0 and a variance of 1 before the
@@ -41,12 +49,16 @@ class PromptedClassifier(nn.Module):
         pooling: what the mean is taken of: ``all`` (prompts and patches), ``prompts``,
             ``patches``, or ``cls``, the class token alone.
         head_batch_norm: whether features are normalized before the head.
+        head_init: ``truncated_normal`` or ``kaiming``.
+        final_norm: ``pretrained``, the ViT's, or ``identity``: a LayerNorm that starts with scale
+            1 and shift 0, and is trained only with a ViT that is not frozen.
         pixel_mean, pixel_std: of each channel, in [0, 255].
         input_format: order of the channels, RGB; the datasets are read so.
 
     Raises:
         InputError: there are fewer than two classes, the pooling is unknown or needs prompts that
-            are not there, the format is not RGB, or ``head_batch_norm`` is not a bool.
+            are not there, the format is not RGB, ``head_batch_norm`` is not a bool, or another
+            choice is unknown.
     """
 
     def __init__(
@@ -56,12 +68,22 @@ class PromptedClassifier(nn.Module):
         *,
         pooling: str = "all",
         head_batch_norm: bool = False,
+        head_init: str = "truncated_normal",
+        final_norm: str = "pretrained",
         pixel_mean: Sequence[float],
         pixel_std: Sequence[float],
         input_format: str = "RGB",
     ) -> None:
         super().__init__()
         _check_settings(backbone, num_classes, pooling, input_format, head_batch_norm)
+        for name, value, known in (
+            ("head_init", head_init, HEAD_INITS),
+            ("final_norm", final_norm, FINAL_NORMS),
+        ):
+            if value not in known:
+                raise InputError(
+                    f"{name} must be one of {', '.join(known)}, got '{value}'.", parameter=name
+                )
         self.backbone = backbone
         self.pooling = pooling
         self.input_format = input_format
@@ -70,10 +92,15 @@ class PromptedClassifier(nn.Module):
             kind = nn.SyncBatchNorm if comm.get_world_size() > 1 else nn.BatchNorm1d
             self.head_norm = kind(backbone.embed_dim, eps=1e-6, affine=False)
         self.head = nn.Linear(backbone.embed_dim, num_classes)
-        nn.init.trunc_normal_(self.head.weight, std=0.02)
-        nn.init.zeros_(self.head.bias)
-        # PromptedViT leaves its final norm untrained, as it does not apply it; here it is applied.
-        backbone.vit.norm.requires_grad_(not backbone.frozen)
+        _initialize_head(self.head, head_init)
+        self.own_norm: nn.LayerNorm | None = None  # in place of the ViT's
+        if final_norm == "identity":
+            self.own_norm = nn.LayerNorm(
+                backbone.embed_dim, eps=1e-6, elementwise_affine=not backbone.frozen
+            )
+        else:
+            # PromptedViT leaves its final norm untrained, as it does not apply it; here it is.
+            backbone.vit.norm.requires_grad_(not backbone.frozen)
         for name, values in (("pixel_mean", pixel_mean), ("pixel_std", pixel_std)):
             self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
 
@@ -81,7 +108,11 @@ class PromptedClassifier(nn.Module):
     def checkpoint_settings(self) -> dict[str, str | bool]:
         """What a checkpoint has to agree with and does not show in the shapes of its weights."""
         has_batch_norm = not isinstance(self.head_norm, nn.Identity)
-        return {"pooling": self.pooling, "head_batch_norm": has_batch_norm}
+        return {
+            "pooling": self.pooling,
+            "head_batch_norm": has_batch_norm,
+            "final_norm": "pretrained" if self.own_norm is None else "identity",
+        }
 
     def forward(self, batch: list[dict]) -> dict[str, Tensor] | list[dict[str, Tensor]]:
         """Return ``{"loss_ce": mean cross entropy}`` in training, else each sample's logits.
@@ -125,7 +156,8 @@ class PromptedClassifier(nn.Module):
                 "patches": (num_prefix + prompt_length, None),
             }[self.pooling]
             pooled = tokens[:, start:stop].mean(dim=1)
-        return self.head(self._normalize_channels(self.backbone.vit.norm(pooled))).float()
+        norm = self.backbone.vit.norm if self.own_norm is None else self.own_norm
+        return self.head(self._normalize_channels(norm(pooled))).float()
 
     def _normalize_channels(self, features: Tensor) -> Tensor:
         """Apply the norm before the head, in float32 under autocast, to (B, D)."""
@@ -149,6 +181,15 @@ class PromptedClassifier(nn.Module):
                 parameter="num_classes",
             )
         return torch.tensor(labels, device=self.pixel_mean.device)
+
+
+def _initialize_head(head: nn.Linear, name: str) -> None:
+    if name == "kaiming":
+        nn.init.kaiming_normal_(head.weight, a=0, mode="fan_out")
+        nn.init.constant_(head.bias, -math.log((1 - _PRIOR) / _PRIOR))
+    else:
+        nn.init.trunc_normal_(head.weight, std=0.02)
+        nn.init.zeros_(head.bias)
 
 
 def _check_settings(

@@ -22,7 +22,13 @@ from bpt_det.engine.precision import resolve_device
 from bpt_det.utils.available_memory import available_memory
 from bpt_det.utils.errors import InputError
 
-from .batch_crops import central_windows, draw_windows, resample, stack_padded
+from .batch_crops import (
+    central_windows,
+    draw_windows,
+    draw_windows_of_resized,
+    resample,
+    stack_padded,
+)
 from .mapper import ClassificationMapper
 
 logger = logging.getLogger(__name__)
@@ -119,12 +125,16 @@ class InMemoryLoader(TrainLoader):
         size = self.mapper.image_size
         random = np.random.default_rng(derive_seed(self.seed, comm.get_rank(), number))
         if self.mapper.augment:
-            windows = draw_windows(sizes, size, self.mapper.min_area, random)
+            if self.mapper.crop == "resized":
+                windows = draw_windows(sizes, size, self.mapper.min_area, random)
+            else:
+                windows = draw_windows_of_resized(sizes, size, self.mapper.resize_size, random)
             is_flipped = random.uniform(size=len(images)) < 0.5
         else:
             windows = central_windows(sizes, size, self.mapper.resize_size)
             is_flipped = np.zeros(len(images), dtype=bool)
-        return resample(stack_padded(images), *windows, size, is_flipped)
+        interpolation = self.mapper.interpolation
+        return resample(stack_padded(images), *windows, size, is_flipped, interpolation)
 
 
 def keep_images(

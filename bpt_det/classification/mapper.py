@@ -10,21 +10,28 @@ from torchvision.transforms import v2
 from bpt_det.data.images import read_stored
 from bpt_det.utils.errors import InputError, check_count
 
+from .batch_crops import INTERPOLATIONS
 from .token_store import CachedFeatures
+
+CROPS = ("resized", "random")
 
 
 class ClassificationMapper:
     """Reads an image and crops it; random choices come from torch's global generator.
 
-    Training crops a random part (``min_area`` to all of the area) and flips it by chance; otherwise
-    the shorter side is resized and the center cut out. Both resize bicubically, with Pillow, as the
-    published code does (WangYZ1608/BPT@9fc3c78 Dataset/FGVC.py).
+    Training crops a random part and flips it by chance; otherwise the shorter side is resized and
+    the center cut out. Both resize with Pillow, as the published code does: WangYZ1608/BPT@9fc3c78
+    Dataset/FGVC.py resized crops and ``bicubic``, KMnP/vpt@4410440 src/data/transforms.py crops of
+    the resized image and ``bilinear``.
 
     Args:
         image_size: side of the crop in pixels.
         resize_size: shorter side in pixels before the center is cut out.
         augment: whether to crop and flip by chance.
-        min_area: least share of the area of a random crop, in (0, 1].
+        crop: ``resized``: a part of ``min_area`` to all of the area, resized to ``image_size``; or
+            ``random``: the shorter side is resized to ``resize_size`` and ``image_size`` cut out.
+        min_area: least share of the area of a resized crop, in (0, 1].
+        interpolation: ``bicubic`` or ``bilinear``.
         num_views: so many fixed random crops of each image, of which every call takes one; they
             depend on the image's id alone. None: another crop every time.
 
@@ -34,7 +41,8 @@ class ClassificationMapper:
             images are read.
 
     Raises:
-        InputError: a size is not positive, or the crop is larger than what it is cut out of.
+        InputError: a size is not positive, the crop is larger than what it is cut out of, or a
+            choice is unknown.
     """
 
     def __init__(
@@ -43,7 +51,9 @@ class ClassificationMapper:
         resize_size: int = 256,
         *,
         augment: bool = True,
+        crop: str = "resized",
         min_area: float = 0.08,
+        interpolation: str = "bicubic",
         num_views: int | None = None,
     ) -> None:
         is_whole = isinstance(image_size, int) and isinstance(resize_size, int)
@@ -57,21 +67,32 @@ class ClassificationMapper:
             check_count("num_views", num_views, parameter="num_views", alternative="null")
         if not isinstance(min_area, int | float) or not 0 < min_area <= 1:
             raise InputError(f"min_area must be in (0, 1], got {min_area!r}.", parameter="min_area")
+        for name, value, known in (
+            ("crop", crop, CROPS),
+            ("interpolation", interpolation, INTERPOLATIONS),
+        ):
+            if value not in known:
+                raise InputError(
+                    f"{name} must be one of {', '.join(known)}, got '{value}'.", parameter=name
+                )
         self.image_size = image_size
         self.resize_size = resize_size
+        self.crop = crop
+        self.interpolation = interpolation
         self.min_area = min_area
         self.augment = augment
         self.num_views = num_views if augment else 1
         self.features: CachedFeatures | None = None
-        bicubic = v2.InterpolationMode.BICUBIC
-        if augment:
-            crop = [
-                v2.RandomResizedCrop(image_size, scale=(min_area, 1.0), interpolation=bicubic),
-                v2.RandomHorizontalFlip(),
-            ]
+        mode = v2.InterpolationMode(interpolation)
+        if not augment:
+            steps = [v2.Resize(resize_size, interpolation=mode), v2.CenterCrop(image_size)]
+        elif crop == "resized":
+            steps = [v2.RandomResizedCrop(image_size, scale=(min_area, 1.0), interpolation=mode)]
         else:
-            crop = [v2.Resize(resize_size, interpolation=bicubic), v2.CenterCrop(image_size)]
-        self._transform = v2.Compose([*crop, v2.PILToTensor()])
+            steps = [v2.Resize(resize_size, interpolation=mode), v2.RandomCrop(image_size)]
+        if augment:
+            steps.append(v2.RandomHorizontalFlip())
+        self._transform = v2.Compose([*steps, v2.PILToTensor()])
         self.description = " ".join(str(self._transform).split())
 
     def __call__(self, record: dict[str, Any]) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """Labeled dataset: all images of a classification dataset and its classes, selected by split."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bpt_det.utils.errors import InputError
 
 from .archives import FileTree
-from .splits import SPLITS, TRAINVAL, LabeledImage, Layout, take_fraction
+from .splits import SPLITS, TRAINVAL, LabeledImage, Layout, draw_fold, take_fraction
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,27 @@ class LabeledDataset:
         if "train" in parts and fraction < 100:
             images = take_fraction(images, fraction)
         return images
+
+    def with_fold(self, fold: str) -> "LabeledDataset":
+        """Return the dataset whose validation images are one of k folds of train and val.
+
+        Args:
+            fold: ``i/k``, i from 1 to k and k at least 2.
+
+        Raises:
+            InputError: the fold is malformed.
+        """
+        match = re.fullmatch(r"(\d+)/(\d+)", str(fold))
+        number, num_folds = map(int, match.groups()) if match else (0, 0)
+        if not (num_folds >= 2 and 1 <= number <= num_folds):
+            raise InputError(
+                f"fold must be i/k with 1 <= i <= k and k >= 2, as 1/5, or null, got '{fold}'.",
+                parameter="fold",
+            )
+        layout = self.layout
+        splits = tuple(dict.fromkeys((*layout.splits, "val")))
+        folded = replace(layout, images=draw_fold(layout.images, number, num_folds), splits=splits)
+        return replace(self, layout=folded, expected_counts={})
 
     @property
     def class_ids(self) -> list[int | str]:

@@ -73,6 +73,33 @@ def draw_validation(
     return [image._replace(split="val") if image.path in chosen else image for image in images]
 
 
+def draw_fold(
+    images: Sequence[LabeledImage], fold: int, num_folds: int, seed: int = 0
+) -> list[LabeledImage]:
+    """Return the images with ``train`` and ``val`` divided anew: one of k folds is ``val``.
+
+    The images of each class are dealt out in turn, so folds differ by one image at most, and so do
+    the images of a class in them. The only image of a class stays in ``train``.
+
+    Args:
+        fold: from 1 to ``num_folds``.
+        num_folds: k, at least 2.
+    """
+    by_class = defaultdict(list)
+    for image in images:
+        if image.split in ("train", "val"):
+            by_class[image.class_id].append(image.path)
+    dealt = [
+        path
+        for class_id in sorted(by_class)
+        if len(by_class[class_id]) > 1
+        for path in in_hash_order(by_class[class_id], seed)
+    ]
+    chosen = set(dealt[fold - 1 :: num_folds])
+    pooled = [image._replace(split="train") if image.split == "val" else image for image in images]
+    return [image._replace(split="val") if image.path in chosen else image for image in pooled]
+
+
 def take_fraction(
     images: Sequence[LabeledImage], percent: float, seed: int = 0
 ) -> list[LabeledImage]:

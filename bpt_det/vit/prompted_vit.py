@@ -36,10 +36,13 @@ class PromptedViT(nn.Module):
         frozen: False trains the ViT too (full fine-tuning), all but its final norm.
         activation_checkpointing: save only the input of each block for the backward pass, which
             computes the rest again: less memory for up to half as much more time.
+        prompt_dropout: probability, in [0, 1), that an entry of a prompt is 0 in training, drawn
+            for each image anew, as in KMnP/vpt@4410440 src/models/vit_prompt/vit_mae.py.
 
     Raises:
-        InputError: the prompt is not a `Prompt` or not as wide as the ViT, or the placement does
-            not fit the depth, or fixes the basis of prompts that have none.
+        InputError: the prompt is not a `Prompt` or not as wide as the ViT, the placement does not
+            fit the depth or fixes the basis of prompts that have none, or the dropout is out of
+            range.
     """
 
     def __init__(
@@ -50,8 +53,15 @@ class PromptedViT(nn.Module):
         *,
         frozen: bool = True,
         activation_checkpointing: bool = False,
+        prompt_dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        if not isinstance(prompt_dropout, int | float) or not 0 <= prompt_dropout < 1:
+            raise InputError(
+                f"prompt_dropout must be in [0, 1), got {prompt_dropout}.",
+                parameter="prompt_dropout",
+            )
+        self.prompt_dropout = nn.Dropout(prompt_dropout)
         self.activation_checkpointing = activation_checkpointing
         self.vit = vit.requires_grad_(not frozen).train(not frozen)
         self.vit.norm.requires_grad_(False)  # not applied, so it has no gradient
@@ -171,7 +181,7 @@ class PromptedViT(nn.Module):
         num_prompts = 0
         for index in range(self.first_prompted_block, len(self.vit.blocks)):
             if str(index) in self.prompts:
-                prompts = self.prompts[str(index)](tokens.shape[0])
+                prompts = self.prompt_dropout(self.prompts[str(index)](tokens.shape[0]))
                 tokens = insert_prompts(tokens, prompts, self.vit.num_prefix_tokens, num_prompts)
                 num_prompts = prompts.shape[1]
             tokens = self._run_block(self.vit.blocks[index], tokens)

@@ -38,7 +38,12 @@ class ClassificationData(Sequence):
 
 
 def load_classification(
-    name: str, root: str | Path | None = None, split: str = "train", *, fraction: float = 100.0
+    name: str,
+    root: str | Path | None = None,
+    split: str = "train",
+    *,
+    fraction: float = 100.0,
+    fold: str | None = None,
 ) -> ClassificationData:
     """Load one split of a dataset.
 
@@ -53,13 +58,14 @@ def load_classification(
             ``folder:PATH``.
         split: ``train``, ``val``, ``test``, or ``trainval``: the first two together.
         fraction: percentage of each class's training images, in (0, 100].
+        fold: as in `read_dataset`.
 
     Raises:
         InputError: the name is unknown, a file or an image is missing or malformed, a label is out
-            of range, a class has no training image, or there is no such split.
+            of range, a class has no training image, or there is no such split or fold.
     """
     check_selection(split, fraction)
-    return load_split(read_dataset(name, root), split, fraction)
+    return load_split(read_dataset(name, root, fold), split, fraction)
 
 
 def load_split(dataset: LabeledDataset, split: str, fraction: float = 100.0) -> ClassificationData:
@@ -92,16 +98,20 @@ def load_split(dataset: LabeledDataset, split: str, fraction: float = 100.0) -> 
     return ClassificationData(records, dataset.class_names)
 
 
-def read_dataset(name: str, root: str | Path | None = None) -> LabeledDataset:
+def read_dataset(
+    name: str, root: str | Path | None = None, fold: str | None = None
+) -> LabeledDataset:
     """Read the lists of a dataset and list its files; of ImageNet that may take minutes.
 
     Args:
         name: as in `load_classification`.
         root: as in `load_classification`.
+        fold: ``i/k``: the validation images are the i-th of k folds of train and val; None: those
+            of the dataset.
 
     Raises:
         InputError: the name is unknown, a list is missing or malformed, a label is out of range,
-            or a class has no training image.
+            a class has no training image, or the fold is malformed.
     """
     spec = find_spec(name)
     tree = _find_tree(name, spec, root)
@@ -113,7 +123,8 @@ def read_dataset(name: str, root: str | Path | None = None) -> LabeledDataset:
     if spec.num_classes not in (None, num_classes):
         text = "%s has %d classes; Table 6 of the paper's supplementary has %d"
         logger.warning(text, name, num_classes, spec.num_classes)
-    return LabeledDataset(name, tree, layout, spec.advice, spec.counts, spec.num_classes)
+    dataset = LabeledDataset(name, tree, layout, spec.advice, spec.counts, spec.num_classes)
+    return dataset if fold is None else dataset.with_fold(fold)
 
 
 def _find_tree(name: str, spec: DatasetSpec, root: str | Path | None) -> FileTree:

@@ -19,9 +19,11 @@ data = dict(name="cub")
 dataloader = dict(
     root=None,  # folder that holds the dataset; None: DETECTRON2_DATASETS, or else datasets
     fraction=100,  # percent of each class's training images
+    fold=None,  # i/k: validation images are the i-th of k folds of train and val, to choose with
     in_memory=False,  # decode training images once, keep them on train.device and crop them there
     image_size=224,  # pixels
     resize_size=256,  # pixels; shorter side before the center is cut out
+    interpolation="bicubic",  # VPT: bilinear
     # Feature cache: compute the input of the first prompted block once for each training and
     # validation image; needs train.mapper.augment=False or num_views, and a placement like last_4.
     cache_prefix=False,
@@ -35,11 +37,14 @@ dataloader = dict(
             root="${dataloader.root}",
             split="train",  # trainval: with the validation images
             fraction="${dataloader.fraction}",
+            fold="${dataloader.fold}",
         ),
         mapper=L(ClassificationMapper)(
             image_size="${dataloader.image_size}",
             resize_size="${dataloader.resize_size}",
             augment=True,  # random crop and flip
+            crop="resized",  # VPT: random, of the image resized to resize_size
+            interpolation="${dataloader.interpolation}",
             num_views=None,  # fixed crops of each image; None: a new random crop every time
         ),
         total_batch_size=32,
@@ -49,10 +54,16 @@ dataloader = dict(
         device="${train.device}",
     ),
     test=L(TestLoader)(
-        dataset=L(load_classification)(name="${data.name}", root="${dataloader.root}", split="val"),
+        dataset=L(load_classification)(
+            name="${data.name}",
+            root="${dataloader.root}",
+            split="val",
+            fold="${dataloader.fold}",
+        ),
         mapper=L(ClassificationMapper)(
             image_size="${dataloader.image_size}",
             resize_size="${dataloader.resize_size}",
+            interpolation="${dataloader.interpolation}",
             augment=False,
         ),
         batch_size=32,
@@ -62,7 +73,10 @@ dataloader = dict(
     evaluator=L(ClassificationEvaluator)(task="val"),
     final_test=L(TestLoader)(
         dataset=L(load_classification)(
-            name="${data.name}", root="${dataloader.root}", split="test"
+            name="${data.name}",
+            root="${dataloader.root}",
+            split="test",
+            fold="${dataloader.fold}",
         ),
         mapper="${..test.mapper}",
         batch_size="${..test.batch_size}",

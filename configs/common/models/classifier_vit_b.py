@@ -18,10 +18,13 @@ model = L(PromptedClassifier)(
         placement="shallow",
         frozen=True,
         activation_checkpointing=False,  # True: less memory, more time
+        prompt_dropout=0.0,
     ),
     num_classes=200,  # set from the dataset
     pooling="all",  # mean of prompts and patches; cls for MoCo v3 and supervised pre-training
     head_batch_norm=False,  # True: as MAE's linear probing, a batch norm before the head
+    head_init="truncated_normal",  # VPT: kaiming
+    final_norm="pretrained",  # VPT with MAE: identity
     pixel_mean=[123.675, 116.28, 103.53],  # ImageNet, RGB in [0, 255]
     pixel_std=[58.395, 57.12, 57.375],
     input_format="RGB",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bpt_det.classification.layouts import load_classification
 from bpt_det.classification.layouts.catalog import SPECS
-from bpt_det.data.splits import LabeledImage, draw_validation, take_fraction
+from bpt_det.data.splits import LabeledImage, draw_fold, draw_validation, take_fraction
 from bpt_det.utils.errors import InputError
 from tests.support import class_trees
 
@@ -139,3 +139,37 @@ def test_the_log_says_how_many_images_a_fraction_is(tmp_path, caplog):
     root = class_trees.write_cub(tmp_path / "CUB_200_2011")
     taken = load_classification("cub", root, "train", fraction=30)
     assert f"cub train: 30 % of each class, {len(taken)} images" in caplog.text
+
+
+def test_each_image_of_train_and_val_is_validated_in_one_fold():
+    images = draw_validation(training_images([7, 2, 1, 9]), 0.3)
+    images.append(LabeledImage("test.jpg", 0, "test"))
+    folds = [draw_fold(images, number, 3) for number in (1, 2, 3)]
+    held_out = Counter(i.path for fold in folds for i in fold if i.split == "val")
+    assert set(held_out.values()) == {1}
+    assert set(held_out) == {i.path for i in images if i.split != "test" and i.class_id != 2}
+    assert [sum(i.split == "val" for i in fold) for fold in folds] == [6, 6, 6]
+    for fold in folds:
+        assert split_sizes(fold, "test", 4) == [1, 0, 0, 0]
+        assert min(split_sizes(fold, "train", 4)) >= 1
+        assert split_sizes(fold, "val", 4)[0] in (2, 3)
+
+
+def test_folds_of_a_dataset_share_out_train_and_val_and_leave_test_alone(tmp_path):
+    root = class_trees.write_cub(tmp_path / "CUB_200_2011")
+
+    def load(split, fold=None):
+        return {r["image_id"] for r in load_classification("cub", root, split, fold=fold).records}
+
+    held_out = [load("val", f"{number}/2") for number in (1, 2)]
+    assert held_out[0] | held_out[1] <= load("trainval") == load("trainval", "1/2")
+    assert not held_out[0] & held_out[1]
+    assert load("train", "2/2") == load("trainval") - held_out[1]
+    assert load("test", "1/2") == load("test")
+
+
+@pytest.mark.parametrize("fold", ["0/2", "3/2", "1/1", "2", "a/b"])
+def test_a_wrong_fold_is_refused_with_an_example(fold, tmp_path):
+    root = class_trees.write_cub(tmp_path / "CUB_200_2011")
+    with pytest.raises(InputError, match=f"fold must be i/k .* as 1/5, or null, got '{fold}'"):
+        load_classification("cub", root, "train", fold=fold)
