@@ -62,7 +62,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output", help="file to write (default: the one the config names)")
     parser.add_argument(
-        "--image-size", type=int, help="side of the square input in pixels (default: pretrain_size)"
+        "--image-size",
+        type=int,
+        help="side of the square input in pixels (default: that of a classifier's training crops, "
+        "or a detector's pretrain_size)",
     )
     parser.add_argument(
         "--token-images",
@@ -85,7 +88,7 @@ def collect(args: argparse.Namespace) -> None:
     dataset = cfg.dataloader.train.dataset
     preprocessing = {
         "images": args.images or (dataset.names if _is_detector(cfg) else dataset.name),
-        "image_size": args.image_size or model.vit.patch_embed.img_size[0],
+        "image_size": args.image_size or _default_size(cfg, model),
         "pixel_mean": list(cfg.model.pixel_mean),
         "pixel_std": list(cfg.model.pixel_std),
         "input_format": cfg.model.input_format,
@@ -104,6 +107,12 @@ def collect(args: argparse.Namespace) -> None:
     _report_spectra(model, statistics)
     blocks = ", ".join(map(str, statistics.blocks))
     logger.info("%d images, blocks %s, see %s", statistics.num_images, blocks, output)
+
+
+def _default_size(cfg: DictConfig, model: PromptedViT) -> int:
+    if _is_detector(cfg):
+        return model.vit.patch_embed.img_size[0]
+    return cfg.dataloader.image_size
 
 
 def _is_detector(cfg: DictConfig) -> bool:

@@ -2,8 +2,8 @@
 
 Source of the latter: Wang et al., "Revisiting the Power of Prompt for Visual Tuning" (ICML 2024);
 the pools are over consecutive windows of an image's tokens, as in its code
-(WangYZ1608/Self-Prompt-Tuning train_MAE.py). Shape legend: I images, N patch tokens of an image,
-P prompt_length, D embed_dim.
+(WangYZ1608/Self-Prompt-Tuning@ce0754f train_MAE.py). Shape legend: I images, T tokens and N patch
+tokens of an image, P prompt_length, D embed_dim.
 """
 
 import math
@@ -30,6 +30,9 @@ class BlockStatistics:
             None: not collected.
         token_rms: root mean square of the entries of all tokens that enter the block.
         patch_size: side of the ViT's patches in pixels.
+        patch_embeddings: (I, N, D), ``tokens`` before their positions are added. None: not
+            collected, or not block 0.
+        published_interaction: (D, T), of `published_interaction`; None: not collected.
     """
 
     second_moment: Tensor | None
@@ -37,6 +40,8 @@ class BlockStatistics:
     tokens: Tensor | None
     token_rms: float
     patch_size: int
+    patch_embeddings: Tensor | None = None
+    published_interaction: Tensor | None = None
 
 
 def uniform_bound(patch_size: int, embed_dim: int) -> float:

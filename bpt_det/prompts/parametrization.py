@@ -73,19 +73,28 @@ class FreePrompt(Prompt):
         patch_size: side of the ViT's patches in pixels; sets the scale of uniform values.
         init: ``uniform``, or made of patch tokens of training images: ``random_sample``,
             ``kmeans``, ``mean_pool``, ``max_pool``.
+        init_positions: whether prompts of block 0 start from patches with their positions. The
+            authors' do not: WangYZ1608/Self-Prompt-Tuning@ce0754f takes the patch embeddings.
 
     Raises:
         InputError: a size is below 1, or ``init`` is unknown.
     """
 
     def __init__(
-        self, prompt_length: int, embed_dim: int, patch_size: int, init: str = "uniform"
+        self,
+        prompt_length: int,
+        embed_dim: int,
+        patch_size: int,
+        init: str = "uniform",
+        *,
+        init_positions: bool = False,
     ) -> None:
         super().__init__(prompt_length, embed_dim)
         check_count("patch_size", patch_size, parameter="patch_size")
         _check_choice("init", init, ("uniform", *TOKEN_INITIALIZATIONS))
         self.patch_size = patch_size
         self.init = init
+        self.init_positions = init_positions
         self.needed_statistics = None if init == "uniform" else "tokens"
         self.tokens = nn.Parameter(torch.empty(prompt_length, embed_dim))
         self.reset_parameters()
@@ -102,9 +111,10 @@ class FreePrompt(Prompt):
         elif statistics is None:
             _unset(self.tokens)
         else:
-            assert statistics.tokens is not None and generator is not None
-            tokens = tokens_to_prompts(self.init, statistics.tokens, self.prompt_length, generator)
-            _copy(self.tokens, tokens)
+            tokens = None if self.init_positions else statistics.patch_embeddings
+            tokens = statistics.tokens if tokens is None else tokens
+            assert tokens is not None and generator is not None
+            _copy(self.tokens, tokens_to_prompts(self.init, tokens, self.prompt_length, generator))
 
     def forward(self, batch_size: int) -> Tensor:
         """Return the tokens, (B, P, D); rows share memory, so never write into them."""
@@ -178,7 +188,7 @@ class WhitenedPrompt(FactoredPrompt):
         whitening: Whitening | None = None,
     ) -> None:
         super().__init__(prompt_length, embed_dim, embed_dim, whitening)
-        self.needed_statistics = "second_moment"
+        self.needed_statistics = self.whitening.needed_statistics
         self.basis.requires_grad_(train_basis)
         self.reset_parameters()
 
@@ -224,7 +234,8 @@ class BilinearPrompt(FactoredPrompt):
         _check_choice("basis_init", basis_init, ("xavier", "whitening"))
         super().__init__(prompt_length, rank, embed_dim, whitening)
         self.basis_init = basis_init
-        self.needed_statistics = "second_moment" if basis_init == "whitening" else None
+        if basis_init == "whitening":
+            self.needed_statistics = self.whitening.needed_statistics
         self.reset_parameters()
 
     def reset_basis(
@@ -236,9 +247,7 @@ class BilinearPrompt(FactoredPrompt):
         elif statistics is None:
             _unset(self.basis)
         else:
-            columns = self.whitening.matrix(statistics).T  # each row is a column of W
-            drawn = torch.randperm(self.embed_dim, generator=generator)[: len(self.basis)]
-            _copy(self.basis, columns[drawn])
+            _copy(self.basis, self.whitening.columns(statistics, len(self.basis), generator).T)
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from .initialization import COEFF_STD, BlockStatistics, uniform_bound
 
 logger = logging.getLogger(__name__)
 
+_ARITHMETICS = ("exact", "published")
 _FLOORS = ("drop", "clamp")
 _SCALES = ("vpt", "tokens", "none")
 
@@ -28,6 +29,20 @@ def query_key_product(qkv_weight: Tensor) -> Tensor:
     """
     query, key, _ = qkv_weight.detach().double().chunk(3)
     return query.T @ key
+
+
+def published_interaction(qkv_weight: Tensor, mean_tokens: Tensor) -> Tensor:
+    """Return what the published code whitens, (D, T): stored q kᵀ times the mean of all images.
+
+    WangYZ1608/BPT@9fc3c78 Models/MAE_bpt_deep.py:38-50. The product of the stored weights is
+    Wqᵀ Wk, in another space than M; see docs/fidelity.md.
+
+    Args:
+        qkv_weight: (3D, D).
+        mean_tokens: (T, D), tokens after the block's first norm, averaged over images.
+    """
+    query, key, _ = qkv_weight.detach().double().chunk(3)
+    return query @ key.T @ mean_tokens.double().T
 
 
 class SecondMoment:
@@ -110,10 +125,11 @@ class Whitening:
     """ZCA whitening: W = Σ^(-1/2) = U S^(-1/2) Uᵀ of the second moment Σ = U S Uᵀ of a block.
 
     The spectrum of Σ spans many orders of magnitude, so S^(-1/2) needs a floor, and W a scale.
-    docs/fidelity.md shows what each choice does. The published code has neither:
-    ``Whitening(eps=0, floor="clamp", scale="none")``.
+    docs/fidelity.md shows what each choice does. The published code has neither, and differs in Σ
+    too; ``published`` repeats it to the letter, for comparison only, as rounding errors rule its W.
 
     Args:
+        arithmetic: ``exact``, or ``published``, for which the other arguments are not used.
         eps: floor, relative to the largest eigenvalue. No direction is amplified by more than
             eps^(-1/2) times another: by 100 at 1e-4.
         floor: ``drop`` whitens only the subspace whose eigenvalues are at least the floor and
@@ -129,13 +145,23 @@ class Whitening:
     eps: float = 1e-4
     floor: str = "drop"
     scale: str = "vpt"
+    arithmetic: str = "exact"
+
+    @property
+    def needed_statistics(self) -> str:
+        """Field of `BlockStatistics` that W is made of."""
+        return "published_interaction" if self.arithmetic == "published" else "second_moment"
 
     def __post_init__(self) -> None:
         if not (isinstance(self.eps, int | float) and 0 <= self.eps < 1):
             raise InputError(
                 f"eps of the whitening must be in [0, 1), got {self.eps}.", parameter="eps"
             )
-        for name, value, known in (("floor", self.floor, _FLOORS), ("scale", self.scale, _SCALES)):
+        for name, value, known in (
+            ("floor", self.floor, _FLOORS),
+            ("scale", self.scale, _SCALES),
+            ("arithmetic", self.arithmetic, _ARITHMETICS),
+        ):
             if value not in known:
                 raise InputError(
                     f"{name} of the whitening must be one of {', '.join(known)}, got '{value}'.",
@@ -164,11 +190,13 @@ class Whitening:
         return spectrum
 
     def matrix(self, statistics: BlockStatistics) -> Tensor:
-        """Return W, (D, D), symmetric, float64.
+        """Return W, (D, D), symmetric, float64; not symmetric where it is that of the authors.
 
         Raises:
             InputError: Σ is 0, or W infinite as nothing keeps eigenvalues of 0 out.
         """
+        if self.arithmetic == "published":
+            return _published_matrix(statistics)
         spectrum = self.spectrum(statistics)
         values = spectrum.eigenvalues.clamp(min=spectrum.floor).rsqrt()
         if self.floor == "drop":
@@ -183,6 +211,25 @@ class Whitening:
         vectors = spectrum.eigenvectors
         return vectors @ torch.diag(values * self._factor(values, statistics)) @ vectors.T
 
+    def columns(
+        self, statistics: BlockStatistics, count: int, generator: torch.Generator | None
+    ) -> Tensor:
+        """Return ``count`` columns of W, (D, count), drawn without replacement.
+
+        Whole ones; the published code draws for each row anew.
+
+        Args:
+            statistics: of the block.
+            count: at most D.
+            generator: of the choice.
+        """
+        matrix = self.matrix(statistics)
+        embed_dim = len(matrix)
+        if self.arithmetic == "published":
+            order = torch.rand(embed_dim, embed_dim, generator=generator).argsort(dim=1)
+            return matrix.gather(1, order[:, :count])
+        return matrix[:, torch.randperm(embed_dim, generator=generator)[:count]]
+
     def _factor(self, values: Tensor, statistics: BlockStatistics) -> float:
         """Return the factor that scales W, from its eigenvalues."""
         if self.scale == "none":
@@ -192,3 +239,12 @@ class Whitening:
             "vpt": uniform_bound(statistics.patch_size, len(values)) / math.sqrt(3),
         }[self.scale]
         return target_rms / (COEFF_STD * values.square().mean().sqrt().item())
+
+
+def _published_matrix(statistics: BlockStatistics) -> Tensor:
+    """Return the published W, (D, D), with the rounding of its float32."""
+    assert statistics.published_interaction is not None
+    interaction = statistics.published_interaction.float()
+    second_moment = interaction @ interaction.T / len(interaction)
+    left, values, right = torch.linalg.svd(second_moment)
+    return (left @ torch.diag(values.rsqrt()) @ right).double()

@@ -16,6 +16,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from bpt_det.prompts import BlockStatistics, SecondMoment, query_key_product
+from bpt_det.prompts.whitening import published_interaction
 from bpt_det.utils.atomic import atomic_write
 from bpt_det.utils.errors import InputError
 
@@ -23,7 +24,8 @@ from .embedding import embed_images
 from .identity import fingerprint
 from .weights.files import SIGNS_OF_DAMAGE
 
-FIELDS = ("second_moment", "tokens")
+FIELDS = ("second_moment", "tokens", "published_interaction")
+_TENSORS = (*FIELDS, "patch_embeddings")
 _HINT = "collect_statistics"
 
 
@@ -75,6 +77,8 @@ def collect_statistics(
     for images in batches:
         num_images += images.shape[0]
         tokens = embed_images(vit, images)
+        if 0 in collectors:
+            collectors[0].keep_embeddings(vit.patch_embed(images).flatten(1, 2))
         for index, block in enumerate(list(vit.blocks)[: max(needed) + 1]):
             if index in collectors:
                 collectors[index].update(tokens, block)
@@ -99,25 +103,41 @@ class _Collector:
         self.patch_size = vit.patch_embed.patch_size[0]
         device = next(vit.parameters()).device
         self.moment = SecondMoment(vit.embed_dim, device) if name == "second_moment" else None
+        self.token_sum: Tensor | None = None  # (T, D), over images
+        self.sums_tokens = name == "published_interaction"
+        self.num_images = 0
         self.num_missing_images = num_token_images if name == "tokens" else 0
         self.kept: list[Tensor] = []
+        self.kept_embeddings: list[Tensor] = []
         self.sum_of_squares = 0.0
         self.num_values = 0
+
+    def keep_embeddings(self, embeddings: Tensor) -> None:
+        """Keep patch embeddings (B, N, D) of the images whose tokens `update` is about to keep."""
+        if self.num_missing_images:
+            self.kept_embeddings.append(embeddings[: self.num_missing_images].float().cpu())
 
     def update(self, tokens: Tensor, block: torch.nn.Module) -> None:
         self.sum_of_squares += tokens.double().square().sum().item()
         self.num_values += tokens.numel()
         if self.moment is not None:
             self.moment.update(block.get_submodule("norm1")(tokens))
+        if self.sums_tokens:
+            total = block.get_submodule("norm1")(tokens).double().sum(dim=0)
+            self.token_sum = total if self.token_sum is None else self.token_sum + total
+            self.num_images += len(tokens)
         if self.num_missing_images:
             patches = tokens[: self.num_missing_images, self.num_prefix_tokens :]
             self.kept.append(patches.float().cpu())
             self.num_missing_images -= len(patches)
 
     def compute(self, block: torch.nn.Module) -> BlockStatistics:
-        second_moment, num_tokens = None, 0
+        second_moment, interaction, num_tokens = None, None, 0
+        weight = block.get_parameter("attn.qkv.weight")
+        if self.token_sum is not None:
+            interaction = published_interaction(weight, self.token_sum / self.num_images).cpu()
         if self.moment is not None:
-            product = query_key_product(block.get_parameter("attn.qkv.weight"))
+            product = query_key_product(weight)
             second_moment, num_tokens = self.moment.compute(product).cpu(), self.moment.num_tokens
         return BlockStatistics(
             second_moment=second_moment,
@@ -125,6 +145,8 @@ class _Collector:
             tokens=torch.cat(self.kept) if self.kept else None,
             token_rms=math.sqrt(self.sum_of_squares / self.num_values),
             patch_size=self.patch_size,
+            patch_embeddings=torch.cat(self.kept_embeddings) if self.kept_embeddings else None,
+            published_interaction=interaction,
         )
 
 
@@ -133,7 +155,7 @@ def save_statistics(statistics: TokenStatistics, path: str | Path) -> None:
     tensors = {
         f"{name}.{index}": value
         for index, block in statistics.blocks.items()
-        for name in FIELDS
+        for name in _TENSORS
         if (value := getattr(block, name)) is not None
     }
     description = {
@@ -169,6 +191,8 @@ def load_statistics(path: str | Path) -> TokenStatistics:
             int(index): BlockStatistics(
                 second_moment=tensors.get(f"second_moment.{index}"),
                 tokens=tensors.get(f"tokens.{index}"),
+                patch_embeddings=tensors.get(f"patch_embeddings.{index}"),
+                published_interaction=tensors.get(f"published_interaction.{index}"),
                 **numbers,
             )
             for index, numbers in description.pop("blocks").items()

@@ -9,7 +9,12 @@ from detectron2.config import LazyCall as L
 from bpt_det.prompts import BilinearPrompt, FreePrompt, WhitenedPrompt, Whitening
 
 # How whitening matrices are made; docs/fidelity.md shows what each choice does.
-whitening = L(Whitening)(eps=1e-4, floor="drop", scale="vpt")
+whitening = L(Whitening)(
+    eps=1e-4,
+    floor="drop",
+    scale="vpt",
+    arithmetic="exact",  # published: the authors' to the letter, for comparison only
+)
 
 bilinear = L(BilinearPrompt)(
     embed_dim="${..vit.embed_dim}",
@@ -26,4 +31,5 @@ free = L(FreePrompt)(
     patch_size="${..vit.patch_size}",
     prompt_length=100,
     init="uniform",  # VPT; SPT: kmeans, random_sample, mean_pool, max_pool, which need statistics
+    init_positions=False,  # SPT, block 0: from patches with their positions
 )

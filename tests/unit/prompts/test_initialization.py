@@ -110,3 +110,19 @@ def test_an_unknown_initialization_is_refused_with_the_known_ones():
     known = "uniform, random_sample, kmeans, mean_pool, max_pool"
     with pytest.raises(InputError, match=f"^init must be one of {known}, got 'zeros'"):
         FreePrompt(4, WIDTH, patch_size=2, init="zeros")
+
+
+@pytest.mark.parametrize("has_positions", [False, True])
+def test_prompts_of_block_0_start_without_positions_as_the_authors_do(tokens, has_positions):
+    """WangYZ1608/Self-Prompt-Tuning@ce0754f train_MAE.py:186-197: x = patch_embed(images)."""
+    positions = 5 + torch.arange(tokens.shape[1]).double()[:, None]
+    statistics = BlockStatistics(
+        None, 0, tokens + positions, token_rms=1.0, patch_size=2, patch_embeddings=tokens
+    )
+    prompt = FreePrompt(
+        4, WIDTH, patch_size=2, init="random_sample", init_positions=has_positions
+    ).double()
+    prompt.reset_parameters(seeded(), statistics)
+    rows = (tokens + positions if has_positions else tokens).flatten(end_dim=1)
+    for row in prompt.tokens:
+        assert (rows == row).all(dim=1).any()

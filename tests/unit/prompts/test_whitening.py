@@ -198,3 +198,29 @@ def test_a_setting_out_of_range_is_refused(name, value, allowed):
     text = str(refused.value)
     assert text.startswith(f"{name} of the whitening") and allowed in text and str(value) in text
     assert refused.value.parameter == name
+
+
+def test_the_published_arithmetic_equals_its_lines_written_out():
+    """WangYZ1608/BPT@9fc3c78 Models/MAE_bpt_deep.py:48-60, W and columns drawn row by row."""
+    qkx = random(WIDTH, 4 * WIDTH).float()
+    sigma = qkx @ qkx.transpose(1, 0) * (1 / qkx.size(0))
+    u, s, v = torch.svd(sigma)
+    w = u @ torch.diag(s ** (-0.5)) @ v.transpose(1, 0)
+    noise = torch.rand(WIDTH, WIDTH, generator=seeded(7))
+    ids_keep = torch.argsort(noise, dim=1)[:, :2]
+    expected = torch.gather(w, dim=1, index=ids_keep)
+
+    statistics = BlockStatistics(
+        None, 0, None, token_rms=1.0, patch_size=4, published_interaction=qkx.double()
+    )
+    whitening = Whitening(arithmetic="published")
+    torch.testing.assert_close(whitening.matrix(statistics).float(), w, rtol=1e-4, atol=1e-4)
+    columns = whitening.columns(statistics, 2, seeded(7)).float()
+    torch.testing.assert_close(columns, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_default_draws_whole_columns():
+    statistics = statistics_of(moment_with(SPECTRUM))
+    matrix = Whitening().matrix(statistics)
+    columns = Whitening().columns(statistics, 3, seeded(1)).T
+    assert all((matrix.T == column).all(dim=1).any() for column in columns)

@@ -273,3 +273,37 @@ def test_prompts_that_need_statistics_are_refused_without():
 def test_unset_prompts_cannot_be_used_unnoticed():
     model = prompted(WhitenedPrompt(5, WIDTH, train_basis=False), "shallow")
     assert model(torch.zeros(1, 3, 24, 24)).isnan().all()
+
+
+def test_embeddings_are_those_of_the_patches_that_are_kept_before_their_positions(vit, images):
+    needed = {0: "tokens", 1: "tokens"}
+    statistics = collect_statistics(vit, images.split(2), needed, num_token_images=3)
+    convolution = vit.patch_embed.proj
+    expected = convolution(images[:3]).flatten(2).transpose(1, 2).float()
+    torch.testing.assert_close(statistics.blocks[0].patch_embeddings, expected)
+    assert statistics.blocks[1].patch_embeddings is None
+
+
+def test_the_published_interaction_is_the_mean_over_images_of_stored_weights(vit, images):
+    """WangYZ1608/BPT@9fc3c78 Models/MAE_bpt_deep.py:38-50: q @ k.T @ x.T, then the mean."""
+    batches = images.split(3)
+    statistics = collect_statistics(vit, batches, {2: "published_interaction"}).blocks[2]
+    x = vit.blocks[2].norm1(tokens_entering(vit, 2, images))
+    weight = vit.blocks[2].attn.qkv.weight
+    q, k = weight[:WIDTH], weight[WIDTH : 2 * WIDTH]
+    expected = (q @ k.T @ x.transpose(2, 1)).mean(dim=0)
+    torch.testing.assert_close(statistics.published_interaction, expected)
+    assert statistics.second_moment is None
+
+
+def test_a_prompt_of_the_published_arithmetic_gets_its_statistics_from_a_file(
+    vit, images, tmp_path
+):
+    whitening = Whitening(arithmetic="published")
+    prompt = BilinearPrompt(3, 2, WIDTH, basis_init="whitening", whitening=whitening)
+    model = PromptedViT(vit, prompt, "all")
+    assert set(model.needed_statistics.values()) == {"published_interaction"}
+    statistics = collect_statistics(vit, [images], model.needed_statistics)
+    save_statistics(statistics, tmp_path / "a.safetensors")
+    model.initialize_prompts(0, load_statistics(tmp_path / "a.safetensors"))
+    assert all(parameter.isfinite().all() for parameter in model.prompts.parameters())
