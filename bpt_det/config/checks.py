@@ -99,6 +99,9 @@ def check_train_settings(settings: DictConfig) -> None:
     mode = settings.get("best_metric_mode", "max")
     if mode not in ("max", "min"):
         raise InputError(f"train.best_metric_mode must be max or min, got '{mode}'.")
+    weights = settings.get("final_weights", "best")
+    if weights not in ("best", "last"):
+        raise InputError(f"train.final_weights must be best or last, got '{weights}'.")
     if OmegaConf.select(settings, "early_stopping.patience") and settings.eval_period < 1:
         raise InputError(
             "train.early_stopping.patience counts evaluations, but train.eval_period="

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -214,8 +215,23 @@ def build_multistep_schedule(
     return WarmupParamScheduler(scheduler, warmup_factor=0.001, warmup_length=warmup_length)
 
 
+class _Stepped(ParamScheduler):
+    """A schedule that changes at the beginning of each of ``num_steps`` equal parts of the run."""
+
+    def __init__(self, scheduler: ParamScheduler, num_steps: float) -> None:
+        self.scheduler = scheduler
+        self.num_steps = num_steps
+
+    def __call__(self, where: float) -> float:
+        return self.scheduler(math.floor(where * self.num_steps + 1e-6) / self.num_steps)
+
+
 def build_cosine_schedule(
-    max_iter: int, warmup: float, base_lr: float, final_lr: float = 1e-8
+    max_iter: int,
+    warmup: float,
+    base_lr: float,
+    final_lr: float = 1e-8,
+    num_steps: float | None = None,
 ) -> ParamScheduler:
     """Linear warm-up from 0, then half a cosine from the full rate down to ``final_lr``.
 
@@ -230,23 +246,29 @@ def build_cosine_schedule(
         base_lr: the optimizer's rate, which the multiples returned are of.
         final_lr: rate at the end of the run, in [0, base_lr]. A group of parameters with another
             rate than ``base_lr`` ends at the same fraction of its own.
+        num_steps: parts of the run with one rate each, that of their beginning, as in
+            KMnP/vpt@4410440 src/solver/lr_scheduler.py, where they are epochs and the first has
+            the rate 0. None: another rate at every iteration.
 
     Raises:
         InputError: an argument is out of range.
     """
+    if num_steps is not None:
+        _check_range("num_steps", num_steps, "above 0, or null", lambda value: value > 0)
     _check_range("warmup", warmup, "in [0, 1)", lambda value: 0 <= value < 1)
     _check_range("base_lr", base_lr, "above 0", lambda value: value > 0)
     _check_range(
         "final_lr", final_lr, f"in [0, base_lr={base_lr}]", lambda value: 0 <= value <= base_lr
     )
     cosine = CosineParamScheduler(1.0, final_lr / base_lr)
-    if warmup < 1 / max_iter:
-        return cosine
-    return CompositeParamScheduler(
-        [LinearParamScheduler(0.0, 1.0), cosine],
-        lengths=[warmup, 1 - warmup],
-        interval_scaling=["rescaled", "rescaled"],
-    )
+    schedule: ParamScheduler = cosine
+    if warmup >= 1 / max_iter:
+        schedule = CompositeParamScheduler(
+            [LinearParamScheduler(0.0, 1.0), cosine],
+            lengths=[warmup, 1 - warmup],
+            interval_scaling=["rescaled", "rescaled"],
+        )
+    return schedule if num_steps is None else _Stepped(schedule, num_steps)
 
 
 def _check_range(

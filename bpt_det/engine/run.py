@@ -50,8 +50,8 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
 
     Reads `model`, `dataloader`, `optimizer`, `lr_multiplier` and of `train` what
     configs/common/train.py has. Where there are `dataloader.final_test` and `.final_evaluator`, the
-    best weights are tested on these data once, at the end. Whichever way the run ends, result.json
-    in ``train.output_dir`` says it.
+    ``train.final_weights`` are tested on these data once, at the end. Whichever way the run ends,
+    result.json in ``train.output_dir`` says it.
 
     Args:
         cfg: a config with these keys.
@@ -122,7 +122,10 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
             recorder.add_final_test(final)
             return final
 
-        final_test = None if final_loader is None else FinalTest(test_finally, checkpointer)
+        final_test = None
+        if final_loader is not None:
+            use_best = settings.get("final_weights", "best") == "best"
+            final_test = FinalTest(test_finally, checkpointer, use_best=use_best)
         stop = build_early_stopping(settings, checkpointer, metric)
         periodic = hooks.PeriodicCheckpointer(checkpointer, **settings.checkpointer)
         save = periodic if is_main else None

@@ -12,5 +12,9 @@ train.best_metric = "val/top1"
 train.curves = ["train/top1", "val/top1", "val/top5", "val_ema/top1", "val/loss"]
 
 lr_multiplier = L(build_cosine_schedule)(
-    max_iter="${train.max_iter}", warmup=10 / 100, base_lr="${optimizer.lr}", final_lr=1e-8
+    max_iter="${train.max_iter}",
+    warmup=10 / 100,
+    base_lr="${optimizer.lr}",
+    final_lr=1e-8,
+    num_steps=None,  # VPT: as many as epochs
 )

@@ -14,6 +14,7 @@ train = dict(
     reference_batch_size=None,
     best_metric="bbox/AP",  # of model_best.pth
     best_metric_mode="max",  # or min
+    final_weights="best",  # those that the final test reads; or last
     # Evaluations without improvement after which the run ends; None: no early stopping.
     early_stopping=dict(patience=None),
     # Exponential moving average of the trained weights, average = decay * average + (1 - decay) *

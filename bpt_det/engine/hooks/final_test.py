@@ -1,4 +1,4 @@
-"""Final test: one evaluation of the best weights on the held-out test split."""
+"""Final test: one evaluation of the best or the last weights on the held-out test split."""
 
 import contextlib
 import copy
@@ -30,12 +30,20 @@ class FinalTest(HookBase):
     Args:
         evaluate: evaluates the checkpointer's model as it is, and returns metrics by task.
         checkpointer: of the run; with averages if these are evaluated too.
+        use_best: False tests the last weights.
 
     Attributes:
         error: what has stopped the test, for instance an image that cannot be read.
     """
 
-    def __init__(self, evaluate: Callable[[], dict], checkpointer: FrozenAwareCheckpointer) -> None:
+    def __init__(
+        self,
+        evaluate: Callable[[], dict],
+        checkpointer: FrozenAwareCheckpointer,
+        *,
+        use_best: bool = True,
+    ) -> None:
+        self.use_best = use_best
         self.evaluate = evaluate
         self.checkpointer = checkpointer
         self.error: InputError | None = None
@@ -48,7 +56,7 @@ class FinalTest(HookBase):
             return
         comm.synchronize()  # the main process has written the best checkpoint by now
         try:
-            with self._best_weights():
+            with self._best_weights() if self.use_best else contextlib.nullcontext():
                 results = self.evaluate()
         except InputError as error:  # what was trained and validated is written first
             self.error = error

@@ -67,6 +67,13 @@ def test_it_is_of_the_best_weights_and_the_model_keeps_its_last(scored, cfg):
     assert results == {"val": {"top1": 5.0}, "test": {"top1": 50.0}}
 
 
+def test_it_is_of_the_last_weights_where_the_config_says_so(scored, cfg):
+    calls, _, _ = scored([3.0, 8.0, 5.0], final_weights="last")
+    assert calls[-1][0] == "final_evaluator"
+    assert equal(calls[-1][2], content(cfg, "model_final")["model"])
+    assert not equal(calls[-1][2], content(cfg, "model_best")["model"])
+
+
 def test_without_a_best_checkpoint_it_is_of_the_last_weights(scored, cfg):
     calls, _, _ = scored([float("nan")] * 3)
     assert calls[-1][0] == "final_evaluator"
