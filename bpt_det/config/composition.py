@@ -131,4 +131,6 @@ def _set(cfg: DictConfig, settings: Mapping[str, Any], path: str) -> None:
     for key, value in settings.items():
         if not has_key(cfg, key):
             raise InputError(f"'{path}' sets {key}, which its config does not have.")
-        OmegaConf.update(cfg, key, value, merge=True)
+        # The arguments of one class are not those of another.
+        is_built = isinstance(value, Mapping) and "_target_" in value
+        OmegaConf.update(cfg, key, value, merge=not is_built)

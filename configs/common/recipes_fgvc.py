@@ -3,6 +3,8 @@
 Source: the supplementary of arXiv:2506.22908, but for full fine-tuning, whose recipe is ours.
 """
 
+from .recipe_vpt import recipe_vpt as _vpt, recipe_vpt_mae as _vpt_mae
+
 # Learning rate, weight decay, weight decay of the head.
 _recipes = dict(
     cub=dict(mae=(5e-2, 5e-3, 0.5), moco=(5e-2, 5e-3, 0.1), supervised=(5e-3, 0.1, 10.0)),
@@ -45,3 +47,5 @@ recipes["cub"]["method=bpt_s pretraining=supervised"] = {_RANK: 25}
 # Deep prompts; not stated for flowers, which keep the recipe of shallow ones.
 recipes["nabirds"]["method=*_d pretraining=mae"] = {_HEAD_DECAY: 0.3}
 recipes["cars"]["method=*_d pretraining=mae"] = {_DECAY: 5e-3}
+for _choices in recipes.values():
+    _choices.update({"recipe=bpt": {}, "recipe=vpt": _vpt, "recipe=vpt pretraining=mae": _vpt_mae})

@@ -1,7 +1,7 @@
 """Base: a linear head on a ViT-B, Stanford Cars.
 
 Run:    python tools/train_cls.py --config-file configs/fgvc/cars.py method=NAME \
-            [pretraining=supervised]
+            [pretraining=supervised] [recipe=vpt]
 Data:   Stanford Cars, laid out as in datasets/README.md; weights, see README.md
 Result: README.md, Classification; ours: not measured yet
 """

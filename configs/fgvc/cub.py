@@ -1,7 +1,7 @@
 """Base: a linear head on a ViT-B, CUB-200-2011.
 
 Run:    python tools/train_cls.py --config-file configs/fgvc/cub.py method=NAME \
-            [pretraining=moco|supervised]
+            [pretraining=moco|supervised] [recipe=vpt]
 Data:   CUB-200-2011, laid out as in datasets/README.md; weights, see README.md
 Result: README.md, Classification; ours: not measured yet
 """

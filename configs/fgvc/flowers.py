@@ -1,7 +1,7 @@
 """Base: a linear head on a ViT-B, Oxford Flowers 102.
 
 Run:    python tools/train_cls.py --config-file configs/fgvc/flowers.py method=NAME \
-            [pretraining=moco|supervised]
+            [pretraining=moco|supervised] [recipe=vpt]
 Data:   Oxford Flowers 102, laid out as in datasets/README.md; weights, see README.md
 Result: README.md, Classification; ours: not measured yet
 """

@@ -1,7 +1,7 @@
 """Base: a linear head on a ViT-B, NABirds.
 
 Run:    python tools/train_cls.py --config-file configs/fgvc/nabirds.py method=NAME \
-            [pretraining=moco|supervised]
+            [pretraining=moco|supervised] [recipe=vpt]
 Data:   NABirds, laid out as in datasets/README.md; weights, see README.md
 Result: README.md, Classification; ours: not measured yet
 """

@@ -1,6 +1,6 @@
 """Base: a linear head on a micro ViT, crops of rendered shapes; for two CPU cores.
 
-Run:    python tools/train_cls.py --config-file configs/shapes/crops.py method=NAME
+Run:    python tools/train_cls.py --config-file configs/shapes/crops.py method=NAME [recipe=vpt]
 Data:   python -m bpt_det.shapes --crops --output datasets/shapes_crops
 Result: README.md, Classification
 """
@@ -8,6 +8,7 @@ Result: README.md, Classification
 from ..common.classification import lr_multiplier, optimizer, train
 from ..common.data.classification import data, dataloader
 from ..common.models.classifier_micro import model
+from ..common.recipe_vpt import recipe_vpt as _vpt, recipe_vpt_mae as _vpt_mae
 
 data.name = "shapes_crops"
 dataloader.image_size = dataloader.resize_size = 64
@@ -36,4 +37,7 @@ choices = {
         "optimizer.weight_decay": 0.05,
         "optimizer.params": dict(head_weight_decay=0.05, layer_decay=0.75),
     },
+    "recipe=bpt": {},
+    "recipe=vpt": _vpt,
+    "recipe=vpt method=*": _vpt_mae,
 }

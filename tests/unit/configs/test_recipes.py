@@ -5,6 +5,8 @@ import torch
 from detectron2.config import instantiate
 
 from bpt_det.config import load_config
+from bpt_det.config.files import config_folder, find_methods
+from bpt_det.utils.compat import name_of_target
 
 
 def on_meta(cfg):
@@ -149,3 +151,46 @@ def test_full_fine_tuning_on_imagenet_has_epochs_and_drop_path_by_size(vit, expe
     cfg = load_config("imagenet", ["method=full", f"vit={vit}"])
     drop_path_rate = cfg.model.backbone.vit.drop_path_rate
     assert (cfg.train.epochs, drop_path_rate, cfg.optimizer.params.layer_decay) == expected
+
+
+@pytest.mark.parametrize("method", find_methods(config_folder()))
+def test_the_recipe_of_vpt_with_every_method(method):
+    """KMnP/vpt@4410440; what a method puts into the ViT stays."""
+    published = load_config("fgvc/cub", [f"method={method}"])
+    cfg = load_config("fgvc/cub", [f"method={method}", "recipe=vpt"])
+    assert name_of_target(cfg.optimizer._target_) == "torch.optim.SGD"
+    assert set(cfg.optimizer) == {"_target_", "params", "lr", "momentum", "weight_decay"}
+    assert (cfg.optimizer.momentum, cfg.train.reference_batch_size) == (0.9, 256)
+    assert cfg.optimizer.params.head_weight_decay is None
+    assert cfg.model.backbone.prompt_dropout == 0.1
+    assert (cfg.model.head_init, cfg.model.final_norm) == ("kaiming", "identity")
+    mappers = cfg.dataloader.train.mapper, cfg.dataloader.test.mapper
+    assert [mapper.interpolation for mapper in mappers] == ["bilinear"] * 2
+    assert (mappers[0].crop, mappers[0].resize_size, mappers[0].image_size) == ("random", 256, 224)
+    assert (cfg.lr_multiplier.num_steps, cfg.lr_multiplier.final_lr) == (100, 0.0)
+    for key in ("prompt", "placement", "frozen", "vit"):
+        assert cfg.model.backbone[key] == published.model.backbone[key]
+
+
+@pytest.mark.parametrize(
+    ("base", "choices", "norm"),
+    [
+        ("fgvc/cars", ["pretraining=supervised"], "pretrained"),
+        ("fgvc/cub", ["pretraining=moco"], "pretrained"),
+        ("fgvc/cub", ["pretraining=mae"], "identity"),
+        ("imagenet", ["vit=vit_l"], "identity"),
+        ("shapes/crops", [], "identity"),
+    ],
+)
+def test_only_the_norm_of_mae_is_dropped(base, choices, norm):
+    assert load_config(base, [*choices, "recipe=vpt"]).model.final_norm == norm
+    assert load_config(base, choices).model.final_norm == "pretrained"
+
+
+def test_the_recipe_of_bpt_is_the_default():
+    assert load_config("fgvc/cars", ["recipe=bpt"]) == load_config("fgvc/cars")
+
+
+def test_an_override_counts_more_than_the_recipe():
+    cfg = load_config("fgvc/cub", ["recipe=vpt", "optimizer.lr=25", "optimizer.momentum=0"])
+    assert (cfg.optimizer.lr, cfg.optimizer.momentum) == (25, 0)
