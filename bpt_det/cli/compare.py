@@ -5,20 +5,34 @@ not repeated, and one that was interrupted is resumed:
 
     bpt-det compare --plan configs/compare/cub.py --output output/compare/cub --jobs 2
 
-The plan's section of the report, docs/results.md, is replaced. result.json in the output folder
-holds the status of the comparison and the results of its runs.
+A long plan can be cut into parts of its methods, by name or by number, on several machines that
+share the output folder or one after another:
+
+    bpt-det compare --plan configs/compare/cub.py --only bpt_s --only vpt_s
+    bpt-det compare --plan configs/compare/cub.py --part 1/3
+
+Settings of every run, such as paths of this machine, replace those of the plan:
+
+    bpt-det compare --plan configs/compare/cars.py data=folder:/data/cars \
+        model.backbone.vit.checkpoint=/weights/vit_tiny.pth
+
+Each line of the log says how long the remaining runs of the part will take. The plan's section of
+the report, docs/results.md, is replaced whenever a method has ended. result.json in the output
+folder holds the status of the comparison and the results of its runs.
 """
 
 import argparse
 import logging
+import re
 import shlex
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bpt_det.comparison import load_experiment, run_experiment, write_report
+from bpt_det.comparison import Result, load_experiment, run_experiment, write_report
 from bpt_det.utils.atomic import make_writable
+from bpt_det.utils.errors import InputError
 
 from .commands import invocation
 from .launch import build_tool_parser, check_range, run_tool
@@ -30,29 +44,63 @@ PROGRAM = (sys.executable, "-m", "bpt_det.cli")  # that runs a command
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = build_tool_parser("compare", __doc__, takes_settings=False)
+    parser = build_tool_parser("compare", __doc__)
     parser.add_argument("--plan", required=True, help="LazyConfig file with a `plan`")
     parser.add_argument("--output", type=Path, help="folder of the runs (output/compare/NAME)")
     parser.add_argument("--report", type=Path, default=Path("docs/results.md"), help="Markdown")
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time (default: 1)")
+    parser.add_argument("--only", action="append", metavar="METHOD", help="run this method; repeat")
+    parser.add_argument("--part", metavar="I/N", help="run the I-th of N parts of the methods")
     return parser
+
+
+def select_methods(names: Sequence[str], only: Sequence[str] | None, part: str | None) -> list[str]:
+    """Return the methods that ``--only`` and ``--part`` select, in the order of the plan.
+
+    Raises:
+        InputError: a method is unknown, or the part is malformed.
+    """
+    for name in only or ():
+        if name not in names:
+            raise InputError(f"--only {name}: the plan has no such method, but {', '.join(names)}.")
+    selected = [name for name in names if not only or name in only]
+    if part is None:
+        return selected
+    match = re.fullmatch(r"(\d+)/(\d+)", part)
+    number, count = map(int, match.groups()) if match else (0, 0)
+    if not 1 <= number <= count:
+        raise InputError(f"--part must be I/N with 1 <= I <= N, as 1/3, got '{part}'.")
+    return selected[number - 1 :: count]
 
 
 def compare(args: argparse.Namespace, command: str) -> None:
     """Do what a parsed command line of `build_parser` asks for; the report has the command."""
     check_range(args, "--jobs")
-    experiment = load_experiment(args.plan)
+    experiment = load_experiment(args.plan).with_overrides(args.opts)
     output = (args.output or Path("output/compare") / experiment.name).resolve()
     make_writable(output, "--output")
     make_writable(args.report.parent, "--report")
-    results = run_experiment(experiment, output, PROGRAM, jobs=args.jobs)
-    write_report(experiment, results, args.report, output, command)
+    names = [method.name for method in experiment.methods]
+
+    def report(results: list[Result]) -> None:
+        write_report(experiment, results, args.report, output, command)
+
+    report(
+        run_experiment(
+            experiment,
+            output,
+            PROGRAM,
+            jobs=args.jobs,
+            only=select_methods(names, args.only, args.part),
+            report=report,
+        )
+    )
     logger.info("results: %s", args.report)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, compare, and return the exit status."""
-    args = build_parser().parse_args(argv)
+    args = build_parser().parse_intermixed_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
     words = sys.argv[1:] if argv is None else argv
     command = f"{invocation('compare')} {shlex.join(words)}"

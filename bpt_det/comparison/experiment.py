@@ -2,19 +2,17 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from detectron2.config import LazyConfig
-from omegaconf import DictConfig, OmegaConf
-
-from bpt_det.config.files import config_folder, find_methods
 from bpt_det.config.loading import as_override
-from bpt_det.utils.errors import InputError, one_line
+from bpt_det.data.splits import TRAINVAL
+from bpt_det.utils.errors import InputError
 
 Settings = dict[str, Any]  # value by key of a config
-_COMMANDS = ("train", "train-cls")
+_TRAIN_SPLIT = "dataloader.train.dataset.split"
+_LENGTHS = {"train.epochs": "epochs", "train.max_iter": "iterations"}
 
 
 @dataclass(frozen=True)
@@ -30,6 +28,7 @@ class Method:
         grid: values to try by key, in place of the experiment's.
         statistics: name of the file, below the comparison's folder, that its token statistics are
             collected into before its first run; methods may share one. None: it needs none.
+        seeds: of its final runs, in place of the experiment's.
     """
 
     name: str
@@ -39,6 +38,7 @@ class Method:
     settings: Settings = field(default_factory=dict)
     grid: Mapping[str, Sequence] | None = None
     statistics: str | None = None
+    seeds: Sequence[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,14 @@ class Run:
         point: of the grid.
         seed: of the training.
         is_final: whether it is tested; otherwise it belongs to the grid search.
+        fold: ``i/k`` of a grid search by k folds.
     """
 
     method: Method
     point: Settings
     seed: int
     is_final: bool
+    fold: str | None = None
 
     @property
     def folder(self) -> str:
@@ -63,7 +65,8 @@ class Run:
         if self.is_final:
             return f"{self.method.name}/seed_{self.seed}"
         name = "_".join(f"{key.rpartition('.')[2]}_{value}" for key, value in self.point.items())
-        return f"{self.method.name}/grid/{name or 'as_configured'}"
+        folder = f"{self.method.name}/grid/{name or 'as_configured'}"
+        return folder if self.fold is None else f"{folder}/fold_{self.fold.replace('/', '_of_')}"
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,12 @@ class Experiment:
         settings: of every run.
         grid: values to try by key; each method's best point is chosen with the first seed.
         seeds: of the final runs.
-        select: metric that chooses, on data that are not tested; the highest of a run counts.
+        select: metric that chooses, on data that are not tested.
+        select_last: whether the last value of a run counts, in place of the highest. Its final
+            runs should then test the last weights, ``train.final_weights=last``.
+        folds: k, for a grid search in which each point has k runs, validated on another part of
+            the training and validation images each; their mean counts. None: one run, validated
+            on the validation images.
         report: metrics of the final runs by column heading.
         final_settings, grid_settings: of these runs alone; the latter turn off the final test.
         curves: names of methods whose ``select`` is drawn over the training.
@@ -100,20 +108,63 @@ class Experiment:
     grid_settings: Settings = field(default_factory=dict)
     curves: Sequence[str] = ()
     before: Sequence[str] = ()
+    select_last: bool = False
+    folds: int | None = None
 
     def grid_runs(self, method: Method) -> list[Run]:
-        """Return a run for each point of a method's grid; none where there is no choice."""
+        """Return the runs of each point of a method's grid; none where there is no choice."""
         grid = self.grid if method.grid is None else method.grid
         points = [
             dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())
         ]
         if len(points) < 2:
             return []
-        return [Run(method, point, self.seeds[0], is_final=False) for point in points]
+        folds = [f"{i + 1}/{self.folds}" for i in range(self.folds)] if self.folds else [None]
+        seed = self.seeds[0]
+        return [Run(method, point, seed, False, fold) for point in points for fold in folds]
 
     def final_runs(self, method: Method, point: Settings) -> list[Run]:
         """Return a run for each seed."""
-        return [Run(method, point, seed, is_final=True) for seed in self.seeds]
+        seeds = self.seeds if method.seeds is None else method.seeds
+        return [Run(method, point, seed, is_final=True) for seed in seeds]
+
+    @property
+    def validates_final_runs(self) -> bool:
+        """Whether final runs are validated on images that they are not trained on."""
+        settings = {**self.settings, **self.final_settings}
+        return settings.get(_TRAIN_SPLIT) != TRAINVAL
+
+    @property
+    def final_metric(self) -> str:
+        """Metric of final runs that is followed over the training."""
+        return self.select if self.validates_final_runs else next(iter(self.report.values()))
+
+    def with_overrides(self, overrides: Sequence[str]) -> "Experiment":
+        """Return the experiment with ``key=value`` in place of what its ``settings`` say.
+
+        Raises:
+            InputError: an override is not ``key=value``.
+        """
+        settings = dict(self.settings)
+        for override in overrides:
+            key, equals, value = override.partition("=")
+            if not equals or not key:
+                raise InputError(f"override '{override}' is not of the form key=value.")
+            settings[key] = _Verbatim(value)
+        return replace(self, settings=settings)
+
+    @property
+    def choice_length(self) -> str:
+        """How long the runs that choose are beside the final ones, as a sentence."""
+        for key, unit in _LENGTHS.items():
+            chosen, final = (
+                {**self.settings, **more}.get(key)
+                for more in (self.grid_settings, self.final_settings)
+            )
+            if chosen != final:
+                known = final if final is not None else "the configured"
+                return f"Chosen with runs of {chosen} {unit}, not of {known} as the final ones."
+        return "Chosen with runs of full length."
 
     def only_point(self, method: Method) -> Settings:
         """Return the one point of a method's grid where there is no choice."""
@@ -137,6 +188,7 @@ class Experiment:
             **self.statistics_setting(run.method, output),
             **run.point,
             **(self.final_settings if run.is_final else self.grid_settings),
+            **({} if run.fold is None else {"dataloader.fold": run.fold}),
             "train.seed": run.seed,
             "train.output_dir": output / run.folder,
         }
@@ -144,96 +196,13 @@ class Experiment:
         return [*composed, *(_override(key, value) for key, value in settings.items())]
 
 
+class _Verbatim(str):
+    """A value as it is typed on the command line."""
+
+
 def _override(key: str, value: Any) -> str:
+    if isinstance(value, _Verbatim):
+        return f"{key}={value}"
     if isinstance(value, str | Path):
         return as_override(key, value)
     return f"{key}={'null' if value is None else value}"
-
-
-def load_experiment(path: str) -> Experiment:
-    """Load the `plan` of a LazyConfig file.
-
-    Raises:
-        InputError: the file is missing or has no `plan`, or a field of it is missing, unknown or
-            out of range.
-    """
-    if not Path(path).is_file():
-        raise InputError(f"plan '{path}' does not exist.", hint="plan")
-    try:
-        content = LazyConfig.load(path).get("plan")
-    except SyntaxError as error:
-        raise InputError(f"plan '{path}' is not valid Python: {error.__cause__}.") from error
-    except (ValueError, ImportError, AttributeError, TypeError, NameError) as error:
-        raise InputError(f"plan '{path}' cannot be loaded: {one_line(error)}") from error
-    if not isinstance(content, DictConfig):
-        raise InputError(f"'{path}' has no `plan`.", hint="plan")
-    content = OmegaConf.to_container(content)
-    methods = content.pop("methods", None) or {}
-    for name, method in methods.items():
-        if not isinstance(method, dict):
-            raise InputError(f"method {name} of '{path}' must be a dict, got {method!r}.")
-    built = [
-        _build(
-            Method, f"method {name} of '{path}'", {**_default_label(method), **method}, name=name
-        )
-        for name, method in methods.items()
-    ]
-    if not built:
-        raise InputError(f"'{path}' compares no methods; give plan.methods some.")
-    experiment = _build(Experiment, f"the plan of '{path}'", content, methods=tuple(built))
-    _check_values(experiment)
-    return experiment
-
-
-def _check_values(experiment: Experiment) -> None:
-    command = experiment.command
-    if command not in _COMMANDS:
-        raise InputError(f"plan.command must be {' or '.join(_COMMANDS)}, got '{command}'.")
-    seeds = experiment.seeds
-    if not isinstance(seeds, list) or not seeds or not all(isinstance(s, int) for s in seeds):
-        raise InputError(f"plan.seeds must be a list of integers, got {seeds!r}.")
-    if isinstance(experiment.before, str):
-        raise InputError(f"plan.before must be a list of commands, got '{experiment.before}'.")
-    grids = {"plan.grid": experiment.grid} | {
-        f"plan.methods.{method.name}.grid": method.grid
-        for method in experiment.methods
-        if method.grid is not None
-    }
-    for name, grid in grids.items():
-        for key, values in grid.items():
-            if not isinstance(values, list) or not values:
-                raise InputError(
-                    f"{name} must hold a list of values for each key, got {values!r} for {key}."
-                )
-    if experiment.select.endswith("loss"):
-        raise InputError(
-            f"plan.select must be a metric of which more is better, such as val/top1, got "
-            f"'{experiment.select}'."
-        )
-    names = [method.name for method in experiment.methods]
-    for name in experiment.curves:
-        if name not in names:
-            raise InputError(
-                f"plan.curves names {name}, which is none of its methods: {', '.join(names)}."
-            )
-
-
-def _build(kind: type, what: str, content: dict, **more: Any) -> Any:
-    known = {field.name: field for field in fields(kind) if field.name not in more}
-    unknown = sorted(set(content) - set(known))
-    if unknown:
-        raise InputError(f"{what} has no '{unknown[0]}'; it may have {', '.join(sorted(known))}.")
-    missing = [
-        name
-        for name, field in known.items()
-        if name not in content and field.default is MISSING and field.default_factory is MISSING
-    ]
-    if missing:
-        raise InputError(f"{what} lacks {', '.join(missing)}.", hint="plan")
-    return kind(**content, **more)
-
-
-def _default_label(method: dict) -> Settings:
-    """Return the label of the method that a method of a plan is composed with, if there is one."""
-    file = find_methods(config_folder()).get(str(method.get("method")))
-    return {} if file is None else {"label": LazyConfig.load(str(file)).method.label}

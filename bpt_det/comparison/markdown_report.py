@@ -14,7 +14,7 @@ from bpt_det.utils.atomic import atomic_write
 from bpt_det.visualization.curves import collect_curves
 
 from .experiment import Experiment, Method, Settings
-from .results import Result, choose_point
+from .results import Result, choose_point, mean_values
 
 _SIZE, _DOTS_PER_INCH = (8, 4.5), 100  # inches
 _HEADING = "# Results\n"
@@ -27,7 +27,7 @@ def write_report(
 
     Args:
         experiment: methods that were compared.
-        results: of all their runs.
+        results: of the runs that have ended.
         report: the file; other sections in it stay as they are.
         output: folder of the runs, whose metrics the curves are drawn from.
         command: command line of the comparison.
@@ -39,11 +39,13 @@ def write_report(
     lines = [f"## {experiment.title}", "", experiment.about.strip(), "", *commands, ""]
     lines += [format_results(experiment, results), ""]
     if any(not result.run.is_final for result in results):
-        lines += ["Settings tried, with the first seed:", "", format_grid(experiment, results), ""]
+        how = f" The mean of {experiment.folds} folds counts." if experiment.folds else ""
+        lines += [f"Settings tried, with the first seed. {experiment.choice_length}{how}", ""]
+        lines += [format_grid(experiment, results), ""]
     if experiment.curves:
         picture = report.parent / f"{report.stem}_{experiment.name}.png"
         draw_method_curves(experiment, results, output, picture)
-        lines += [f"![{experiment.select} over the training]({picture.name})", ""]
+        lines += [f"![{experiment.final_metric} over the training]({picture.name})", ""]
     section = "\n".join(lines)
     begin, end = (f"<!-- {experiment.name}: {which} -->" for which in ("begin", "end"))
     section = f"{begin}\n{section}\n{end}\n"
@@ -60,15 +62,19 @@ def write_report(
 def format_results(experiment: Experiment, results: Sequence[Result]) -> str:
     """Return a table with a row per method: mean ± standard deviation over the seeds."""
     metrics = dict(experiment.report)
-    if experiment.select not in metrics.values():
+    if experiment.select not in metrics.values() and experiment.validates_final_runs:
         metrics[f"{experiment.select} (last)"] = experiment.select
     rows = []
     for method in experiment.methods:
         finals = _of(results, method, is_final=True)
+        if not finals:
+            continue
+        num_planned = len(experiment.final_runs(method, {}))
+        missing = f" ({len(finals)} of {num_planned} seeds)" if len(finals) < num_planned else ""
         point = choose_point(experiment, method, _of(results, method, is_final=False))
         rows.append(
             [
-                method.label,
+                method.label + missing,
                 f"{finals[0].num_trained:,}",
                 _join(point),
                 *(_mean_and_spread(finals, metric) for metric in metrics.values()),
@@ -76,34 +82,37 @@ def format_results(experiment: Experiment, results: Sequence[Result]) -> str:
             ]
         )
     headers = ["method", "trained", "chosen", *metrics, "s per run"]
-    return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True)
+    table = tabulate(rows, headers, tablefmt="pipe", disable_numparse=True)
+    ended = {result.run.method.name for result in results if result.run.is_final}
+    waiting = [method.label for method in experiment.methods if method.name not in ended]
+    return f"{table}\n\nNot run yet: {', '.join(waiting)}." if waiting else table
 
 
 def format_grid(experiment: Experiment, results: Sequence[Result]) -> str:
-    """Return a table of the best ``select`` of every run that helped to choose."""
+    """Return a table of the ``select`` of every point that was tried."""
     rows = []
     for method in experiment.methods:
         tried = _of(results, method, is_final=False)
         cells = [
-            f"{_join(result.run.point)}: "
-            + ("no value" if result.selected is None else f"{result.selected:.2f}")
-            for result in tried
+            f"{_join(point)}: " + ("no value" if value is None else f"{value:.2f}")
+            for point, value in mean_values(tried)
         ]
         rows.append([method.label, "; ".join(cells) or "no choice"])
-    return tabulate(rows, ["method", f"best {experiment.select}"], tablefmt="pipe")
+    which = "last" if experiment.select_last else "best"
+    return tabulate(rows, ["method", f"{which} {experiment.select}"], tablefmt="pipe")
 
 
 def draw_method_curves(
     experiment: Experiment, results: Sequence[Result], output: Path, picture: Path
 ) -> None:
-    """Draw ``select`` over the training, the mean of the seeds, for the methods of ``curves``."""
+    """Draw the mean of the seeds over the training, for the methods of ``curves``."""
     figure = Figure(figsize=_SIZE, dpi=_DOTS_PER_INCH, layout="constrained")
     axes = figure.subplots()
     for method in experiment.methods:
         if method.name not in experiment.curves:
             continue
         curves = [
-            _read_curve(output / result.run.folder, experiment.select)
+            _read_curve(output / result.run.folder, experiment.final_metric)
             for result in _of(results, method, is_final=True)
             if result.selected is not None
         ]
@@ -111,7 +120,7 @@ def draw_method_curves(
         means = [fmean(curve[iteration] for curve in curves) for iteration in shared]
         axes.plot(shared, means, marker=".", label=method.label)
     axes.set_xlabel("iteration")
-    axes.set_ylabel(f"{experiment.select}, mean of {len(experiment.seeds)} seeds")
+    axes.set_ylabel(f"{experiment.final_metric}, mean of the seeds")
     axes.grid(alpha=0.3)
     axes.legend()
     with atomic_write(picture) as partial:

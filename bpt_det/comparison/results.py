@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 
 from bpt_det.engine.metrics import METRICS_NAME, read_records
 from bpt_det.engine.result import RESULT_NAME, read_result
@@ -24,11 +25,12 @@ class Result:
     Args:
         run: whose it is.
         status: ``finished``, ``stopped_early`` or ``diverged``.
-        selected: highest value of the experiment's ``select``; None if the run diverged, or if it
-            never had a value, as the AP where nothing is predicted.
+        selected: value of the experiment's ``select`` that counts; None if the run diverged, or if
+            it never had a value, as the AP where nothing is predicted.
         metrics: the last value of each metric; None is not finite.
         num_trained: trained parameters.
         seconds: time of its iterations.
+        total_seconds: of the run, with its evaluations.
     """
 
     run: Run
@@ -37,15 +39,17 @@ class Result:
     metrics: dict[str, float | None]
     num_trained: int
     seconds: float
+    total_seconds: float = 0.0
 
 
-def read_run(run: Run, select: str, folder: Path) -> Result:
+def read_run(run: Run, select: str, folder: Path, *, select_last: bool = False) -> Result:
     """Return the result of a run that has ended.
 
     Args:
         run: one of an experiment.
-        select: metric that chooses; the highest value of the whole run counts.
+        select: metric that chooses.
         folder: of the run.
+        select_last: whether its last value counts, in place of the highest of the whole run.
 
     Raises:
         InputError: it has no value of ``select``, or no result.
@@ -56,7 +60,7 @@ def read_run(run: Run, select: str, folder: Path) -> Result:
     has_diverged = result.status == DIVERGED
     if not values and not has_diverged:
         raise InputError(f"'{folder}/{METRICS_NAME}' holds no {select}; correct plan.select.")
-    finite = [value for value in values if math.isfinite(value)]
+    finite = [v for v in (values[-1:] if select_last else values) if math.isfinite(v)]
     return Result(
         run=run,
         status=result.status,
@@ -64,25 +68,40 @@ def read_run(run: Run, select: str, folder: Path) -> Result:
         metrics={**result.metrics["last"], **result.metrics["final"]},
         num_trained=result.trained_parameters or 0,
         seconds=(result.iteration_seconds or 0.0) * result.iterations,
+        total_seconds=result.seconds,
     )
 
 
 def choose_point(experiment: Experiment, method: Method, tried: Sequence[Result]) -> Settings:
-    """Return the point of a method's grid whose run has the best value of ``select``.
+    """Return the point of a method's grid whose runs have the best mean of ``select``.
 
     Raises:
-        InputError: no run has a value.
+        InputError: no point has a value in all of its runs.
     """
     of_method = [result for result in tried if result.run.method == method]
     if not of_method:
         return experiment.only_point(method)
-    candidates = [result for result in of_method if result.selected is not None]
+    candidates = [(value, point) for point, value in mean_values(of_method) if value is not None]
     if not candidates:
         raise InputError(
             f"every run of {method.name} diverged, or has no {experiment.select}; give it lower "
             "rates in the grid of the plan."
         )
-    return max(candidates, key=lambda result: result.selected).run.point
+    return max(candidates, key=lambda candidate: candidate[0])[1]
+
+
+def mean_values(results: Sequence[Result]) -> list[tuple[Settings, float | None]]:
+    """Return each point of a grid with the mean of its runs; None where one has no value."""
+    points: list[Settings] = []
+    for result in results:
+        if result.run.point not in points:
+            points.append(result.run.point)
+    pairs: list[tuple[Settings, float | None]] = []
+    for point in points:
+        values = [result.selected for result in results if result.run.point == point]
+        known = [value for value in values if value is not None]
+        pairs.append((point, fmean(known) if len(known) == len(values) else None))
+    return pairs
 
 
 def write_status(

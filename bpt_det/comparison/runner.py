@@ -2,12 +2,11 @@
 
 import contextlib
 import logging
-import os
 import shlex
 import shutil
-import subprocess
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import torch
@@ -18,6 +17,8 @@ from bpt_det.engine.result import RESULT_NAME, RunResult, read_result
 from bpt_det.utils.errors import InputError, one_line
 from bpt_det.utils.exit_status import EXIT_STATUS
 
+from .children import WAIT, ChildProcesses
+from .estimate import estimate_seconds, format_hours
 from .experiment import Experiment, Method, Run
 from .results import DIVERGED, ENDED, Result, choose_point, read_run, write_status
 
@@ -25,85 +26,181 @@ logger = logging.getLogger(__name__)
 
 _RESUME = "--resume"
 _MAX_STDERR = 1000  # characters of it in an error
-_WAIT = 1.0  # seconds; a signal that comes just as a wait begins is seen only after it
 
 
 def run_experiment(
-    experiment: Experiment, output: Path, program: Sequence[str], *, jobs: int = 1
+    experiment: Experiment,
+    output: Path,
+    program: Sequence[str],
+    *,
+    jobs: int = 1,
+    only: Sequence[str] | None = None,
+    report: Callable[[list[Result]], None] | None = None,
 ) -> list[Result]:
     """Execute all runs of an experiment that ``output`` does not hold yet; return all results.
 
-    A run that was interrupted is resumed. With several jobs, each has its share of the cores.
-    Ctrl-C terminates all of them; where a run fails, those at the same time run to their end.
-    Its result.json in ``output`` holds the status and the results.
+    A method's runs begin in the order of the methods, its final runs when its grid search has
+    ended. A run that was interrupted is resumed. With several jobs, each has its share of the
+    cores. Ctrl-C terminates all of them; where a run fails, those at the same time run to their
+    end. The experiment's result.json in ``output`` holds the status and the results so far.
 
     Args:
         experiment: methods, grids and seeds.
         output: folder of the comparison; every run has a folder in it.
         program: words that start the command line of bpt_det, before the name of a command.
         jobs: runs at the same time.
+        only: names of the methods to run; of others, the results that ``output`` holds count.
+            Calls for different methods may share ``output``. None: all.
+        report: called with all results whenever a method has ended.
 
     Raises:
         InputError: a run failed for another reason than divergence.
     """
-    runner = _Runner(experiment, output, program, jobs)
+    runner = _Runner(experiment, output, program, jobs, only)
     output.mkdir(parents=True, exist_ok=True)
-    write_status(output, experiment, "running")
+    write_status(output, experiment, "running", runner.all_results())
     status = "failed"
     try:
-        runner.run_all()
+        runner.run_all(report)
         status = "finished"
     except KeyboardInterrupt:
         status = "interrupted"
         raise
     finally:
-        write_status(output, experiment, status, runner.results)
-    return runner.results
+        results = runner.all_results()
+        write_status(output, experiment, status, results)
+    return results
 
 
 class _Runner:
     def __init__(
-        self, experiment: Experiment, output: Path, program: Sequence[str], jobs: int
+        self,
+        experiment: Experiment,
+        output: Path,
+        program: Sequence[str],
+        jobs: int,
+        only: Sequence[str] | None,
     ) -> None:
         self.experiment = experiment
         self.output = output
         self.program = list(program)
         self.jobs = jobs
-        self.results: list[Result] = []
-        self.children: set[subprocess.Popen] = set()  # of all threads
-        self.is_ending = False
+        self.methods = [m for m in experiment.methods if only is None or m.name in only]
+        self.results: list[Result] = []  # of these methods
+        self.children = ChildProcesses()
 
-    def run_all(self) -> None:
+    def run_all(self, report: Callable[[list[Result]], None] | None) -> None:
         """Collect statistics, search the grids, and run every method with every seed."""
-        for method in self.experiment.methods:  # first, as runs would each collect them
+        for method in self.methods:  # first, as runs would each collect them
             self.collect_statistics(method)
         pool = ThreadPoolExecutor(self.jobs)
         try:
             try:
-                self.run_grids_and_finals(pool)
+                self.run_in_order(pool, report)
             except Exception:
                 pool.shutdown(cancel_futures=True)  # waits for those that run
                 raise
         except KeyboardInterrupt:
-            self.terminate_children()
+            self.children.terminate()
             raise
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def run_grids_and_finals(self, pool: ThreadPoolExecutor) -> None:
-        experiment = self.experiment
-        methods = experiment.methods
-        self.run_together(pool, [run for m in methods for run in experiment.grid_runs(m)])
-        points = [choose_point(experiment, method, self.results) for method in methods]
-        finals = map(experiment.final_runs, methods, points)
-        self.run_together(pool, [run for runs in finals for run in runs])
+    def run_in_order(
+        self, pool: ThreadPoolExecutor, report: Callable[[list[Result]], None] | None
+    ) -> None:
+        """Run what is ready, earlier methods first; final runs are when their grid has ended."""
+        waiting: list[list[Run]] = [self.first_runs(method) for method in self.methods]
+        running: dict[Future[Result], int] = {}
+        while any(waiting) or running:
+            for index, runs in enumerate(waiting):
+                while runs and len(running) < self.jobs:
+                    running[pool.submit(self.run_one, runs.pop(0))] = index
+            for future in wait(running, timeout=WAIT, return_when=FIRST_COMPLETED).done:
+                index = running.pop(future)
+                method = self.methods[index]
+                result = future.result()
+                self.results.append(result)
+                self.log_progress(result)
+                write_status(self.output, self.experiment, "running", self.all_results())
+                if waiting[index] or index in running.values():
+                    continue
+                if not result.run.is_final:
+                    point = choose_point(self.experiment, method, self.results)
+                    waiting[index] = self.experiment.final_runs(method, point)
+                elif report is not None:
+                    report(self.all_results())
 
-    def run_together(self, pool: ThreadPoolExecutor, runs: Sequence[Run]) -> None:
-        futures = [pool.submit(self.run_one, run) for run in runs]
-        for future in futures:
-            while not future.done():
-                wait([future], timeout=_WAIT)
-            self.results.append(future.result())
+    def first_runs(self, method: Method) -> list[Run]:
+        """Return the runs of a method's grid, or where there is no choice its final ones."""
+        experiment = self.experiment
+        grid = experiment.grid_runs(method)
+        return grid or experiment.final_runs(method, experiment.only_point(method))
+
+    def all_results(self) -> list[Result]:
+        """Return the results of all methods, in their order: grid searches, then final runs."""
+        others = [m for m in self.experiment.methods if m not in self.methods]
+        results = [*self.results, *(r for m in others for r in self.read_ended(m))]
+        return sorted(results, key=lambda r: self.position(r.run))
+
+    def position(self, run: Run) -> tuple[bool, int, int]:
+        """Return what results are sorted by, whichever run has ended first."""
+        method, experiment = run.method, self.experiment
+        same = experiment.final_runs(method, run.point)
+        same = same if run.is_final else experiment.grid_runs(method)
+        return run.is_final, experiment.methods.index(method), same.index(run)
+
+    def read_ended(self, method: Method) -> list[Result]:
+        """Return the results of a method that the folder holds; of a part of a grid, none."""
+        grid = self.experiment.grid_runs(method)
+        tried = self.read_runs(grid)
+        if len(tried) < len(grid):
+            return []
+        with contextlib.suppress(InputError):  # no run of the grid has a value
+            point = choose_point(self.experiment, method, tried)
+            return [*tried, *self.read_runs(self.experiment.final_runs(method, point))]
+        return tried
+
+    def read_runs(self, runs: Sequence[Run]) -> list[Result]:
+        """Return the results of those runs that have ended."""
+        ended = []
+        for run in runs:
+            folder = self.output / run.folder
+            earlier = _read_earlier(folder, build_arguments(self.experiment, run, self.output))
+            if earlier is not None and earlier.status in ENDED:
+                ended.append(self.read(run))
+        return ended
+
+    def read(self, run: Run) -> Result:
+        experiment = self.experiment
+        metric = experiment.final_metric if run.is_final else experiment.select
+        folder = self.output / run.folder
+        return read_run(run, metric, folder, select_last=experiment.select_last)
+
+    def log_progress(self, result: Result) -> None:
+        """Log a result, how many runs have ended, and how long the others will take."""
+        value = result.status if result.selected is None else f"{result.selected:.2f}"
+        remaining = self.remaining_runs()
+        logger.info(
+            "%s: %s %s; %d of %d runs, about %s left",
+            result.run.folder,
+            self.experiment.final_metric if result.run.is_final else self.experiment.select,
+            value,
+            len(self.results),
+            len(self.results) + len(remaining),
+            format_hours(estimate_seconds(remaining, self.results) / self.jobs),
+        )
+
+    def remaining_runs(self) -> list[tuple[Method, bool]]:
+        """Return the method of each run that has not ended, and whether it is a final one."""
+        remaining = []
+        for method in self.methods:
+            counts = Counter(r.run.is_final for r in self.results if r.run.method == method)
+            num_grid = len(self.experiment.grid_runs(method))
+            num_final = len(self.experiment.final_runs(method, {}))
+            remaining += [(method, False)] * (num_grid - counts[False])
+            remaining += [(method, True)] * (num_final - counts[True])
+        return remaining
 
     def run_one(self, run: Run) -> Result:
         """Run, or resume, what has not ended yet, and read its result."""
@@ -112,10 +209,7 @@ class _Runner:
         earlier = _read_earlier(folder, arguments)
         if earlier is None or earlier.status not in ENDED:
             self.train(folder, arguments, may_resume=earlier is not None)
-        result = read_run(run, self.experiment.select, folder)
-        value = result.status if result.selected is None else f"{result.selected:.2f}"
-        logger.info("%s: %s %s", run.folder, self.experiment.select, value)
-        return result
+        return self.read(run)
 
     def train(self, folder: Path, arguments: list[str], *, may_resume: bool) -> None:
         words = list(arguments)
@@ -159,48 +253,14 @@ class _Runner:
         shown = shlex.join(["bpt-det", *arguments])
         logger.info("$ %s", shown)
         threads = max(1, torch.get_num_threads() // jobs)
-        stderr, status = self.call([*self.program, *arguments], {"OMP_NUM_THREADS": str(threads)})
+        variables = {"OMP_NUM_THREADS": str(threads)}
+        stderr, status = self.children.call([*self.program, *arguments], variables)
         if status not in accepted:
             error = None
             if folder is not None and _write_time(folder) != before:
                 error = read_result(folder).error
             text = error or _end_of(stderr)
             raise InputError(f"`{shown}` ended with status {status}: {text}")
-
-    def call(self, words: Sequence[str], variables: dict[str, str]) -> tuple[str, int]:
-        """Run a program to its end; return what it wrote to stderr, and its exit status."""
-        with subprocess.Popen(
-            words,
-            env={**os.environ, **variables},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as child:
-            self.children.add(child)
-            if self.is_ending:  # only now, so that `terminate_children` misses none
-                child.terminate()
-            try:
-                stderr = _read_stderr(child)
-            except BaseException:
-                child.terminate()
-                child.wait()
-                raise
-            finally:
-                self.children.discard(child)
-        return stderr, child.returncode
-
-    def terminate_children(self) -> None:
-        """Terminate the children that run, and each that is just being started."""
-        self.is_ending = True
-        for child in list(self.children):
-            child.terminate()
-
-
-def _read_stderr(child: subprocess.Popen) -> str:
-    """Return what a child wrote to stderr when it has ended."""
-    while True:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return child.communicate(timeout=_WAIT)[1]
 
 
 def build_arguments(experiment: Experiment, run: Run, output: Path) -> list[str]:

@@ -60,7 +60,8 @@ last, test = (None if value != value else value - less for less in (2, 1))
 result = {
     "status": "diverged" if behavior == "diverge" else "finished",
     "metrics": {"last": {"val/top1": last}, "best": {}, "final": {"test/top1": test}},
-    "iterations": 20, "iteration_seconds": 0.5, "trained_parameters": 1234, "command": sys.argv,
+    "iterations": 20, "seconds": 1800, "iteration_seconds": 0.5,
+    "trained_parameters": 1234, "command": sys.argv,
 }
 (folder / "result.json").write_text(json.dumps(result))
 sys.exit(3 if behavior == "diverge" else 0)

@@ -24,6 +24,12 @@ from tests.support.plans import PLAN
         ('select="val/top1"', 'select="val/loss"', "plan.select must be a metric of which more is"),
         ('"bpt": dict(', '"spt": 3, "bpt": dict(', "method spt of .* must be a dict, got 3"),
         ('["python prepare.py"]', '"python x"', "plan.before must be a list of commands, got 'pyt"),
+        ("curves=", "folds=1, curves=", "plan.folds must be an integer >= 2, or None, got 1"),
+        (
+            'label="BPT"',
+            'seeds=3, label="BPT"',
+            "plan.methods.bpt.seeds must be a list of integers",
+        ),
         ("plan = dict(", "plan = (", "cannot be loaded|is not valid Python"),
         ("plan = dict(", "plan = dictionary(", "cannot be loaded: name 'dictionary' is not def"),
         ("methods={", "methods={}, others={", "compares no methods; give plan.methods some"),

@@ -68,3 +68,43 @@ def test_a_new_report_begins_with_its_heading(experiment, output, program, tmp_p
     results = run_experiment(experiment, output, program.words)
     write_report(experiment, results, tmp_path / "new.md", output, "command")
     assert (tmp_path / "new.md").read_text().startswith("# Results\n\n<!-- birds: begin -->\n")
+
+
+def test_a_part_of_a_comparison_is_reported_with_what_is_missing(
+    experiment, output, program, tmp_path
+):
+    results = run_experiment(experiment, output, program.words, only=["bpt"])
+    write_report(experiment, results[:-1], tmp_path / "results.md", output, "command")
+    text = (tmp_path / "results.md").read_text()
+    assert "| BPT (1 of 2 seeds) |" in text and "| linear head |" not in text.split("Settings")[0]
+    assert "Not run yet: linear head." in text
+
+
+@pytest.mark.parametrize(
+    ("grid_settings", "text"),
+    [
+        ("{}", "Chosen with runs of full length."),
+        ('{"train.epochs": 1}', "Chosen with runs of 1 epochs, not of 2 as the final ones."),
+    ],
+)
+def test_the_report_says_how_long_the_runs_were_that_chose(
+    output, program, tmp_path, grid_settings, text
+):
+    old = 'grid_settings={"dataloader.final_test": None}'
+    plan = PLAN.replace(old, f"grid_settings={grid_settings}")
+    (tmp_path / "plan.py").write_text(plan)
+    experiment = load_experiment(str(tmp_path / "plan.py"))
+    results = run_experiment(experiment, output, program.words)
+    write_report(experiment, results, tmp_path / "results.md", output, "command")
+    assert text in (tmp_path / "results.md").read_text()
+
+
+def test_final_runs_that_are_trained_on_the_validation_images_have_no_value_of_them(
+    output, program, tmp_path
+):
+    settings = 'final_settings={"dataloader.train.dataset.split": "trainval"}'
+    (tmp_path / "plan.py").write_text(PLAN.replace("curves=[", f"{settings}, curves=["))
+    experiment = load_experiment(str(tmp_path / "plan.py"))
+    results = run_experiment(experiment, output, program.words)
+    write_report(experiment, results, tmp_path / "results.md", output, "command")
+    assert "val/top1 (last)" not in (tmp_path / "results.md").read_text()

@@ -139,7 +139,7 @@ def test_a_failed_run_ends_the_comparison_with_its_command_and_its_error(load, o
     program.behave({"b.py": "fail"})
     with pytest.raises(InputError, match=r"train-cls --config-file b.py .* 1: the card is full$"):
         run_experiment(load(), output, program.words)
-    assert not list(output.rglob("metrics.json"))
+    assert not list(output.glob("bpt/**/metrics.json"))
     assert read_status(output) == "failed"
 
 
@@ -178,7 +178,7 @@ def test_an_interrupt_terminates_the_runs(load, output, program, has_failed):
     thread = threading.Thread(target=interrupt)
     thread.start()
     with pytest.raises(KeyboardInterrupt):
-        run_experiment(load(), output, program.words, jobs=2 if has_failed else 1)
+        run_experiment(load(), output, program.words, jobs=2 if has_failed else 1, only=["bpt"])
     thread.join()
     # Nothing was begun after the failure; the failing run may have been ended as it began.
     assert 1 <= len(program.calls) <= 1 + has_failed
@@ -202,3 +202,88 @@ def test_every_command_is_logged(load, output, program, caplog):
     with caplog.at_level(logging.INFO):
         run_experiment(load(), output, program.words)
     assert caplog.text.count("$ bpt-det train-cls --config-file") == len(program.calls) == 6
+
+
+def orders(program):
+    """Folder of every run below that of the comparison, in the order of the calls."""
+    runs = [call for call in program.calls if call[0] != "stats"]
+    named = [word for call in runs for word in call if word.startswith("train.output_dir=")]
+    return [name.strip("'").partition("/runs/")[2] for name in named]
+
+
+def test_a_method_is_run_to_its_end_before_the_next_begins(load, output, program):
+    run_experiment(
+        load('"linear": dict(', '"linear": dict(seeds=[4, 3, 5],'), output, program.words
+    )
+    assert orders(program) == [
+        *("linear/seed_4", "linear/seed_3", "linear/seed_5"),
+        *("bpt/grid/lr_0.1", "bpt/grid/lr_0.01", "bpt/seed_3", "bpt/seed_4"),
+    ]
+
+
+def test_each_point_is_chosen_by_the_mean_of_its_folds(load, output, program):
+    """lr 0.01 wins by the mean, as 0.1 has no value in one of its folds."""
+    experiment = load("curves=[", "folds=3, curves=[")
+    program.behave({"dataloader.fold=2/3": "diverge"})
+    with pytest.raises(InputError, match="every run of bpt diverged"):
+        run_experiment(experiment, output, program.words)
+    assert orders(program)[2:5] == [f"bpt/grid/lr_0.1/fold_{i}_of_3" for i in (1, 2, 3)]
+    (output / "bpt/grid/lr_0.01/fold_2_of_3/result.json").unlink()
+    program.behave({})
+    results = run_experiment(experiment, output, program.words)
+    assert results[-1].run.point == {"optimizer.lr": 0.01}
+    assert [word for word in program.calls[0] if "fold" in word][-1].endswith("fold_2_of_3")
+    assert "dataloader.fold=2/3" in program.calls[0]
+    assert not any("dataloader.fold" in word for call in program.calls[1:] for word in call)
+
+
+def test_the_last_value_counts_where_the_plan_says_so(load, output, program):
+    results = run_experiment(load("curves=[", "select_last=True, curves=["), output, program.words)
+    assert [result.selected for result in results[:2]] == [11.0, 2.0]
+
+
+def test_parts_share_a_folder_and_the_last_one_has_all_results(load, output, program):
+    reported = []
+    run_experiment(load(), output, program.words, only=["bpt"], report=reported.append)
+    assert {run.partition("/")[0] for run in orders(program)} == {"bpt"}
+    assert [result.run.method.name for result in reported[-1]] == ["bpt"] * 4
+    program.behave({})
+    results = run_experiment(load(), output, program.words, only=["linear"])
+    assert orders(program) == ["linear/seed_3", "linear/seed_4"]
+    program.behave({})
+    assert run_experiment(load(), output, program.words) == results
+    assert not program.calls
+
+
+def test_each_result_is_logged_with_the_time_that_the_others_will_take(
+    load, output, program, caplog
+):
+    """A run of the stand-in takes 1800 s: six of them, less those that have ended."""
+    with caplog.at_level(logging.INFO):
+        run_experiment(load(), output, program.words)
+    left = [line.rpartition("; ")[2] for line in caplog.messages if " left" in line]
+    assert left == [
+        *("1 of 6 runs, about 2 h 30 min left", "2 of 6 runs, about 2 h 0 min left"),
+        *("3 of 6 runs, about 1 h 30 min left", "4 of 6 runs, about 1 h 0 min left"),
+        *("5 of 6 runs, about 30 min left", "6 of 6 runs, about 0 min left"),
+    ]
+
+
+def test_settings_of_the_command_line_replace_those_of_the_plan_alone(load, output):
+    experiment = load().with_overrides(["train.epochs=7", "model.pixel_mean=[1,2,3]", "data=a b"])
+    words = [
+        build_arguments(experiment, experiment.final_runs(method, {"optimizer.lr": 0.1})[0], output)
+        for method in experiment.methods
+    ]
+    assert "train.epochs=7" in words[0] and "train.epochs=3" in words[1]
+    assert all({"model.pixel_mean=[1,2,3]", "data=a b"} <= set(w) for w in words)
+    with pytest.raises(InputError, match="override 'x' is not of the form key=value"):
+        load().with_overrides(["x"])
+
+
+def test_final_runs_trained_on_the_validation_images_are_read_by_what_is_reported(
+    load, output, program
+):
+    settings = 'final_settings={"dataloader.train.dataset.split": "trainval"}, curves=['
+    results = run_experiment(load("curves=[", settings), output, program.words)
+    assert [result.selected for result in results[2:]] == [52.0, 53.0, 12.0, 13.0]

@@ -1,0 +1,151 @@
+"""The claims of the paper on a real pre-trained ViT: Stanford Cars, ViT-Tiny, 96 pixels.
+
+Run:    python tools/compare.py --plan configs/compare/cars.py
+Data:   Stanford Cars, laid out as in datasets/README.md; the first Run also fetches timm's
+        ViT-Ti/16 (AugReg, ImageNet-21k then 1k). Others by key=value: data=folder:PATH,
+        model.backbone.vit.checkpoint=PATH
+Result: not measured yet
+"""
+
+from bpt_det.vit import ARCHITECTURES as _ARCHITECTURES
+
+_BASE = "configs/fgvc/cars.py"
+_PROMPT = "model.backbone.prompt."
+_LENGTH, _RANK = _PROMPT + "prompt_length", _PROMPT + "rank"
+_PLACEMENT = "model.backbone.placement"
+_LR, _DECAY = "optimizer.lr", "optimizer.weight_decay"
+_HEAD_DECAY, _FACTOR = "optimizer.params.head_weight_decay", "optimizer.params.prompt_lr_factor"
+_SHALLOW, _DEEP = {_LENGTH: 32}, {_LENGTH: 16, _PLACEMENT: "all"}
+_LOW_RANK = {_RANK: 8}
+# VPT's own rates, chosen with the first seed; head and prompts have one decay.
+_VPT = {"recipe": "vpt", _DECAY: 1e-3, _HEAD_DECAY: None}
+_VPT_GRID = {_LR: [1.0, 5.0, 25.0]}
+_ONE_SEED = [0]
+
+
+def _variant(label, method, settings, **more):
+    return dict(label=label, config=_BASE, method=method, settings=settings, **more)
+
+
+plan = dict(
+    name="cars",
+    title="Stanford Cars, frozen ViT-Tiny",
+    about=(
+        "ViT-Tiny/16, supervised on ImageNet-21k and then ImageNet-1k, frozen, its class token "
+        "classified; 96 pixels, 30 epochs in batches of 32, rate 5e-3, weight decay 0.5 of the "
+        "head. Shallow: P = 32; deep: P = 16 in every block unless it says otherwise; bilinear: "
+        "R = 8. Trained on training and validation images; tested every 5 epochs, the last value "
+        "counts. Mean ± standard deviation over the seeds; rows without one have one seed."
+    ),
+    command="train-cls",
+    settings={
+        "pretraining": "supervised",
+        **{f"model.backbone.vit.{key}": value for key, value in _ARCHITECTURES["vit_tiny"].items()},
+        "model.backbone.vit.checkpoint": "timm:vit_tiny_patch16_224.augreg_in21k_ft_in1k",
+        "model.pixel_mean": [127.5, 127.5, 127.5],
+        "model.pixel_std": [127.5, 127.5, 127.5],
+        "dataloader.image_size": 96,
+        "dataloader.resize_size": 108,
+        "dataloader.in_memory": True,  # 1 GB
+        "dataloader.train.total_batch_size": 32,
+        "dataloader.train.num_workers": 1,
+        "dataloader.test.num_workers": 0,
+        "train.epochs": 30,
+        "train.eval_epochs": 5,
+        _LR: 5e-3,
+        _DECAY: 1e-2,
+        _HEAD_DECAY: 0.5,
+    },
+    grid={},
+    grid_settings={"dataloader.final_test": None},
+    final_settings={
+        "dataloader.train.dataset.split": "trainval",
+        "dataloader.test.dataset.split": "test",  # for its curve; it chooses nothing
+        "dataloader.evaluator.task": "test",
+        "dataloader.final_test": None,
+        "train.best_metric": "test/top1",
+        "train.curves": ["train/top1", "test/top1"],
+    },
+    seeds=[0, 1, 2],
+    select="val/top1",
+    select_last=True,
+    report={"test top-1": "test/top1"},
+    # What matters first; each is reported when it has ended.
+    methods={
+        "bpt_s": _variant("BPT-S", "bpt_s", {**_SHALLOW, **_LOW_RANK}),
+        "vpt_s": _variant("VPT-S", "vpt_s", _SHALLOW),
+        "bpt_d": _variant("BPT-D", "bpt_d", {**_DEEP, **_LOW_RANK}),
+        "vpt_d": _variant("VPT-D", "vpt_d", _DEEP),
+        "linear": _variant("linear head", "frozen", {}),
+        "spt_s": _variant("SPT-S", "spt_s", _SHALLOW, statistics="spt_s"),
+        "vpt_s_original": _variant(
+            "VPT-S, VPT's recipe", "vpt_s", {**_SHALLOW, **_VPT}, grid=_VPT_GRID
+        ),
+        "vpt_d_original": _variant(
+            "VPT-D, VPT's recipe", "vpt_d", {**_DEEP, **_VPT}, grid=_VPT_GRID
+        ),
+        "bpt_s_vpt_recipe": _variant(
+            "BPT-S, VPT's recipe", "bpt_s", {**_SHALLOW, **_LOW_RANK, **_VPT}, grid=_VPT_GRID
+        ),
+        "full": _variant("full fine-tuning", "full", {_LR: 1e-4, _DECAY: 0.05, _HEAD_DECAY: 0.05}),
+        "bpt_d_released": _variant(
+            "BPT-D, released", "bpt_d_released", {_LENGTH: 16, **_LOW_RANK}, statistics="released"
+        ),
+        "bpt_d_last_4": _variant(
+            "BPT-D, last 4 blocks", "bpt_d", {_LENGTH: 16, **_LOW_RANK, _PLACEMENT: "last_4"}
+        ),
+        "spt_d": _variant("SPT-D", "spt_d", _DEEP, statistics="spt_d"),
+        "fwhiten_s": _variant("fWhiten-S", "fwhiten_s", _SHALLOW, statistics="whiten_s"),
+        "twhiten_s": _variant("tWhiten-S", "twhiten_s", _SHALLOW, statistics="whiten_s"),
+        # What decides: one seed each.
+        **{
+            f"vpt_s_factor_{factor}": _variant(
+                f"VPT-S, prompt rate times {factor}",
+                "vpt_s",
+                {**_SHALLOW, _FACTOR: factor},
+                seeds=_ONE_SEED,
+            )
+            for factor in (3, 10)
+        },
+        **{
+            f"{method}_head_decay_{decay}": _variant(
+                f"{label}, head decay {decay}",
+                method,
+                {**_SHALLOW, **rank, _HEAD_DECAY: decay},
+                seeds=_ONE_SEED,
+            )
+            for decay in (0.1, 1.0, 3.0)
+            for method, label, rank in (("bpt_s", "BPT-S", _LOW_RANK), ("vpt_s", "VPT-S", {}))
+        },
+        **{
+            f"{method}_lr_{rate}": _variant(
+                f"{label}, rate {rate}",
+                method,
+                {**_SHALLOW, **rank, _LR: rate},
+                seeds=_ONE_SEED,
+            )
+            for rate in (2e-2, 5e-2)
+            for method, label, rank in (("bpt_s", "BPT-S", _LOW_RANK), ("vpt_s", "VPT-S", {}))
+        },
+        **{
+            f"bpt_s_p{length}_r{rank}": _variant(
+                f"BPT-S, P = {length}, R = {rank}",
+                "bpt_s",
+                {_LENGTH: length, _RANK: rank},
+                seeds=_ONE_SEED,
+            )
+            for length, rank in ((32, 16), (32, 32), (64, 16))
+        },
+        **{
+            f"fwhiten_s_scale_{scale}": _variant(
+                f"fWhiten-S, scale {scale}",
+                "fwhiten_s",
+                {**_SHALLOW, _PROMPT + "whitening.scale": scale},
+                statistics="whiten_s",
+                seeds=_ONE_SEED,
+            )
+            for scale in ("tokens", "none")
+        },
+    },
+    curves=["linear", "vpt_s", "bpt_s", "vpt_d", "bpt_d"],
+)
