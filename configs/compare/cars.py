@@ -91,6 +91,12 @@ plan = dict(
         "bpt_d_released": _variant(
             "BPT-D, released", "bpt_d_released", {_LENGTH: 16, **_LOW_RANK}, statistics="released"
         ),
+        "bpt_d_published_start": _variant(
+            "BPT-D, released, the authors' whitening",
+            "bpt_d_released",
+            {_LENGTH: 16, **_LOW_RANK, _PROMPT + "whitening.arithmetic": "published"},
+            statistics="released_published",
+        ),
         "bpt_d_last_4": _variant(
             "BPT-D, last 4 blocks", "bpt_d", {_LENGTH: 16, **_LOW_RANK, _PLACEMENT: "last_4"}
         ),
