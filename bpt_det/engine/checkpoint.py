@@ -104,7 +104,7 @@ class FrozenAwareCheckpointer(Checkpointer):
         if not path:
             return {}
         self.logger.info("Loading %s", path)
-        checkpoint = _read_checkpoint(path)
+        checkpoint = read_checkpoint(path)
         if "frozen" not in checkpoint:
             checkpoint = _adopt_detectron2(checkpoint, self.model, path)
         _check_frozen_networks(checkpoint, self.model, path)
@@ -119,7 +119,7 @@ class FrozenAwareCheckpointer(Checkpointer):
             )
         if EMA in checkpoint and EMA not in self.checkpointables:
             self.logger.info("'%s' holds averages of weights (ema) too; they are not used", path)
-        self.model.load_state_dict(checkpoint.pop("model"), strict=False)
+        self.model.load_state_dict(_as_in(self.model, checkpoint.pop("model")), strict=False)
         for key in names:
             if key in checkpoint:
                 self.checkpointables[key].load_state_dict(checkpoint.pop(key))
@@ -132,7 +132,7 @@ def read_class_names(path: str) -> list[str] | None:
     Raises:
         InputError: the file is missing or damaged, or is not a checkpoint of this project.
     """
-    return _read_checkpoint(path).get(CLASS_NAMES)
+    return read_checkpoint(path).get(CLASS_NAMES)
 
 
 def last_checkpoint(output_dir: str) -> str:
@@ -182,7 +182,12 @@ def _prompted_vits(model: nn.Module) -> Iterator[tuple[str, PromptedNetwork]]:
         yield f"{name}.vit" if name else "vit", network
 
 
-def _read_checkpoint(path: str) -> dict[str, Any]:
+def read_checkpoint(path: str) -> dict[str, Any]:
+    """Return the content of a checkpoint, which holds a state_dict under ``model``.
+
+    Raises:
+        InputError: the file is missing or damaged, or is not a checkpoint.
+    """
     hint = _PUBLISHED if Path(path).suffix == ".pkl" else _HINT
     checkpoint = read_weights(path, source=hint)
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("model"), dict):
@@ -270,6 +275,12 @@ def _check_weights(state: dict[str, Tensor], model: nn.Module, path: str) -> Non
             f"'{path}' does not fit this model: {'; '.join(problems)}. Set prompt_length, rank, "
             "placement, num_classes, head_batch_norm and sizes as in that run's config.yaml."
         )
+
+
+def _as_in(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights in the types of a model, as not every device converts from 8 bits."""
+    expected = model.state_dict()
+    return {name: value.to(expected[name].dtype) for name, value in state.items()}
 
 
 def _write(path: Path, content: dict | str) -> None:

@@ -49,8 +49,9 @@ SIGNS_OF_DAMAGE = (
 _HEAD_BYTES = 512  # enough to recognize a web page or a Git LFS pointer
 _LEGACY_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the number before every old torch.save file
 _MAX_SAFETENSORS_HEADER = 100_000_000  # bytes; the limit of the format
-_SHIPPED_PREFIX = "bpt_det:"
+SHIPPED_PREFIX = "bpt_det:"
 _SHIPPED_FOLDER = Path(__file__).parents[2] / "pretrained"
+_SHIPPED_SUFFIXES = (".pth", ".safetensors")
 
 
 def read_weights(location: str, *, source: str = "", hint: str | None = None) -> Any:
@@ -164,8 +165,8 @@ def local_path(location: str) -> Path:
     Raises:
         InputError: the download fails, or no such file comes with the package.
     """
-    if location.startswith(_SHIPPED_PREFIX):
-        return _shipped_path(location.removeprefix(_SHIPPED_PREFIX))
+    if location.startswith(SHIPPED_PREFIX):
+        return _shipped_path(location.removeprefix(SHIPPED_PREFIX))
     address = urlparse(location)
     if address.scheme not in ("http", "https"):
         return Path(location).expanduser()
@@ -182,8 +183,14 @@ def local_path(location: str) -> Path:
     return cached
 
 
+def shipped_names() -> list[str]:
+    """Return the names of the weight files that come with the package."""
+    files = _SHIPPED_FOLDER.iterdir()
+    return sorted(path.name for path in files if path.suffix in _SHIPPED_SUFFIXES)
+
+
 def _shipped_path(name: str) -> Path:
-    names = sorted(path.name for path in _SHIPPED_FOLDER.glob("*.safetensors"))
+    names = shipped_names()
     if name not in names:
         raise InputError(
             f"no weights '{name}' come with the package; choose one of: {', '.join(names)}."
