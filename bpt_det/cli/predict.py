@@ -9,13 +9,15 @@ frame_number counted from 0), categories (id, name) and annotations (bbox XYWH i
 segmentation, area). category_id is the model's class index + 1 whatever a dataset's ids are, so
 compare with other files by category name and file_name.
 
+Without --checkpoint it is train.init_checkpoint, else the last one of train.output_dir, else the
+one that comes with the package for a config of shapes.
+
 A file that cannot be read is named, the others go on, and the exit status is 1. To measure AP from
 the file, let low scores in with --score-threshold 0.05 --no-pictures. Settings of the config are
 changed as key=value:
 
-    bpt-det predict --config-file configs/shapes/cascade_bpt_s.py \\
-        --checkpoint output/shapes/cascade_bpt_s/model_final.pth \\
-        --input datasets/shapes/val --output output/predictions
+    bpt-det predict --config-file shapes/cascade_bpt_s --input datasets/shapes/val \\
+        --output output/predictions
     bpt-det predict --config-file run/config.yaml --checkpoint run/model_best.pth \\
         --input photos clip.mp4 --every 5 --output output/found train.device=cpu
 """
@@ -35,7 +37,10 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from bpt_det import Predictor
+from bpt_det.config import load_config
 from bpt_det.data.images import folder_records, read_rgb
+from bpt_det.detection import use_detection_data
+from bpt_det.inference.default_checkpoint import default_checkpoint
 from bpt_det.inference.predictions_file import CocoFile
 from bpt_det.utils.errors import InputError
 from bpt_det.visualization.picture_files import picture_names, prepare_output, save_picture
@@ -54,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = build_tool_parser("predict", __doc__)
     add = parser.add_argument
     add("--config-file", required=True, help="LazyConfig of the detector, or a run's config.yaml")
-    add("--checkpoint", required=True, help="checkpoint of a training run")
+    add("--checkpoint", help="checkpoint of a training run (default: see above)")
     add("--input", required=True, nargs="+", metavar="PATH", help="images, folders, videos")
     add("--output", required=True, help="folder for the results")
     add("--recursive", action="store_true", help="search the subfolders of folders too")
@@ -129,12 +134,9 @@ def predict_all(args: argparse.Namespace) -> int:
     folder = Path(args.output)
     written = [] if args.no_pictures else names.values()
     prepare_output(folder, [JSON_NAME, *written], option="--output")
-    predictor = Predictor(
-        args.config_file,
-        args.checkpoint,
-        overrides=[*settings, *args.opts],
-        score_threshold=args.score_threshold,
-    )
+    cfg = load_config(args.config_file, [*settings, *args.opts], use_detection_data)
+    checkpoint = args.checkpoint or default_checkpoint(cfg, args.config_file)
+    predictor = Predictor(cfg, checkpoint, score_threshold=args.score_threshold)
     failures: dict[str, InputError] = {}
     start = time.perf_counter()
     with (

@@ -7,8 +7,9 @@ The images are spread evenly over the data: sorted by image_id (files: by name) 
 --num-images stretches of the same length, and the middle image of each is drawn. So the same call
 draws the same images, for every model.
 
-The checkpoint is --checkpoint, else train.init_checkpoint, else the last one of train.output_dir;
-predictions have the class names that it holds.
+The checkpoint is --checkpoint, else train.init_checkpoint, else the last one of train.output_dir,
+else the one that comes with the package for a config of shapes; predictions have the class names
+that it holds.
 Settings of the config are changed as key=value:
 
     bpt-det visualize --config-file configs/shapes/cascade_bpt_s.py \\
@@ -35,7 +36,7 @@ from bpt_det.config.loading import load_config
 from bpt_det.data.images import folder_records, spread_evenly
 from bpt_det.detection import use_detection_data
 from bpt_det.detection.mapper import read_record_image
-from bpt_det.engine.checkpoint import last_checkpoint
+from bpt_det.inference.default_checkpoint import default_checkpoint
 from bpt_det.inference.predictor import Predictor
 from bpt_det.visualization.annotations import ground_truth_annotations
 from bpt_det.visualization.draw import MAX_PANEL_SIDE, draw_annotations
@@ -82,9 +83,7 @@ def visualize(args: argparse.Namespace) -> None:
     names = picture_names(files, [".png"] * len(files), reserved=[Path(SHEET_NAME).stem])
     output = Path(args.output)
     prepare_output(output, [SHEET_NAME, *names], option="--output")
-    settings = cfg.train
-    checkpoint = args.checkpoint or settings.init_checkpoint or last_checkpoint(settings.output_dir)
-    predictor = Predictor(cfg, checkpoint)
+    predictor = Predictor(cfg, args.checkpoint or default_checkpoint(cfg, args.config_file))
     tiles = []
     for record, name in zip(tqdm(chosen, desc="drawing", disable=None), names, strict=True):
         titled_panels = _titled_panels(record, predictor, metadata, args.score_threshold)
