@@ -95,12 +95,10 @@ class CocoEvaluator(COCOEvaluator):
                 scored, task, class_names=self._metadata.get("thing_classes")
             )
         if self._overlap_iou is not None:
-            truth = COCO(keep_overlapping(self._coco_api.dataset, self._overlap_iou))
+            content = keep_overlapping(self._coco_api.dataset, self._overlap_iou)
             for task in self._tasks:
-                ap = math.nan
-                if results:
-                    ap = score_results(truth, results, task, image_ids, _LEAST_AREA).stats[0]
-                self._results[task]["AP_overlapping"] = float(100 * ap) if ap >= 0 else math.nan
+                ap = score_overlapping(content, results, task, image_ids)
+                self._results[task]["AP_overlapping"] = ap
 
 
 def keep_overlapping(content: dict, least_iou: float) -> dict:
@@ -131,6 +129,23 @@ def keep_overlapping(content: dict, least_iou: float) -> dict:
         for a in content["annotations"]
     ]
     return {**content, "annotations": annotations}
+
+
+def score_overlapping(
+    content: dict, results: list[dict], task: str, image_ids: Sequence[int]
+) -> float:
+    """Return the AP of overlapping instances in percent; nan without such or without results.
+
+    Args:
+        content: of `keep_overlapping`.
+        results: in COCO's format, with the category ids of ``content``.
+        task: ``bbox`` or ``segm``.
+        image_ids: images that were run.
+    """
+    if not results:
+        return math.nan
+    ap = score_results(COCO(content), results, task, image_ids, _LEAST_AREA).stats[0]
+    return float(100 * ap) if ap >= 0 else math.nan
 
 
 def score_results(
