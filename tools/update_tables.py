@@ -6,6 +6,7 @@ Example: python tools/update_tables.py
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from detectron2.config import LazyConfig, instantiate
@@ -30,6 +31,10 @@ PLACES = {
     "all": "every block",
     "last_4": "last 4 blocks",
     "released": "every block, basis trained in the last 4",
+}
+TABLES: dict[str, dict[str, Any]] = {
+    "detection": {"columns": DETECTORS, "described": "coco/cascade"},
+    "classification": {"columns": DATASETS},
 }
 
 
@@ -75,13 +80,11 @@ def make_table(columns: Mapping[str, str], *, described: str | None = None) -> s
 
 def update(text: str) -> str:
     """Return a text with every table between its markers made anew."""
-    tables = {
-        "detection": make_table(DETECTORS, described="coco/cascade"),
-        "classification": make_table(DATASETS),
-    }
-    for name, table in tables.items():
+    for name, arguments in TABLES.items():
         begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-        text = re.sub(f"{begin}.*?{end}", lambda _: f"{begin}\n{table}\n{end}", text, flags=re.S)  # noqa: B023
+        if begin in text:
+            table = f"{begin}\n{make_table(**arguments)}\n{end}"
+            text = re.sub(f"{begin}.*?{end}", lambda _: table, text, flags=re.S)  # noqa: B023
     return text
 
 

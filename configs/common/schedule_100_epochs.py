@@ -6,8 +6,10 @@ from bpt_det.engine import build_cosine_schedule
 
 from .train import train
 
-# Converted to iterations by the number of training images.
-train.update(epochs=100, eval_epochs=1)
+train.update(
+    epochs=100,  # converted to train.max_iter by the number of training images
+    eval_epochs=1,  # epochs between evaluations, converted to train.eval_period
+)
 train.best_metric = "val/top1"
 train.curves = ["train/top1", "val/top1", "val/top5", "val_ema/top1", "val/loss"]
 

@@ -1,12 +1,12 @@
 """Training settings, read by `bpt_det.engine.run`."""
 
 train = dict(
-    output_dir="output",
+    output_dir="output",  # folder of the run: checkpoints, metrics, log, result
     init_checkpoint="",  # a trained model_*.pth to evaluate or to start from
     prompt_statistics=None,  # file of the token statistics that some prompts are initialized from
-    max_iter=1000,
-    eval_period=1000,  # iterations
-    log_period=20,
+    max_iter=1000,  # iterations of the run
+    eval_period=1000,  # iterations between evaluations
+    log_period=20,  # iterations between lines of the log and records of the metrics
     accumulate_steps=1,  # gradient accumulation: batches of total_batch_size per iteration
     clip_grad_norm=None,  # largest L2 norm of the gradient of all parameters; None: no clipping
     # Linear scaling rule: optimizer.lr is multiplied by
@@ -22,10 +22,17 @@ train = dict(
     ema=dict(decay=None),
     curves=["bbox/AP", "segm/AP"],  # metrics in curves.png beside the losses; None: no picture
     hooks=[],  # further Detectron2 hooks, run in every process
-    checkpointer=dict(period=2500, max_to_keep=2),
+    checkpointer=dict(
+        period=2500,  # iterations between checkpoints
+        max_to_keep=2,  # checkpoints; the best and the final one are kept beside them
+    ),
     device="auto",  # auto, cuda or cpu
     precision="auto",  # auto, float32, bfloat16 or float16
-    seed=0,
-    cudnn_benchmark=False,
-    ddp=dict(broadcast_buffers=False, find_unused_parameters=False, fp16_compression=False),
+    seed=0,  # of weights, data order and augmentation
+    cudnn_benchmark=False,  # lets cuDNN time its kernels for each size of image
+    ddp=dict(  # of torch's DistributedDataParallel, on several GPUs
+        broadcast_buffers=False,  # copies buffers to all processes at each iteration
+        find_unused_parameters=False,  # for models that leave out some of what is trained
+        fp16_compression=False,  # exchanges gradients as float16
+    ),
 )
