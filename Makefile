@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --no-input --disable-pip-version-check
 # Written last: a set-up that was interrupted has no stamp and is completed by the next make.
 STAMP := $(VENV)/.setup-complete
+DOCS_STAMP := $(VENV)/.docs-setup-complete
 SETUP_FILES := requirements.txt requirements-dev.txt pyproject.toml setup.py \
 	$(wildcard bpt_det/installation/detectron2*.py)
 
@@ -19,11 +20,12 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 # the long ones of e2e/ first.
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 # Pages whose prose is checked: sentences of at most 30 words, no filler words.
-PROSE := CHANGELOG.md CONTRIBUTING.md SECURITY.md
+PROSE := CHANGELOG.md CONTRIBUTING.md SECURITY.md datasets/README.md docs/index.md docs/getting_started.md \
+	docs/how_to docs/explanation docs/performance/summary.md docs/reproduction/published.md
 # The interpreters that tests start find bpt_det compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo demo-cls test test-quick test-all lint overfit clean
+.PHONY: help setup demo demo-cls test test-quick test-all lint docs overfit clean
 
 help:
 	@echo "make setup    create $(VENV) with everything (PYTHON=python3.12 chooses the interpreter)"
@@ -32,6 +34,7 @@ help:
 	@echo "make test     run the tests, except those marked slow (make test-quick: light unit tests;"
 	@echo "              make test-all: every test, with more examples of each property)"
 	@echo "make lint     check style, format, types, spelling and prose"
+	@echo "make docs     build the documentation site, build/site/index.html"
 	@echo "make overfit  check on real photographs that the model learns"
 	@echo "make clean    remove caches and builds; $(VENV), data and results stay"
 
@@ -84,6 +87,14 @@ lint: $(STAMP)
 	@$(BIN)/mypy
 	@$(BIN)/codespell
 	@$(BIN)/python tools/check_docs.py $(PROSE)
+
+docs: $(DOCS_STAMP)
+	@PYTHONPATH=. $(BIN)/python docs/scripts/build.py
+
+$(DOCS_STAMP): $(STAMP) requirements-docs.txt
+	@echo "== installing what builds the documentation"
+	@$(PIP_INSTALL) --quiet -r requirements-docs.txt
+	@touch $@
 
 overfit: $(STAMP)
 	@$(BIN)/python tools/overfit_check.py

@@ -3,7 +3,7 @@
 Run:    python tools/train_cls.py --config-file configs/imagenet.py --num-gpus 8 \
             method=NAME [vit=vit_l|vit_h|vit_2b] [fraction=1pct|3pct|10pct|30pct] [recipe=vpt]
 Data:   ImageNet-1k, laid out as in datasets/README.md; MAE or MAWS weights, see README.md
-Result: README.md, Classification; ours: not measured yet
+Result: docs/reproduction/published.md; ours: not measured yet
 Source: Table 8 of the supplementary of arXiv:2506.22908
 """
 

@@ -1,6 +1,7 @@
 """Published results, by base and what is chosen of it; the first word of a key is the method.
 
-`python tools/update_tables.py` writes them into the tables of README.md. None is ours.
+`python tools/update_tables.py` writes them into the tables of README.md, and `make docs` into those
+of docs/reproduction/published.md. None is ours.
 
 Source: arXiv:2506.22908 with its supplementary (fine-grained datasets, ImageNet), the authors'
         poster (COCO), facebookresearch/detectron2 projects/ViTDet (`vitdet_b`, a named config)

@@ -1,5 +1,7 @@
 """Write the tables of methods and published results in README.md, from configs/.
 
+docs/reproduction/published.md gets them when the site is built.
+
 Example: python tools/update_tables.py
 """
 

@@ -2,7 +2,7 @@
 
 Weights, gradients and optimizer states are sums over the model, which is built without values.
 Activations are what autograd saves in each layer (`SavedActivations`). One number is a fit:
-`UNCOUNTED_BYTES_PER_PIXEL`. docs/memory.md compares predictions with measurements.
+`UNCOUNTED_BYTES_PER_PIXEL`. docs/performance/memory.md compares predictions with measurements.
 
 Shape legend: B batch, T tokens, D embed_dim.
 """
@@ -26,7 +26,8 @@ from .saved_activations import FLOAT32_BYTES, SavedActivations, cast_weight_byte
 from .variants import find_vit
 
 # Images, anchors, scores and the start of the backward pass, per pixel of the batch: the mean of
-# what four training steps of ViT-B took in addition to all that is modeled (docs/memory.md).
+# what four training steps of ViT-B took in addition to all that is modeled
+# (docs/performance/memory.md).
 UNCOUNTED_BYTES_PER_PIXEL = 55
 
 # Reserved on a card: the CUDA context, and a share for fragmentation.

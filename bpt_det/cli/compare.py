@@ -17,8 +17,8 @@ Settings of every run, such as paths of this machine, replace those of the plan:
         model.backbone.vit.checkpoint=/weights/vit_tiny.pth
 
 Each line of the log says how long the remaining runs of the part will take. The plan's section of
-the report, docs/results.md, is replaced whenever a method has ended. result.json in the output
-folder holds the status of the comparison and the results of its runs.
+the report, docs/reproduction/results.md, is replaced whenever a method has ended. result.json in
+the output folder holds the status of the comparison and the results of its runs.
 """
 
 import argparse
@@ -47,7 +47,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = build_tool_parser("compare", __doc__)
     parser.add_argument("--plan", required=True, help="LazyConfig file with a `plan`")
     parser.add_argument("--output", type=Path, help="folder of the runs (output/compare/NAME)")
-    parser.add_argument("--report", type=Path, default=Path("docs/results.md"), help="Markdown")
+    parser.add_argument(
+        "--report", type=Path, default=Path("docs/reproduction/results.md"), help="Markdown"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time (default: 1)")
     parser.add_argument("--only", action="append", metavar="METHOD", help="run this method; repeat")
     parser.add_argument("--part", metavar="I/N", help="run the I-th of N parts of the methods")

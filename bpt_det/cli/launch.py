@@ -68,7 +68,7 @@ def build_training_parser(command: str, description: str) -> argparse.ArgumentPa
 
 
 def run_tool(body: Callable[[], int | None], args: argparse.Namespace) -> int:
-    """Run a command's body and return its exit status; docs/cli.md has the table.
+    """Run a command's body and return its exit status; `bpt_det.utils.exit_status` has the table.
 
     Bad input and Ctrl-C become one line on stderr.
 

@@ -1,7 +1,7 @@
 """Predict the GPU memory that training a detector takes, without a GPU and without weights.
 
 The first table has the memory of one GPU per batch size (images on that GPU), the second the
-largest batch that fits each card. Method and measurements: docs/memory.md.
+largest batch that fits each card. Method and measurements: docs/performance/memory.md.
 
     bpt-det memory --config-file configs/coco/cascade_bpt_s.py
     bpt-det memory --config-file configs/coco/cascade.py method=bpt_s vit=vit_h \\

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 LAST_CHECKPOINT = "last_checkpoint"  # file that names the checkpoint to resume from
 CLASS_NAMES, SETTINGS = "class_names", "settings"  # keys of a file
 _HINT = "Give the path of a model_*.pth that a training run has written."
-_PUBLISHED = "README.md, Pre-trained weights, has the address of Detectron2's published model."
+_PUBLISHED = "docs/how_to/coco.md has the address of Detectron2's published model."
 _BUFFERS = re.compile(r"pixel_(mean|std)$|anchor_generator\.cell_anchors\.")  # the config has these
 
 

@@ -35,7 +35,7 @@ def published_interaction(qkv_weight: Tensor, mean_tokens: Tensor) -> Tensor:
     """Return what the published code whitens, (D, T): stored q kᵀ times the mean of all images.
 
     WangYZ1608/BPT@9fc3c78 Models/MAE_bpt_deep.py:38-50. The product of the stored weights is
-    Wqᵀ Wk, in another space than M; see docs/fidelity.md.
+    Wqᵀ Wk, in another space than M; see docs/reproduction/deviations.md.
 
     Args:
         qkv_weight: (3D, D).
@@ -125,8 +125,9 @@ class Whitening:
     """ZCA whitening: W = Σ^(-1/2) = U S^(-1/2) Uᵀ of the second moment Σ = U S Uᵀ of a block.
 
     The spectrum of Σ spans many orders of magnitude, so S^(-1/2) needs a floor, and W a scale.
-    docs/fidelity.md shows what each choice does. The published code has neither, and differs in Σ
-    too; ``published`` repeats it to the letter, for comparison only, as rounding errors rule its W.
+    docs/explanation/burstiness.md shows what each choice does. The published code has neither, and
+    differs in Σ too; ``published`` repeats it to the letter, for comparison only, as rounding
+    errors rule its W.
 
     Args:
         arithmetic: ``exact``, or ``published``, for which the other arguments are not used.

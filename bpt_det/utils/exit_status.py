@@ -1,4 +1,4 @@
-"""Exit statuses of all commands; docs/cli.md has the table."""
+"""Exit statuses of all commands."""
 
 EXIT_BAD_INPUT = 2
 

@@ -86,7 +86,7 @@ def embed_by_product(patch_embed: PatchEmbed, images: Tensor) -> Tensor:
     """Return patches (B, h, w, D) of images (B, 3, h * p, w * p), by one matrix product.
 
     It is the convolution that timm's `PatchEmbed` is, for which cuDNN has slow kernels at these
-    sizes: docs/benchmarks.md, "Kernels of the ViT on a GPU".
+    sizes: docs/performance/raw/2026-11-26_machine_h.md.
     """
     height, width = patch_embed.patch_size
     cells = images.unflatten(3, (-1, width)).unflatten(2, (-1, height))  # (B, 3, h, p, w, p)

@@ -2,8 +2,8 @@
 
 Run:    python tools/train_net.py --config-file configs/coco/cascade.py --num-gpus 8 \
             method=NAME [vit=vit_l|vit_h]
-Data:   COCO 2017, laid out as in datasets/README.md; MAE weights, see README.md
-Result: README.md, Methods; ours: not measured yet
+Data:   COCO 2017, laid out as in datasets/README.md; MAE weights, see docs/how_to/coco.md
+Result: docs/reproduction/published.md; ours: not measured yet
 """
 
 from ..common.data.coco_lsj import data, dataloader

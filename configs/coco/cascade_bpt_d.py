@@ -1,8 +1,8 @@
 """Cascade Mask R-CNN, frozen MAE ViT-B, bilinear prompts in the last 4 blocks, COCO 2017.
 
 Run:    python tools/train_net.py --config-file configs/coco/cascade_bpt_d.py --num-gpus 8
-Data:   COCO 2017, laid out as in datasets/README.md; MAE ViT-B weights, see README.md
-Result: README.md, Methods; ours: not measured yet
+Data:   COCO 2017, laid out as in datasets/README.md; MAE ViT-B weights, see docs/how_to/coco.md
+Result: docs/reproduction/published.md; ours: not measured yet
 """
 
 from ..methods.bpt_d import method as _method

@@ -2,8 +2,8 @@
 
 Run:    python tools/train_net.py --config-file configs/coco/cascade_spt_d.py --num-gpus 8
 Before: python tools/collect_statistics.py --config-file configs/coco/cascade_spt_d.py
-Data:   COCO 2017, laid out as in datasets/README.md; MAE ViT-B weights, see README.md
-Result: README.md, Methods; ours: not measured yet
+Data:   COCO 2017, laid out as in datasets/README.md; MAE ViT-B weights, see docs/how_to/coco.md
+Result: docs/reproduction/published.md; ours: not measured yet
 """
 
 from ..methods.spt_d import method as _method

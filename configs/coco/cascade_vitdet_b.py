@@ -3,10 +3,11 @@
 Run:    python tools/train_net.py --config-file configs/coco/cascade_vitdet_b.py --num-gpus 64
         with model.backbone.net.vit.checkpoint=weights/mae_pretrain_vit_base.pth to start from MAE;
         to evaluate the published model: --eval-only train.init_checkpoint=model_final_435fa9.pkl
-Data:   COCO 2017, laid out as in datasets/README.md; MAE ViT-B weights, see README.md; the
-        published model: dl.fbaipublicfiles.com/detectron2/ViTDet/COCO/cascade_mask_rcnn_vitdet_b/
+Data:   COCO 2017, laid out as in datasets/README.md; MAE ViT-B weights, see docs/how_to/coco.md;
+        the published model:
+        dl.fbaipublicfiles.com/detectron2/ViTDet/COCO/cascade_mask_rcnn_vitdet_b/
         f325358525/model_final_435fa9.pkl
-Result: README.md, Methods; ours: not measured yet
+Result: docs/reproduction/published.md; ours: not measured yet
 """
 
 from detectron2.config import LazyCall as L

@@ -1,8 +1,8 @@
 """Cascade Mask R-CNN, frozen MAE ViT-B, shallow free prompts (VPT), COCO 2017.
 
 Run:    python tools/train_net.py --config-file configs/coco/cascade_vpt_s.py --num-gpus 8
-Data:   COCO 2017, laid out as in datasets/README.md; MAE ViT-B weights, see README.md
-Result: README.md, Methods; ours: not measured yet
+Data:   COCO 2017, laid out as in datasets/README.md; MAE ViT-B weights, see docs/how_to/coco.md
+Result: docs/reproduction/published.md; ours: not measured yet
 """
 
 from ..methods.vpt_s import method as _method

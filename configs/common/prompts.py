@@ -8,7 +8,7 @@ from detectron2.config import LazyCall as L
 
 from bpt_det.prompts import BilinearPrompt, FreePrompt, WhitenedPrompt, Whitening
 
-# How whitening matrices are made; docs/fidelity.md shows what each choice does.
+# How whitening matrices are made; docs/explanation/burstiness.md shows what each choice does.
 whitening = L(Whitening)(
     eps=1e-4,
     floor="drop",

@@ -2,7 +2,7 @@
 
 Run:    python tools/compare.py --plan configs/compare/cub.py --jobs 16
 Data:   CUB-200-2011, laid out as in datasets/README.md
-Result: docs/results.md; 11 minutes on an H100 with 16 cores and NVIDIA's MPS
+Result: docs/reproduction/results.md; 11 minutes on an H100 with 16 cores and NVIDIA's MPS
 """
 
 from bpt_det.vit import ARCHITECTURES as _ARCHITECTURES

@@ -2,7 +2,8 @@
 
 Run:    python tools/compare.py --plan configs/compare/cub_30_epochs.py --jobs 16
 Data:   CUB-200-2011, laid out as in datasets/README.md
-Result: docs/results.md; with cub_sizes 8 minutes on an H100 with 16 cores and NVIDIA's MPS
+Result: docs/reproduction/results.md; with cub_sizes 8 minutes on an H100 with 16 cores and
+        NVIDIA's MPS
 """
 
 from .cub import plan

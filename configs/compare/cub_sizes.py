@@ -2,7 +2,7 @@
 
 Run:    python tools/compare.py --plan configs/compare/cub_sizes.py --jobs 14
 Data:   CUB-200-2011, laid out as in datasets/README.md
-Result: docs/results.md
+Result: docs/reproduction/results.md
 """
 
 from .cub_30_epochs import plan

@@ -2,7 +2,7 @@
 
 Run:    python tools/compare.py --plan configs/compare/shapes.py --jobs 2
 Data:   rendered by the commands of `before`
-Result: docs/results.md
+Result: docs/reproduction/results.md
 """
 
 _BASE = "configs/shapes/cascade.py"

@@ -3,7 +3,7 @@
 Run:    python tools/train_cls.py --config-file configs/fgvc/nabirds.py method=NAME \
             [pretraining=moco|supervised] [recipe=vpt]
 Data:   NABirds, laid out as in datasets/README.md; weights, see README.md
-Result: README.md, Classification; ours: not measured yet
+Result: docs/reproduction/published.md; ours: not measured yet
 """
 
 from ..common.classification import data, dataloader, lr_multiplier, model, optimizer, train

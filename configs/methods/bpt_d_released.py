@@ -2,7 +2,7 @@
 
 The basis starts at columns of the whitening matrix as it is, not scaled to VPT's prompts;
 `model.backbone.prompt.whitening.arithmetic=published` takes the authors' arithmetic as well.
-docs/fidelity.md compares them.
+docs/reproduction/deviations.md compares them.
 """
 
 from ..common.prompts import bilinear as _prompt

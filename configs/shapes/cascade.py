@@ -2,7 +2,7 @@
 
 Run:    python tools/train_net.py --config-file configs/shapes/cascade.py method=NAME
 Data:   python -m bpt_det.shapes --output datasets/shapes
-Result: README.md, Comparing methods
+Result: docs/reproduction/results.md
 """
 
 from detectron2.config import LazyCall as L

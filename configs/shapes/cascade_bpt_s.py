@@ -2,7 +2,7 @@
 
 Run:    make demo, or python tools/train_net.py --config-file configs/shapes/cascade_bpt_s.py
 Data:   python -m bpt_det.shapes --output datasets/shapes
-Result: README.md, Comparing methods
+Result: docs/reproduction/results.md
 """
 
 from ..methods.bpt_s import method as _method

@@ -2,7 +2,7 @@
 
 Run:    python tools/train_cls.py --config-file configs/shapes/crops.py method=NAME [recipe=vpt]
 Data:   python -m bpt_det.shapes --crops --output datasets/shapes_crops
-Result: README.md, Classification
+Result: docs/how_to/classification.md
 """
 
 from ..common.classification import lr_multiplier, optimizer, train

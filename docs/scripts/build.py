@@ -29,6 +29,7 @@ INCLUDED = {
     "CHANGELOG.md": "project/changelog.md",
     "CONTRIBUTING.md": "project/contributing.md",
     "SECURITY.md": "project/security.md",
+    "datasets/README.md": "how_to/datasets.md",
     "bpt_det/pretrained/README.md": "reference/pretrained.md",
 }
 COPIED = ("*.md", "*.png", "*.svg", "*.css")

@@ -1,5 +1,4 @@
-"""Reference of config keys: defaults and comments of the configs, and docstrings of what they call.
-"""
+"""Reference of config keys: defaults and comments of configs, docstrings of what they call."""
 
 import ast
 import importlib
@@ -172,7 +171,9 @@ def read_comments(folder: Path) -> dict[str, str]:
     for file in sorted(folder.rglob("common/**/*.py")):
         by_line = _comments_by_line(file)
         for statement in ast.parse(file.read_text()).body:
-            if isinstance(statement, ast.Assign | ast.Expr) and isinstance(statement.value, ast.Call):
+            if isinstance(statement, ast.Assign | ast.Expr) and isinstance(
+                statement.value, ast.Call
+            ):
                 if isinstance(statement, ast.Assign):
                     target = ast.unparse(statement.targets[0])
                 else:  # SECTION.update(...)

@@ -67,9 +67,7 @@ def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> 
 
 
 def _legend(axes: Axes, x: float, y: float) -> None:
-    for i, (color, name) in enumerate(
-        ((FROZEN, "frozen"), (TRAINED, "trained"), (DATA, "data"))
-    ):
+    for i, (color, name) in enumerate(((FROZEN, "frozen"), (TRAINED, "trained"), (DATA, "data"))):
         _box(axes, x + 1.05 * i, y, 0.22, 0.16, color)
         axes.text(x + 1.05 * i + 0.3, y + 0.08, name, va="center", fontsize=9)
 
@@ -104,7 +102,9 @@ def draw_method() -> plt.Figure:
     _box(axes, 5.5, middle - 0.35, 0.7, 0.7, DATA, "map\n1/16")
     axes.text(5.85, 0.28, "patches", ha="center", va="center", fontsize=9)
     _arrow(axes, (6.25, middle), (6.6, middle))
-    for i, (size, name) in enumerate(((0.85, "1/4"), (0.65, "1/8"), (0.48, "1/16"), (0.36, "1/32"))):
+    for i, (size, name) in enumerate(
+        ((0.85, "1/4"), (0.65, "1/8"), (0.48, "1/16"), (0.36, "1/32"))
+    ):
         top = 2.95 - sum((0.85, 0.65, 0.48, 0.36)[:i]) - 0.08 * i
         _box(axes, 6.7, top - size, size, size, TRAINED, name if size > 0.4 else "")
     axes.text(7.1, 0.28, "pyramid", ha="center", va="center", fontsize=9)

@@ -28,6 +28,11 @@ API = {
     "bpt_det.shapes": [],
     "bpt_det.utils": ["bpt_det.utils.errors"],
 }
+# Options, names with an underscore, settings and files, in text.
+CODE = re.compile(
+    r"(?<!\S)(--[\w-]+|[\w./]*\w_[\w./]*|[\w.]+=\S+?|\S+\.(?:json|pth|png|md|csv|py))"
+    r"(?=[\s,.;:)]|$)"
+)
 MEANINGS = {
     0: "finished, or stopped early as configured",
     1: "any other failure; what a check did not pass; inputs of `predict` that could not be read",
@@ -87,7 +92,9 @@ def _describe_constant(name: str) -> str:
     parts = value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
     names = [getattr(part, "name", part) for part in parts]
     shown = ", ".join(f"`{part}`" for part in names)
-    return f"## {short} {{ #{name} .doc-heading }}\n\nConstant, a `{type(value).__name__}`: {shown}."
+    return (
+        f"## {short} {{ #{name} .doc-heading }}\n\nConstant, a `{type(value).__name__}`: {shown}."
+    )
 
 
 def find_missing_names(site: Path) -> list[str]:
@@ -166,10 +173,14 @@ def describe_parser(parser: ArgumentParser) -> list[str]:
     for action in parser._actions:
         if action.help == "==SUPPRESS==" or action.dest == "help":
             continue
-        metavar = formatter._format_args(action, formatter._get_default_metavar_for_optional(action))
+        metavar = formatter._format_args(
+            action, formatter._get_default_metavar_for_optional(action)
+        )
         names = action.option_strings or [metavar]
-        shown = [f"`{n} {metavar}`" if action.option_strings and action.nargs != 0 else f"`{n}`"
-                 for n in names]
+        shown = [
+            f"`{n} {metavar}`" if action.option_strings and action.nargs != 0 else f"`{n}`"
+            for n in names
+        ]
         text = formatter._expand_help(action) if action.help else ""
         required = " Required." if action.required and action.option_strings else ""
         lines.append(f"| {', '.join(shown).replace('|', '&#124;')} | {escape(text)}{required} |")
@@ -187,8 +198,7 @@ def _example(paragraph: str) -> str:
 def escape(text: str) -> str:
     """Return plain text as Markdown that shows it; what looks like code is set as code."""
     text = " ".join(text.split())
-    code = r"(?<!\S)(--[\w-]+|[\w./]*[\w]+_[\w./]*|[\w.]+=\S+?|\S+\.(?:json|pth|png|md|csv|py))(?=[\s,.;:)]|$)"
-    parts = re.split(code, text)
+    parts = re.split(CODE, text)
     plain = [re.sub(r"([*_<>\[\]|])", r"\\\1", part).replace("``", "`") for part in parts[::2]]
     parts[::2] = plain
     parts[1::2] = [f"`{part}`" for part in parts[1::2]]

@@ -1,4 +1,4 @@
-"""Imports between rooms point one way (docs/architecture.md)."""
+"""Imports between rooms point one way (docs/explanation/architecture.md)."""
 
 import ast
 import os

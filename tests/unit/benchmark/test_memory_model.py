@@ -121,7 +121,7 @@ def test_what_is_saved_of_pyramid_and_heads_is_what_autograd_keeps(compute_bytes
         ), type(module).__name__
 
 
-# Bytes on one NVIDIA H200, bfloat16, 1024 pixels: of docs/benchmarks.md. The benchmark draws 20
+# Bytes on one NVIDIA H200, bfloat16, 1024 pixels: of docs/performance/raw. The benchmark draws 20
 # objects an image, and a new RPN finds hardly more; of the photographs no number is known.
 MEASURED = [
     (("cascade bpt_s",), 2, 20, 564_629_952 + 442_870_576 + 5_184_421_888),

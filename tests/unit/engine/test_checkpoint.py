@@ -184,7 +184,7 @@ def test_resuming_continues_from_the_last_file_not_the_best(tmp_path):
     ("name", "hint"),
     [
         ("no.pth", "Give the path of a model_*.pth that a training run has written."),
-        ("no.pkl", "README.md, Pre-trained weights, has the address of Detectron2's published"),
+        ("no.pkl", "docs/how_to/coco.md has the address of Detectron2's published"),
     ],
 )
 def test_a_missing_file_is_refused_with_where_such_files_come_from(name, hint):
