@@ -90,7 +90,7 @@ def prepare(source: Path, page: str) -> str:
 def _mathml(match: re.Match) -> str:
     block = match["block"]
     if block is None:
-        return convert(match["inline"])
+        return f"<span>{convert(match['inline'])}</span>"  # a block of its own at a line's start
     return f'\n<div class="formula">{convert(block.strip(), display="block")}</div>\n'
 
 
