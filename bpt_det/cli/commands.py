@@ -42,6 +42,7 @@ COMMANDS = {
     command.name: command
     for command in (
         Command("setup-detectron2", "install_detectron2", _SETUP, "install Detectron2"),
+        Command("doctor", "doctor", _SETUP, "report versions, GPUs, data and what is missing"),
         Command("train", "train_net", _TRAIN, "train or evaluate a detector"),
         Command("train-cls", "train_cls", _TRAIN, "train or evaluate an image classifier"),
         Command("pretrain", "pretrain_mae", _TRAIN, "pre-train a ViT as a masked autoencoder"),

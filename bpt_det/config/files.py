@@ -7,17 +7,11 @@ from pathlib import Path
 from detectron2.config import LazyConfig
 
 from bpt_det.utils.errors import InputError
+from bpt_det.utils.package_files import config_folder
 
 CHOICES = "choices"  # key of a base; see `bpt_det.config.composition`
 DEFAULT_METHOD = "frozen"
 _NO_BASES = ("common", "compare", "methods")
-
-
-def config_folder() -> Path:
-    """Return the folder of the configs that come with bpt_det: a checkout's, or the package's."""
-    package = Path(__file__).parents[1]
-    checkout = package.parent / "configs"
-    return checkout if (checkout / "methods").is_dir() else package / "configs"
 
 
 def find_config(name: str) -> str:

@@ -1,14 +1,8 @@
-"""OpenCV import, with an error that says how to get the build that needs no system library.
-
-That build, `opencv-python-headless`, is what bpt_det requires. Where `opencv-python` is installed
-too, as other packages ask for it, the two overwrite each other's files.
-"""
+"""OpenCV import, with an error that says how to get the build that needs no system library."""
 
 import re
 
-USE_HEADLESS = (
-    "pip uninstall -y opencv-python opencv-python-headless && pip install opencv-python-headless"
-)
+from bpt_det.utils.opencv_builds import USE_HEADLESS
 
 try:
     import cv2
@@ -21,4 +15,4 @@ except ImportError as error:
         f"not: {USE_HEADLESS}"
     ) from error
 
-__all__ = ["USE_HEADLESS", "cv2"]
+__all__ = ["cv2"]

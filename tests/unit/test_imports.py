@@ -10,6 +10,7 @@ import sys
 import pytest
 
 import bpt_det
+from bpt_det.utils.opencv_builds import USE_HEADLESS
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.heavy
@@ -203,8 +204,7 @@ def error_with_fake_opencv(tmp_path, monkeypatch):
 def test_a_missing_system_library_of_opencv_says_what_to_install(reason, error_with_fake_opencv):
     assert error_with_fake_opencv(reason) == (
         "OpenCV needs a system library that is missing here "
-        f"({reason}: cannot open shared object file); use the build that does not: pip uninstall "
-        "-y opencv-python opencv-python-headless && pip install opencv-python-headless"
+        f"({reason}: cannot open shared object file); use the build that does not: {USE_HEADLESS}"
     )
 
 

@@ -77,7 +77,7 @@ def load_weights(
             every difference is named.
     """
     file = _to_weight_file(
-        read_weights(location, source=_source(location), hint="weights"), location
+        read_weights(location, source=source_of(location), hint="weights"), location
     )
     reader = _choose_reader(file)
     converted = reader.convert(file)
@@ -102,8 +102,8 @@ def load_weights(
     return report
 
 
-def _source(location: str) -> str:
-    """Return the source of a missing file, going by its name."""
+def source_of(location: str) -> str:
+    """Return a sentence with the source of a weight file, going by its name."""
     name = location.rpartition("/")[2].lower()
     return next((r for r in READERS if re.search(r.spelling, name)), MAE).source
 
