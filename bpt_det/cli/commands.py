@@ -46,6 +46,7 @@ COMMANDS = {
         Command("train", "train_net", _TRAIN, "train or evaluate a detector"),
         Command("train-cls", "train_cls", _TRAIN, "train or evaluate an image classifier"),
         Command("pretrain", "pretrain_mae", _TRAIN, "pre-train a ViT as a masked autoencoder"),
+        Command("eval", "eval", _TRAIN, "evaluate a trained detector or classifier"),
         Command("predict", "predict", _APPLY, "detect objects in images, folders and videos"),
         Command("visualize", "visualize_masks", _APPLY, "draw ground truth beside predictions"),
         Command("check", "check_dataset", _DATA, "list all faults of a dataset"),

@@ -198,7 +198,8 @@ def _run(
                 "--eval-only needs train.init_checkpoint=PATH, or --resume for the last "
                 "checkpoint of train.output_dir."
             )
-        cfg.train.output_dir = str(Path(cfg.train.output_dir) / "eval_only")  # keeps the run's log
+        folder = Path(cfg.train.output_dir) / "eval_only"  # keeps the run's log
+        cfg.train.output_dir = getattr(args, "output", None) or str(folder)
     if comm.is_main_process():
         prepare_output_dir(cfg.train.output_dir, may_hold_run=args.resume or args.eval_only)
     comm.synchronize()

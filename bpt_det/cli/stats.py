@@ -29,11 +29,10 @@ from omegaconf import DictConfig
 from torch import Tensor
 from tqdm import tqdm
 
-from bpt_det.classification import use_classification_data
 from bpt_det.config.loading import Datasets, load_config_and_data
 from bpt_det.config.tree import find_vit_owner
 from bpt_det.data.images import folder_records, read_rgb, read_stored, spread_evenly
-from bpt_det.detection import load_dataset, use_detection_data
+from bpt_det.detection import load_dataset
 from bpt_det.engine.precision import resolve_device
 from bpt_det.utils.atomic import make_writable
 from bpt_det.utils.errors import InputError
@@ -42,6 +41,7 @@ from bpt_det.vit.embedding import center_square
 from bpt_det.vit.statistics import save_statistics
 
 from .launch import build_tool_parser, check_range, run_tool, show_log
+from .tasks import is_detector, use_data
 
 logger = logging.getLogger(__name__)
 
@@ -81,13 +81,13 @@ def collect(args: argparse.Namespace) -> None:
     """Do what a parsed command line of `build_parser` asks for."""
     for option in ("--num-images", "--token-images", "--batch-size"):
         check_range(args, option)
-    cfg, datasets = load_config_and_data(args.config_file, args.opts, _use_data)
+    cfg, datasets = load_config_and_data(args.config_file, args.opts, use_data)
     output = _output_path(args.output or cfg.train.get("prompt_statistics"))
     model = _prompted_vit(cfg)
     files = _image_files(_records(args.images, cfg, datasets), args.num_images)
     dataset = cfg.dataloader.train.dataset
     preprocessing = {
-        "images": args.images or (dataset.names if _is_detector(cfg) else dataset.name),
+        "images": args.images or (dataset.names if is_detector(cfg) else dataset.name),
         "image_size": args.image_size or _default_size(cfg, model),
         "pixel_mean": list(cfg.model.pixel_mean),
         "pixel_std": list(cfg.model.pixel_std),
@@ -95,7 +95,7 @@ def collect(args: argparse.Namespace) -> None:
     }
     model.grid_size(preprocessing["image_size"], preprocessing["image_size"])
     device = resolve_device(cfg.train.device)
-    read = read_rgb if _is_detector(cfg) else read_stored  # as the training reads them
+    read = read_rgb if is_detector(cfg) else read_stored  # as the training reads them
     statistics = collect_statistics(
         model.vit.to(device),
         _batches(files, read, args.batch_size, preprocessing, device),
@@ -110,21 +110,9 @@ def collect(args: argparse.Namespace) -> None:
 
 
 def _default_size(cfg: DictConfig, model: PromptedViT) -> int:
-    if _is_detector(cfg):
+    if is_detector(cfg):
         return model.vit.patch_embed.img_size[0]
     return cfg.dataloader.image_size
-
-
-def _is_detector(cfg: DictConfig) -> bool:
-    return "roi_heads" in cfg.model
-
-
-def _use_data(cfg: DictConfig, overrides: Sequence[str]) -> Datasets | None:
-    """Adapt a config to its data, as training does."""
-    if not _is_detector(cfg):
-        return use_classification_data(cfg, overrides)
-    use_detection_data(cfg, overrides)
-    return None
 
 
 def _report_spectra(model: PromptedViT, statistics: TokenStatistics) -> None:
@@ -164,7 +152,7 @@ def _records(images: str | None, cfg: DictConfig, datasets: Datasets) -> Sequenc
         return instantiate(cfg.dataloader.train.dataset) if read is None else read()
     if Path(images).is_dir():
         return folder_records(images, recursive=True, option="--images")
-    if not _is_detector(cfg):
+    if not is_detector(cfg):
         raise InputError(
             f"--images '{images}' is not a folder; give one, or leave --images out to take the "
             "training data of the config."

@@ -2,6 +2,6 @@
 
 import bpt_det.utils.opencv  # noqa: F401  detectron2 imports cv2 too, without explaining a missing libGL
 
-from .loading import apply_overrides, load_config
+from .loading import apply_overrides, get_config, load_config
 
-__all__ = ["apply_overrides", "load_config"]
+__all__ = ["apply_overrides", "get_config", "load_config"]

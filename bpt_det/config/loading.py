@@ -22,6 +22,15 @@ Datasets = Mapping[str, Callable[[], Sequence[dict]]]
 Adapt = Callable[[DictConfig, Sequence[str]], Datasets | None]
 
 
+def get_config(name: str, *overrides: str) -> DictConfig:
+    """Return a config by its name and ``key=value`` overrides, such as ``"coco/cascade_bpt_s"``.
+
+    As ``get_config`` of Detectron2's model zoo: ``get_config("coco/cascade", "method=bpt_d")``.
+    See `load_config_and_data` for what may be given, and for the errors.
+    """
+    return load_config(name, overrides)
+
+
 def load_config(path: str, overrides: Sequence[str] = (), adapt: Adapt | None = None) -> DictConfig:
     """Return the config of `load_config_and_data` alone."""
     return load_config_and_data(path, overrides, adapt)[0]

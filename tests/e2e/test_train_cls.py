@@ -8,8 +8,10 @@ import pytest
 import torch
 from detectron2.config import LazyConfig
 
+from bpt_det.cli import app
 from bpt_det.cli.train_cls import main
 from bpt_det.config import load_config
+from bpt_det.engine import read_result
 from tests.support import class_trees
 from tests.support.paths import ROOT
 
@@ -97,6 +99,16 @@ def test_the_saved_config_evaluates_the_run_by_itself(trained, train_cls, monkey
     status = train_cls("--config-file", trained / "config.yaml", "--eval-only", "--resume")
     assert status == 0
     assert (trained / "eval_only/log.txt").is_file()
+
+
+def test_eval_gives_the_result_of_evaluation_alone(trained, train_cls, tmp_path):
+    config, checkpoint = trained / "config.yaml", trained / "model_final.pth"
+    only = ["--eval-only", f"train.init_checkpoint={checkpoint}", f"train.output_dir={tmp_path}"]
+    assert train_cls("--config-file", config, *only) == 0
+    arguments = ["--config-file", str(config), "--checkpoint", str(checkpoint)]
+    assert app.main(["eval", *arguments, f"train.output_dir={tmp_path}/b"]) == 0
+    expected = read_result(tmp_path / "eval_only").metrics
+    assert expected["final"] and read_result(tmp_path / "b/eval_only").metrics == expected
 
 
 def test_resuming_goes_on_after_the_last_checkpoint(trained, train_cls, config, cub, tmp_path):

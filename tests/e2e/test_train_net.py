@@ -12,7 +12,9 @@ import torch
 from detectron2.config import LazyConfig
 from PIL import Image
 
+from bpt_det.cli import app
 from bpt_det.config import load_config
+from bpt_det.engine import read_result
 from bpt_det.engine.metrics import read_final_metrics
 from tests.support.detectors import shrink, use_shapes
 from tests.support.paths import ROOT
@@ -98,6 +100,18 @@ def test_evaluation_alone_gives_the_metrics_of_the_end_of_training(config, train
     ap = float(row.partition("copypaste: ")[2].split(",")[0])
     assert ap == pytest.approx(read_final_metrics(trained)["bbox/AP"], abs=1e-4)
     assert (trained / "eval_only/log.txt").is_file()
+
+
+def test_eval_gives_the_result_of_evaluation_alone(trained, tmp_path, capsys):
+    config, checkpoint = trained / "config.yaml", trained / "model_0000001.pth"
+    only = ["--eval-only", f"train.init_checkpoint={checkpoint}", f"train.output_dir={tmp_path}"]
+    assert train_net("--config-file", config, *only) == 0
+    arguments = ["--config-file", str(config), "--checkpoint", str(checkpoint), "--output"]
+    assert app.main(["eval", *arguments, str(tmp_path / "here")]) == 0
+    expected = read_result(tmp_path / "eval_only").metrics
+    assert expected["final"] and read_result(tmp_path / "here").metrics == expected
+    status = app.main(["eval", *arguments, str(trained)])
+    assert "holds a run" in only_line(status, *capsys.readouterr())
 
 
 def test_evaluation_alone_without_a_checkpoint_is_refused(config, tmp_path, capsys):

@@ -1,5 +1,7 @@
 """The wheel works without the checkout: commands, configs by their short names, and the API."""
 
+import importlib.metadata
+import json
 import os
 import shutil
 import subprocess
@@ -10,13 +12,14 @@ import pytest
 from tests.support.paths import ROOT
 
 SOURCES = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "bpt_det", "configs")
+REQUIREMENTS = [path.name for path in ROOT.glob("requirements-*.txt")]
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
     """Folder that the wheel is installed into; built of a copy: no build folder stays."""
     folder = tmp_path_factory.mktemp("wheel")
-    for name in SOURCES:
+    for name in (*SOURCES, *REQUIREMENTS):
         source, target = ROOT / name, folder / "source" / name
         if source.is_dir():
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
@@ -45,10 +48,45 @@ def test_the_console_script_lists_the_commands(installed, tmp_path):
     assert "train-cls" in result.stdout and "usage: bpt-det" in result.stdout
 
 
+def test_every_command_has_its_help(installed, tmp_path):
+    code = """
+from bpt_det.cli.app import main
+from bpt_det.cli.commands import COMMANDS
+for name in COMMANDS:
+    try:
+        main([name, "--help"])
+    except SystemExit as stop:
+        assert stop.code == 0, name
+"""
+    result = run(installed, tmp_path, sys.executable, "-c", code)
+    assert result.returncode == 0, result.stderr
+    names = {line.split()[2] for line in result.stdout.splitlines() if line.startswith("usage: ")}
+    expected = "train train-cls pretrain eval predict visualize check stats burstiness compare"
+    expected += " benchmark memory demo demo-cls setup-detectron2 doctor"
+    assert set(expected.split()) <= names
+
+
+def test_the_doctor_reports(installed, tmp_path):
+    result = run(installed, tmp_path, installed / "bin/bpt-det", "doctor", "--json")
+    report = json.loads(result.stdout)
+    assert result.returncode == 0, report["problems"]
+    assert "weights/mae_pretrain_vit_base.pth" in report["weights"]  # as its configs name them
+
+
+def test_the_metadata_have_an_extra_for_each_file_of_requirements(installed):
+    (found,) = importlib.metadata.distributions(name="bpt_det", path=[str(installed)])
+    metadata = found.metadata
+    extras = {name.removeprefix("requirements-").removesuffix(".txt") for name in REQUIREMENTS}
+    assert "dev" in extras and extras <= set(metadata.get_all("Provides-Extra"))
+    assert metadata["Author"] == "The bpt_det developers" and metadata["Summary"]
+    required = [text for text in metadata.get_all("Requires-Dist") if text.startswith("opencv")]
+    assert [text.split(">")[0] for text in required] == ["opencv-python-headless"]
+
+
 def test_a_config_is_found_by_its_short_name_and_the_predictor_imports(installed, tmp_path):
     code = (
-        "import bpt_det; from bpt_det import Predictor; from bpt_det.config import load_config; "
-        "print(bpt_det.__file__, load_config('coco/cascade_bpt_s').dataloader.image_size)"
+        "import bpt_det; from bpt_det import Predictor; "
+        "print(bpt_det.__file__, bpt_det.get_config('coco/cascade_bpt_s').dataloader.image_size)"
     )
     result = run(installed, tmp_path, sys.executable, "-c", code)
     assert result.returncode == 0, result.stderr

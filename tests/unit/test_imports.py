@@ -216,5 +216,8 @@ def test_another_import_error_of_opencv_is_left_alone(error_with_fake_opencv):
 
 def test_what_needs_detectron2_is_found_in_the_package_when_it_is_asked_for():
     assert bpt_det.load_config("shapes/cascade_bpt_s").train.max_iter > 0
+    cfg = bpt_det.get_config("shapes/cascade", "method=bpt_d", "train.max_iter=7")
+    assert cfg == bpt_det.load_config("shapes/cascade", ["method=bpt_d", "train.max_iter=7"])
+    assert cfg.train.max_iter == 7
     with pytest.raises(AttributeError, match="module 'bpt_det' has no attribute 'load_configs'"):
         bpt_det.load_configs  # noqa: B018

@@ -1,0 +1,55 @@
+"""Evaluate a trained detector or classifier; the config decides which of them it is.
+
+The same as --eval-only of the command that trains it. result.json and log.txt go to --output, or
+else to eval_only/ in train.output_dir. Settings of the config are changed as key=value:
+
+    bpt-det eval --config-file output/mine/config.yaml --checkpoint output/mine/model_best.pth
+    bpt-det eval --config-file coco/cascade_bpt_s --checkpoint model_final.pth \\
+        --output output/eval data.val=/data/mine/val.json:/data/mine/images
+    bpt-det eval --config-file fgvc/cub --checkpoint model_best.pth method=bpt_s \\
+        dataloader.root=/data
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from bpt_det.config.loading import as_override
+from bpt_det.engine.metrics import METRICS_NAME
+from bpt_det.utils.errors import InputError
+
+from .launch import build_tool_parser, run_tool, train_or_evaluate
+from .tasks import use_data
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = build_tool_parser("eval", __doc__)
+    add = parser.add_argument
+    add("--config-file", required=True, help="config, or the config.yaml of a run")
+    add("--checkpoint", required=True, help="checkpoint of a training run")
+    add("--output", help="folder for the results (default: eval_only/ in train.output_dir)")
+    add("--num-gpus", type=int, default=1, help="GPUs that evaluate together (default: 1)")
+    parser.set_defaults(eval_only=True, resume=False)
+    parser.set_defaults(num_machines=1, machine_rank=0, dist_url="auto")
+    return parser
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Do what a parsed command line of `build_parser` asks for."""
+    if args.output is not None:
+        folder = Path(args.output)
+        traces = [*folder.glob("*.pth"), *folder.glob(METRICS_NAME)]
+        if traces:
+            raise InputError(
+                f"--output '{folder}' holds a run ({traces[0].name}), whose result would be "
+                "replaced; choose another folder, or leave --output out."
+            )
+    args.opts = [*args.opts, as_override("train.init_checkpoint", args.checkpoint)]
+    train_or_evaluate(args, use_data)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line, evaluate, and return the exit status."""
+    args = build_parser().parse_intermixed_args(argv)
+    return run_tool(lambda: evaluate(args), args)
