@@ -29,6 +29,7 @@ from .hooks import (
     EmaUpdate,
     FinalTest,
     MetricsWriter,
+    RecordPromptRms,
     ResultRecorder,
     build_early_stopping,
 )
@@ -137,6 +138,7 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
                 hooks.IterationTimer(),
                 hooks.LRScheduler(scheduler=instantiate(cfg.lr_multiplier)),
                 EmaUpdate(ema) if ema else None,
+                RecordPromptRms(model, settings.log_period) if settings.get("prompt_rms") else None,
                 *(instantiate(hook) for hook in settings.get("hooks") or ()),
                 None if stop else save,  # before the evaluation, whose failure loses no iteration
                 hooks.EvalHook(settings.eval_period, evaluate_now),

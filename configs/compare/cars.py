@@ -19,7 +19,7 @@ _SHALLOW, _DEEP = {_LENGTH: 32}, {_LENGTH: 16, _PLACEMENT: "all"}
 _LOW_RANK = {_RANK: 8}
 # VPT's own rates, chosen with the first seed; head and prompts have one decay.
 _VPT = {"recipe": "vpt", _DECAY: 1e-3, _HEAD_DECAY: None}
-_VPT_GRID = {_LR: [1.0, 5.0, 25.0]}
+_VPT_GRID = {_LR: [0.25, 1.0, 5.0]}
 _ONE_SEED = [0]
 
 
@@ -52,6 +52,8 @@ plan = dict(
         "dataloader.test.num_workers": 0,
         "train.epochs": 30,
         "train.eval_epochs": 5,
+        "train.log_period": 96,  # an epoch
+        "train.prompt_rms": True,
         _LR: 5e-3,
         _DECAY: 1e-2,
         _HEAD_DECAY: 0.5,

@@ -35,6 +35,7 @@ def collect(tmp_path, cub):
     """The tool on the miniature dataset; returns the exit status. Later options count."""
     settings = [*VIT, f"dataloader.root={cub}", "dataloader.train.total_batch_size=4"]
     settings += ["model.backbone.prompt.prompt_length=5"]
+    settings += ["dataloader.image_size=48", "dataloader.resize_size=48"]
     settings += [f"train.prompt_statistics={tmp_path / 'tiny.st'}"]
     yield lambda *argv: stats.main(["--config-file", CONFIG, METHOD, *settings, *map(str, argv)])
     for name in ("bpt_det", "detectron2", "fvcore"):
@@ -69,7 +70,7 @@ def test_the_dataset_is_read_once(collect, monkeypatch):
     for module in (reading, classification_data):
         monkeypatch.setattr(module, "read_dataset", count)
     assert collect("--num-images", 7) == 0
-    assert [name for name, _ in read] == ["cub"]
+    assert [name for name, *_ in read] == ["cub"]
 
 
 def test_neither_validation_nor_test_images_are_used(collect, cub, tmp_path):

@@ -92,7 +92,7 @@ def test_when_it_is_asked_to_end_its_runs_end_too(arguments, tmp_path):
             assert comparison.communicate()[1].splitlines()[-1] == "interrupted"
         finally:
             comparison.kill()
-    assert "spt/grid/lr_0.01" in begun
+    assert "linear/seed_0" in begun
     assert comparison.returncode == 130
     assert not _commands_with(f"train.output_dir={tmp_path}")
 

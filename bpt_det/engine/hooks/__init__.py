@@ -3,6 +3,7 @@
 from .best import BestCheckpoint, BestMetric, EarlyStopping, build_early_stopping
 from .ema_update import EmaUpdate
 from .final_test import FinalTest
+from .prompt_rms import RecordPromptRms
 from .recorder import ResultRecorder
 from .writers import DrawCurves, MetricsWriter
 
@@ -14,6 +15,7 @@ __all__ = [
     "EmaUpdate",
     "FinalTest",
     "MetricsWriter",
+    "RecordPromptRms",
     "ResultRecorder",
     "build_early_stopping",
 ]
