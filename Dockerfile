@@ -12,7 +12,7 @@ ARG PIP_EXTRA_INDEX_URL
 ENV PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore DETECTRON2_DATASETS=/data
 WORKDIR /src
 
-COPY requirements.txt .
+COPY requirements*.txt ./
 RUN pip install --no-input -r requirements.txt
 COPY pyproject.toml setup.py README.md LICENSE ./
 COPY configs configs
