@@ -13,7 +13,7 @@ from .commands import COMMANDS, PROGRAM, invocation
 
 
 def format_help() -> str:
-    """Return the list of commands, grouped, with one line each."""
+    """Return the list of commands, grouped, each with a summary and an example."""
     width = max(map(len, COMMANDS))
     lines = [f"usage: {PROGRAM} COMMAND [ARGUMENTS]", "", "Prompt-tuned detection on Detectron2."]
     group = None
@@ -22,7 +22,10 @@ def format_help() -> str:
             group = command.group
             lines += ["", f"{group}:"]
         lines.append(f"  {command.name:{width}}  {command.summary}")
+        if command.example:
+            lines.append(f"      {PROGRAM} {command.name} {command.example}")
     lines += ["", f"Arguments of a command: {PROGRAM} COMMAND --help"]
+    lines.append("--config-file takes a file, or the name of a config that comes with the package.")
     return "\n".join(lines)
 
 

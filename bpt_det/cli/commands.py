@@ -17,12 +17,14 @@ class Command:
         tool: file in ``tools/``, without its suffix.
         group: heading in the list of commands.
         summary: one line for that list.
+        example: arguments of an example for that list; "" for none.
     """
 
     name: str
     tool: str
     group: str
     summary: str
+    example: str = ""
 
     @property
     def module(self) -> str:
@@ -42,24 +44,88 @@ COMMANDS = {
     command.name: command
     for command in (
         Command("setup-detectron2", "install_detectron2", _SETUP, "install Detectron2"),
-        Command("doctor", "doctor", _SETUP, "report versions, GPUs, data and what is missing"),
-        Command("train", "train_net", _TRAIN, "train or evaluate a detector"),
-        Command("train-cls", "train_cls", _TRAIN, "train or evaluate an image classifier"),
-        Command("pretrain", "pretrain_mae", _TRAIN, "pre-train a ViT as a masked autoencoder"),
-        Command("eval", "eval", _TRAIN, "evaluate a trained detector or classifier"),
-        Command("predict", "predict", _APPLY, "detect objects in images, folders and videos"),
-        Command("visualize", "visualize_masks", _APPLY, "draw ground truth beside predictions"),
-        Command("check", "check_dataset", _DATA, "list all faults of a dataset"),
         Command(
-            "stats", "collect_statistics", _DATA, "collect the token statistics that prompts need"
-        ),
-        Command("compare", "compare", _MEASURE, "run a comparison of methods and report it"),
-        Command("benchmark", "benchmark", _MEASURE, "measure time and memory of a detector"),
-        Command(
-            "memory", "estimate_memory", _MEASURE, "predict the GPU memory that training takes"
+            "doctor", "doctor", _SETUP, "report versions, GPUs, data and what is missing", "--json"
         ),
         Command(
-            "burstiness", "measure_burstiness", _MEASURE, "measure how bursty a ViT's tokens are"
+            "train",
+            "train_net",
+            _TRAIN,
+            "train or evaluate a detector",
+            "--config-file coco/cascade_bpt_s --num-gpus 8",
+        ),
+        Command(
+            "train-cls",
+            "train_cls",
+            _TRAIN,
+            "train or evaluate an image classifier",
+            "--config-file fgvc/cub method=bpt_s dataloader.root=/data",
+        ),
+        Command(
+            "pretrain",
+            "pretrain_mae",
+            _TRAIN,
+            "pre-train a ViT as a masked autoencoder",
+            "--config-file shapes/mae_micro data=/data/photographs",
+        ),
+        Command(
+            "eval",
+            "eval",
+            _TRAIN,
+            "evaluate a trained detector or classifier",
+            "--config-file run/config.yaml --checkpoint run/model_best.pth",
+        ),
+        Command(
+            "predict",
+            "predict",
+            _APPLY,
+            "detect objects in images, folders and videos",
+            "--config-file run/config.yaml --checkpoint FILE --input photos --output found",
+        ),
+        Command(
+            "visualize",
+            "visualize_masks",
+            _APPLY,
+            "draw ground truth beside predictions",
+            "--config-file run/config.yaml --output pictures",
+        ),
+        Command(
+            "check", "check_dataset", _DATA, "list all faults of a dataset", "train.json images"
+        ),
+        Command(
+            "stats",
+            "collect_statistics",
+            _DATA,
+            "collect the token statistics that prompts need",
+            "--config-file coco/cascade method=fwhiten_s",
+        ),
+        Command(
+            "compare",
+            "compare",
+            _MEASURE,
+            "run a comparison of methods and report it",
+            "--plan configs/compare/cub.py --jobs 2",
+        ),
+        Command(
+            "benchmark",
+            "benchmark",
+            _MEASURE,
+            "measure time and memory of a detector",
+            "--config-file coco/cascade_bpt_s --measure forward",
+        ),
+        Command(
+            "memory",
+            "estimate_memory",
+            _MEASURE,
+            "predict the GPU memory that training takes",
+            "--config-file coco/cascade_bpt_s",
+        ),
+        Command(
+            "burstiness",
+            "measure_burstiness",
+            _MEASURE,
+            "measure how bursty a ViT's tokens are",
+            "--config-file coco/cascade --images photos --picture figure.png",
         ),
         Command("demo", "demo", _DEMO, "train and evaluate a small detector from scratch"),
         Command("demo-cls", "demo_cls", _DEMO, "train and test small classifiers from scratch"),

@@ -1,6 +1,8 @@
 """Dispatch of commands: the table, the list of commands, unknown names, lazy imports."""
 
+import importlib
 import runpy
+import shlex
 import subprocess
 import sys
 
@@ -9,6 +11,7 @@ import pytest
 import bpt_det
 from bpt_det.cli.app import main
 from bpt_det.cli.commands import COMMANDS, invocation
+from bpt_det.config import load_config
 from tests.support.paths import ROOT, TOOLS
 
 
@@ -27,11 +30,21 @@ def test_a_tool_runs_the_main_function_of_its_command(command):
     assert f"``bpt-det {command.name}``" in text
 
 
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=lambda command: command.name)
+def test_the_example_of_a_command_is_accepted_by_its_parser(command):
+    parser = importlib.import_module(command.module).build_parser()
+    args = parser.parse_intermixed_args(shlex.split(command.example))
+    config = getattr(args, "config_file", None)
+    if config and not config.startswith("run/"):
+        assert load_config(config, getattr(args, "opts", ())).train.output_dir
+
+
 def test_the_help_lists_every_command_with_its_summary(capsys):
     assert main(["--help"]) == 0
     lines = capsys.readouterr().out.splitlines()
     for command in COMMANDS.values():
         assert any(line.split() == [command.name, *command.summary.split()] for line in lines)
+        assert not command.example or f"      bpt-det {command.name} {command.example}" in lines
         assert f"{command.group}:" in lines
 
 
