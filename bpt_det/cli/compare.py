@@ -13,7 +13,7 @@ share the output folder or one after another:
 
 Settings of every run, such as paths of this machine, replace those of the plan:
 
-    bpt-det compare --plan configs/compare/cars.py data=folder:/data/cars \
+    bpt-det compare --plan configs/compare/cars.py data=folder:/data/cars \\
         model.backbone.vit.checkpoint=/weights/vit_tiny.pth
 
 Each line of the log says how long the remaining runs of the part will take. The plan's section of
