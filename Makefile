@@ -20,7 +20,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 # the long ones of e2e/ first.
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 # Pages whose prose is checked: sentences of at most 30 words, no filler words.
-PROSE := CHANGELOG.md CONTRIBUTING.md SECURITY.md datasets/README.md docs/index.md docs/getting_started.md \
+PROSE := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md datasets/README.md docs/index.md docs/getting_started.md \
 	docs/how_to docs/explanation docs/performance/summary.md docs/reproduction/published.md
 # The interpreters that tests start find bpt_det compiled.
 unexport PYTHONDONTWRITEBYTECODE

@@ -1,6 +1,4 @@
-"""Write the tables of methods and published results in README.md, from configs/.
-
-docs/reproduction/published.md gets them when the site is built.
+"""Write the tables of methods and published results in README.md and docs/, from configs/.
 
 Example: python tools/update_tables.py
 """
@@ -18,7 +16,8 @@ from bpt_det.config.loading import load_config
 from bpt_det.config.tree import find_vit_owner
 from bpt_det.vit import PromptedViT
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+PAGES = (ROOT / "README.md", ROOT / "docs" / "reproduction" / "published.md")
 DETECTORS = {"coco/mask_rcnn": "Mask R-CNN", "coco/cascade": "Cascade Mask R-CNN"}
 DATASETS = {
     "fgvc/cub": "CUB",
@@ -37,6 +36,11 @@ PLACES = {
 TABLES: dict[str, dict[str, Any]] = {
     "detection": {"columns": DETECTORS, "described": "coco/cascade"},
     "classification": {"columns": DATASETS},
+    "methods": {
+        "columns": {"coco/cascade": "COCO, box / mask AP", "fgvc/cub": "CUB, top-1"},
+        "described": "coco/cascade",
+        "published_only": True,
+    },
 }
 
 
@@ -55,18 +59,23 @@ def describe_prompts(base: str, method: str) -> list[str]:
     return [size, PLACES.get(owner.placement, str(owner.placement)), f"{count:,}"]
 
 
-def make_table(columns: Mapping[str, str], *, described: str | None = None) -> str:
+def make_table(
+    columns: Mapping[str, str], *, described: str | None = None, published_only: bool = False
+) -> str:
     """Return a table of all methods, and of further choices that have a published result.
 
     Args:
         columns: headings of the published results, by base.
         described: the base whose prompts are described in further columns; None: no description.
+        published_only: leave out what the first column has no result of.
     """
     folder = config_folder()
     published = LazyConfig.load(str(folder / "published.py")).published
     files = find_methods(folder)
     choices = dict.fromkeys(choice for base in columns for choice in published[base])
     names = dict.fromkeys([DEFAULT_METHOD, *(c for c in choices if c in files), *files, *choices])
+    if published_only:
+        names = dict.fromkeys(name for name in names if name in published[next(iter(columns))])
     rows = [["method", "prompts", *columns.values()]]
     if described:
         rows[0][2:2] = ["size", "where", "trained prompt parameters"]
@@ -91,4 +100,5 @@ def update(text: str) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(update(README.read_text()))
+    for page in PAGES:
+        page.write_text(update(page.read_text()))
