@@ -77,17 +77,6 @@ def shapes_root(tmp_path_factory) -> Path:
     return root
 
 
-@pytest.fixture
-def loggers_of_its_own():
-    """Detectron2's loggers keep the captured stdout of the test that first used them."""
-    from detectron2.utils.logger import setup_logger
-
-    yield
-    for name in ("detectron2", "fvcore", "bpt_det"):
-        logging.getLogger(name).handlers.clear()
-    setup_logger.cache_clear()
-
-
 @pytest.fixture(autouse=True)
 def _fixed_state():
     """Global state that earlier tests may have changed: the generator, and where logs go."""

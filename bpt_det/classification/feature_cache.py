@@ -18,12 +18,12 @@ from detectron2.data.build import trivial_batch_collator
 from detectron2.utils import comm
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
 from bpt_det.data.archives import file_status
 from bpt_det.engine.loaders import raise_input_errors
 from bpt_det.utils.available_memory import available_memory
 from bpt_det.utils.errors import InputError, shorten
+from bpt_det.utils.progress import progress_bar
 from bpt_det.vit import PromptedViT, fingerprint
 
 from .in_memory_loader import InMemoryLoader
@@ -201,9 +201,8 @@ def _compute(model: nn.Module, job: _Job, store: TokenStore, share: range) -> No
         collate_fn=trivial_batch_collator,
         generator=torch.Generator(),  # else it would draw from that of the training
     )
-    hide = None if comm.is_main_process() else True
     row, start = share.start, time.perf_counter()
-    with tqdm(total=len(share), desc="feature cache", disable=hide) as progress:
+    with progress_bar(total=len(share), desc="feature cache", unit=" images") as progress:
         for images in raise_input_errors(loader):
             with torch.autocast(device.type, enabled=False):
                 normalized = model.normalize(torch.stack(images).to(device))

@@ -25,7 +25,6 @@ Prints tables; --output keeps all numbers as JSON:
 
 import argparse
 import json
-import logging
 import shlex
 import sys
 import warnings
@@ -68,7 +67,7 @@ from bpt_det.utils.compat import has_detectron2_vitdet
 from bpt_det.utils.errors import InputError
 
 from .commands import invocation
-from .launch import build_tool_parser, check_range, run_tool, show_log
+from .launch import build_tool_parser, check_range, run_tool
 
 PEAK_SIZES = {"cpu": 2048, "cuda": 8192}
 _WARMUPS = {"cpu": 1, "cuda": 3}
@@ -246,7 +245,6 @@ def _write(path: Path, report: dict, results: Sequence[Measurement]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, measure, and return the exit status."""
-    show_log(logging.WARNING)
     args = build_parser().parse_intermixed_args(argv)
     words = sys.argv[1:] if argv is None else argv
     command = f"{invocation('benchmark')} {shlex.join(words)}"

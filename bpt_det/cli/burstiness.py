@@ -13,7 +13,6 @@ it can name:
 """
 
 import argparse
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -38,7 +37,7 @@ from bpt_det.vit.analysis import Burstiness, Entries, describe_entries, measure_
 from bpt_det.vit.distribution_fits import HyperLaplace, fit_hyper_laplace, fit_laplace
 from bpt_det.vit.embedding import center_square
 
-from .launch import build_tool_parser, check_range, run_tool, show_log
+from .launch import build_tool_parser, check_range, run_tool
 
 _BATCH_SIZE = 10
 # Title by the field of `Burstiness` that is drawn.
@@ -179,6 +178,5 @@ def _load(cfg: DictConfig, checkpoint: str | None) -> tuple[VisionTransformer, d
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, measure, and return the exit status."""
-    show_log(logging.WARNING)
     args = build_parser().parse_intermixed_args(argv)
     return run_tool(lambda: measure(args), args)

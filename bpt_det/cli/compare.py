@@ -36,6 +36,7 @@ from bpt_det.utils.errors import InputError
 
 from .commands import invocation
 from .launch import build_tool_parser, check_range, run_tool
+from .logs import RESULT, add_log_options
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time (default: 1)")
     parser.add_argument("--only", action="append", metavar="METHOD", help="run this method; repeat")
     parser.add_argument("--part", metavar="I/N", help="run the I-th of N parts of the methods")
+    add_log_options(parser)
     return parser
 
 
@@ -97,17 +99,16 @@ def compare(args: argparse.Namespace, command: str) -> None:
             report=report,
         )
     )
-    logger.info("results: %s", args.report)
+    logger.log(RESULT, "results: %s", args.report)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, compare, and return the exit status."""
     args = build_parser().parse_intermixed_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
     words = sys.argv[1:] if argv is None else argv
     command = f"{invocation('compare')} {shlex.join(words)}"
     handler = signal.signal(signal.SIGTERM, signal.default_int_handler)  # no run must outlive it
     try:
-        return run_tool(lambda: compare(args, command), args)
+        return run_tool(lambda: compare(args, command), args, to_stdout=True, times=True)
     finally:
         signal.signal(signal.SIGTERM, handler)

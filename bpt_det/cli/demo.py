@@ -12,6 +12,7 @@ from bpt_det.config.loading import as_override
 from bpt_det.engine.metrics import format_ap_table, read_final_metrics
 
 from .demo_steps import build_demo_parser, run_demo, run_module
+from .logs import RESULT
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +33,8 @@ def demo(output: Path, overrides: Sequence[str]) -> None:
     run_module(["bpt_det.cli", "train", "--config-file", CONFIG, *settings], datasets)
     draw = ["bpt_det.cli", "visualize", "--config-file", CONFIG, "--output", str(pictures)]
     run_module([*draw, "--score-threshold", SCORE_THRESHOLD, *settings], datasets)
-    logger.info("\n%s", format_ap_table(read_final_metrics(output)))
-    logger.info("\ncontact sheet: %s", pictures / "contact_sheet.png")
+    logger.log(RESULT, "\n%s", format_ap_table(read_final_metrics(output)))
+    logger.log(RESULT, "\ncontact sheet: %s", pictures / "contact_sheet.png")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -15,6 +15,7 @@ from bpt_det.config.loading import as_override
 from bpt_det.engine.metrics import read_final_metrics
 
 from .demo_steps import build_demo_parser, run_demo, run_module
+from .logs import RESULT
 
 logger = logging.getLogger(__name__)
 
@@ -60,10 +61,10 @@ def demo(output: Path, overrides: Sequence[str]) -> None:
         label: read_final_metrics(output / name, "test/top1")
         for name, (label, _) in METHODS.items()
     }
-    logger.info("\n%s", format_accuracy_table(runs))
+    logger.log(RESULT, "\n%s", format_accuracy_table(runs))
     pictures = output / next(iter(METHODS))
-    logger.info("\ncurves: %s", pictures / "curves.png")
-    logger.info("most confused classes: %s", pictures / "test/most_confused.png")
+    logger.log(RESULT, "\ncurves: %s", pictures / "curves.png")
+    logger.log(RESULT, "most confused classes: %s", pictures / "test/most_confused.png")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

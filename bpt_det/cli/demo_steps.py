@@ -13,6 +13,7 @@ from pathlib import Path
 from bpt_det.utils.errors import InputError
 
 from .launch import build_tool_parser, run_tool
+from .logs import add_log_options
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ def build_demo_parser(command: str, description: str, folder: str) -> argparse.A
     parser = build_tool_parser(command, description)
     default = Path(f"output/{folder}-{time.strftime('%Y%m%d-%H%M%S')}")
     parser.add_argument("--output", type=Path, default=default, help="a new folder")
+    add_log_options(parser)
     return parser
 
 
@@ -44,14 +46,14 @@ def run_demo(
     argv: Sequence[str] | None,
     body: Callable[[Path, Sequence[str]], int | None],
 ) -> int:
-    """Parse the command line, run ``body(output, overrides)``, log its time, return the status."""
+    """Parse the command line, run ``body(output, arguments)``, log its time, return the status."""
     args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    options = [f"--{name}" for name in ("quiet", "verbose") if getattr(args, name)]
 
     def timed() -> int | None:
         start = time.perf_counter()
-        status = body(args.output.resolve(), args.opts)
+        status = body(args.output.resolve(), [*args.opts, *options])
         logger.info("total time: %.0f s", time.perf_counter() - start)
         return status
 
-    return run_tool(timed, args)
+    return run_tool(timed, args, to_stdout=True)

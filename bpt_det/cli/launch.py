@@ -1,20 +1,16 @@
 """Command-line plumbing: shared arguments, processes, exit status, and errors as one line."""
 
 import argparse
-import contextlib
 import logging
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from logging.handlers import BufferingHandler
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from detectron2.engine import default_argument_parser, launch
 from detectron2.utils import comm
-from detectron2.utils.collect_env import collect_env_info
 from detectron2.utils.env import seed_all_rng
-from detectron2.utils.logger import setup_logger
 from omegaconf import DictConfig
 from torch.multiprocessing import ProcessExitedException
 
@@ -24,10 +20,13 @@ from bpt_det.engine.metrics import METRICS_NAME
 from bpt_det.engine.result import end_killed_run, exit_status_of, was_interrupted
 from bpt_det.engine.run import evaluate_checkpoint, train
 from bpt_det.utils.atomic import make_writable
+from bpt_det.utils.compat import describe_environment
 from bpt_det.utils.errors import InputError
 
 from .commands import invocation
 from .hints import explain
+from .logs import RESULT, add_log_options, console_log, kept_records, log_file
+from .run_result import describe_result
 
 logger = logging.getLogger(__name__)
 
@@ -64,10 +63,17 @@ def build_training_parser(command: str, description: str) -> argparse.ArgumentPa
     parser.prog = invocation(command)
     parser.description = description
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add_log_options(parser)
     return parser
 
 
-def run_tool(body: Callable[[], int | None], args: argparse.Namespace) -> int:
+def run_tool(
+    body: Callable[[], int | None],
+    args: argparse.Namespace,
+    *,
+    to_stdout: bool = False,
+    times: bool = False,
+) -> int:
     """Run a command's body and return its exit status; `bpt_det.utils.exit_status` has the table.
 
     Bad input and Ctrl-C become one line on stderr.
@@ -75,11 +81,11 @@ def run_tool(body: Callable[[], int | None], args: argparse.Namespace) -> int:
     Args:
         body: what the command does; returns its exit status, None for 0.
         args: the parsed command line, from which hints after an error are derived.
+        to_stdout, times: how the console shows the log, see `console_log`.
     """
-    for name in ("detectron2.engine.train_loop", "detectron2.engine.hooks"):
-        logging.getLogger(name).addFilter(_is_not_input_error)
     try:
-        return body() or 0
+        with console_log(args, to_stdout=to_stdout, times=times):
+            return body() or 0
     except ProcessExitedException as error:  # a process of ours that has printed its line
         return error.exit_code
     except (Exception, KeyboardInterrupt) as error:
@@ -107,15 +113,9 @@ def check_range(
             raise InputError(f"{option} must be {allowed}, got {value}.")
 
 
-def show_log(level: int = logging.INFO) -> None:
-    """Show on stderr what the package logs from a level on, and the warnings of others."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("bpt_det").setLevel(level)
-
-
 def train_or_evaluate(args: argparse.Namespace, adapt: Adapt | None = None) -> None:
     """Do what a parsed command line of `build_training_parser` asks for, in as many processes."""
-    with _buffered_log() as records:
+    with kept_records() as records:
         cfg, datasets = load_config_and_data(args.config_file, args.opts, adapt)
     _check_num_processes(args, cfg.train.device)
     try:
@@ -133,28 +133,6 @@ def train_or_evaluate(args: argparse.Namespace, adapt: Adapt | None = None) -> N
         raise
 
 
-@contextlib.contextmanager
-def _buffered_log() -> Iterator[list[logging.LogRecord]]:
-    """Buffer log records until the output folder, and with it the log file, is known."""
-    logger = logging.getLogger("bpt_det")
-    kept = BufferingHandler(capacity=sys.maxsize)
-    level, propagate = logger.level, logger.propagate
-    logger.addHandler(kept)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False  # else warnings would be printed twice
-    try:
-        yield kept.buffer
-    except BaseException:  # there will be no log file, so show the warnings now
-        for record in kept.buffer:
-            if record.levelno >= logging.WARNING:
-                logging.lastResort.handle(record)
-        raise
-    finally:
-        logger.removeHandler(kept)
-        logger.setLevel(level)
-        logger.propagate = propagate
-
-
 def run_in_process(
     cfg: DictConfig,
     args: argparse.Namespace,
@@ -164,7 +142,8 @@ def run_in_process(
     if comm.get_world_size() == 1:
         _run(cfg, args, datasets, records)
     else:  # an exception would reach the parent as a traceback
-        status = run_tool(lambda: _run(cfg, args, datasets, records), args)
+        body = lambda: _run(cfg, args, datasets, records)  # noqa: E731
+        status = run_tool(body, args, to_stdout=True)
         if status:
             sys.exit(status)
 
@@ -203,14 +182,25 @@ def _run(
     if comm.is_main_process():
         prepare_output_dir(cfg.train.output_dir, may_hold_run=args.resume or args.eval_only)
     comm.synchronize()
-    _set_up(cfg, args)
-    for record in records:
-        logging.getLogger(record.name).handle(record)
+    with log_file(cfg.train.output_dir, records):
+        logger.debug("Process %d of %d", comm.get_rank(), comm.get_world_size())
+        logger.debug("Environment:\n%s", describe_environment())
+        logger.debug("Command line arguments: %s", args)
+        seed_all_rng(cfg.train.seed + comm.get_rank())
+        _train_or_evaluate(cfg, args, datasets, checkpoint)
+
+
+def _train_or_evaluate(
+    cfg: DictConfig, args: argparse.Namespace, datasets: Datasets, checkpoint: str
+) -> None:
+    folder = cfg.train.output_dir
     if args.eval_only:
-        evaluate_checkpoint(cfg, checkpoint, output_dir=cfg.train.output_dir, datasets=datasets)
-        return
-    torch.backends.cudnn.benchmark = bool(cfg.train.get("cudnn_benchmark"))
-    train(cfg, resume=args.resume, datasets=datasets)
+        evaluate_checkpoint(cfg, checkpoint, output_dir=folder, datasets=datasets)
+    else:
+        torch.backends.cudnn.benchmark = bool(cfg.train.get("cudnn_benchmark"))
+        train(cfg, resume=args.resume, datasets=datasets)
+    if comm.is_main_process():
+        logger.log(RESULT, "%s", describe_result(folder, cfg))
 
 
 def prepare_output_dir(output_dir: str, *, may_hold_run: bool) -> None:
@@ -230,22 +220,6 @@ def prepare_output_dir(output_dir: str, *, may_hold_run: bool) -> None:
         )
 
 
-def _set_up(cfg: DictConfig, args: argparse.Namespace) -> None:
-    """Open the log files, log the environment, and seed all random generators."""
-    rank = comm.get_rank()
-    for name in ("fvcore", "detectron2", "bpt_det"):
-        setup_logger(cfg.train.output_dir, distributed_rank=rank, name=name)
-    logger.info("Process %d of %d", rank, comm.get_world_size())
-    logger.info("Environment info:\n%s", collect_env_info())
-    logger.info("Command line arguments: %s", args)
-    seed_all_rng(cfg.train.seed + rank)
-
-
-def _is_not_input_error(record: logging.LogRecord) -> bool:
-    """Filter out bad input, which Detectron2 would log with its traceback."""
-    return not (record.exc_info and isinstance(record.exc_info[1], InputError))
-
-
 def run_training_tool(
     parser: argparse.ArgumentParser, argv: Sequence[str] | None, adapt: Adapt | None = None
 ) -> int:
@@ -257,4 +231,4 @@ def run_training_tool(
         adapt: see `load_config_and_data`.
     """
     args = parser.parse_intermixed_args(argv)
-    return run_tool(lambda: train_or_evaluate(args, adapt), args)
+    return run_tool(lambda: train_or_evaluate(args, adapt), args, to_stdout=True)

@@ -9,7 +9,6 @@ largest batch that fits each card. Method and measurements: docs/performance/mem
 """
 
 import argparse
-import logging
 import math
 from collections.abc import Sequence
 
@@ -21,7 +20,7 @@ from bpt_det.benchmark.variants import find_vit
 from bpt_det.config import load_config
 from bpt_det.utils.errors import InputError
 
-from .launch import build_tool_parser, check_range, run_tool, show_log
+from .launch import build_tool_parser, check_range, run_tool
 
 _FIELDS = ("weights", "optimizer", "gradients", "vit", "heads", "peak", "total")
 _NAMES = {"vit": "saved of ViT", "heads": "saved of heads", "peak": "peak activations"}
@@ -123,6 +122,5 @@ def _card_table(model: MemoryModel, args: argparse.Namespace) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, predict, and return the exit status."""
-    show_log(logging.WARNING)
     args = build_parser().parse_intermixed_args(argv)
     return run_tool(lambda: estimate_memory(args), args)

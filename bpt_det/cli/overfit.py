@@ -17,6 +17,7 @@ from bpt_det.engine.metrics import format_ap_table, read_final_metrics
 
 from .demo_steps import build_demo_parser, run_demo
 from .launch import build_training_parser, train_or_evaluate
+from .logs import RESULT
 
 logger = logging.getLogger(__name__)
 
@@ -35,10 +36,10 @@ def overfit(output: Path, overrides: Sequence[str]) -> int:
     settings = ["--config-file", CONFIG, as_override("train.output_dir", output), *overrides]
     train_or_evaluate(build_training_parser("train", __doc__).parse_args(settings))
     metrics = read_final_metrics(output)
-    logger.info("\n%s\n", format_ap_table(metrics))
+    logger.log(RESULT, "\n%s\n", format_ap_table(metrics))
     for name, target in TARGETS.items():
         verdict = "reached" if metrics[name] >= target else "MISSED"
-        logger.info("%s %.1f, target %.0f: %s", name, metrics[name], target, verdict)
+        logger.log(RESULT, "%s %.1f, target %.0f: %s", name, metrics[name], target, verdict)
     return 0 if all(metrics[name] >= target for name, target in TARGETS.items()) else EXIT_MISSED
 
 

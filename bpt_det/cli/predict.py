@@ -34,7 +34,6 @@ from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from bpt_det import Predictor
 from bpt_det.config import load_config
@@ -43,10 +42,12 @@ from bpt_det.detection import use_detection_data
 from bpt_det.inference.default_checkpoint import default_checkpoint
 from bpt_det.inference.predictions_file import CocoFile
 from bpt_det.utils.errors import InputError
+from bpt_det.utils.progress import progress_bar
 from bpt_det.visualization.picture_files import picture_names, prepare_output, save_picture
 from bpt_det.visualization.video import VIDEO_SUFFIXES, VideoReader, VideoWriter
 
-from .launch import build_tool_parser, check_range, run_tool, show_log
+from .launch import build_tool_parser, check_range, run_tool
+from .logs import RESULT, add_log_options
 
 JSON_NAME = "predictions.json"
 _SETTING = re.compile(r"\+?[\w.]+=")
@@ -73,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
         default=0.5,
         help="predictions of a higher score are kept, in [0, 1] (default: 0.5)",
     )
+    add_log_options(parser)
     return parser
 
 
@@ -140,7 +142,6 @@ def predict_all(args: argparse.Namespace) -> int:
     failures: dict[str, InputError] = {}
     start = time.perf_counter()
     with (
-        logging_redirect_tqdm(),
         CocoFile(folder / JSON_NAME, predictor.class_names) as results,
         Pictures(folder, names) as pictures,
     ):
@@ -155,7 +156,8 @@ def predict_all(args: argparse.Namespace) -> int:
                     pictures.write(frame, picture)
         _check_any_was_read(results.num_images, failures)
     seconds = time.perf_counter() - start
-    logger.info(
+    logger.log(
+        RESULT,
         "%d objects in %d images (score above %g), %.1f images/s, see %s",
         results.num_annotations,
         results.num_images,
@@ -198,7 +200,7 @@ def _read_all(
     sources: Sequence[str], every: int, predictor: Predictor, failures: dict[str, InputError]
 ) -> Iterator[Frame]:
     """Yield every image and frame, prepared; a source that fails is logged and skipped."""
-    with tqdm(desc="predicting", unit=" images", disable=None, total=0) as progress:
+    with progress_bar(desc="predicting", unit=" images", total=0) as progress:
         progress.total = len(sources)
         for source in sources:
             progress.total -= 1
@@ -247,6 +249,5 @@ def _check_any_was_read(num_images: int, failures: dict[str, InputError]) -> Non
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, predict, and return the exit status."""
-    show_log()
     args = build_parser().parse_intermixed_args(argv)
     return run_tool(lambda: predict_all(args), args)

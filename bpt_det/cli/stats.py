@@ -27,7 +27,6 @@ import torch
 from detectron2.config import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
-from tqdm import tqdm
 
 from bpt_det.config.loading import Datasets, load_config_and_data
 from bpt_det.config.tree import find_vit_owner
@@ -36,11 +35,13 @@ from bpt_det.detection import load_dataset
 from bpt_det.engine.precision import resolve_device
 from bpt_det.utils.atomic import make_writable
 from bpt_det.utils.errors import InputError
+from bpt_det.utils.progress import progress_bar
 from bpt_det.vit import PromptedViT, TokenStatistics, collect_statistics
 from bpt_det.vit.embedding import center_square
 from bpt_det.vit.statistics import save_statistics
 
-from .launch import build_tool_parser, check_range, run_tool, show_log
+from .launch import build_tool_parser, check_range, run_tool
+from .logs import RESULT, add_log_options
 from .tasks import is_detector, use_data
 
 logger = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="images whose tokens are kept for SPT's prompts (default: 20)",
     )
     parser.add_argument("--batch-size", type=int, default=10, help="images at once (default: 10)")
+    add_log_options(parser)
     return parser
 
 
@@ -106,7 +108,7 @@ def collect(args: argparse.Namespace) -> None:
     save_statistics(statistics, output)
     _report_spectra(model, statistics)
     blocks = ", ".join(map(str, statistics.blocks))
-    logger.info("%d images, blocks %s, see %s", statistics.num_images, blocks, output)
+    logger.log(RESULT, "%d images, blocks %s, see %s", statistics.num_images, blocks, output)
 
 
 def _default_size(cfg: DictConfig, model: PromptedViT) -> int:
@@ -179,7 +181,7 @@ def _batches(
     """Yield normalized images (B, 3, H, W), with a progress bar over the images."""
     size, mean, std = (preprocessing[key] for key in ("image_size", "pixel_mean", "pixel_std"))
     is_bgr = preprocessing["input_format"] == "BGR"
-    with tqdm(total=len(files), desc="collecting", unit="image", disable=None) as progress:
+    with progress_bar(total=len(files), desc="collecting", unit=" images") as progress:
         for start in range(0, len(files), batch_size):
             images = [read(file) for file in files[start : start + batch_size]]
             ordered = [image[:, :, ::-1].copy() if is_bgr else image for image in images]
@@ -190,6 +192,5 @@ def _batches(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, collect the statistics, and return the exit status."""
-    show_log()
     args = build_parser().parse_intermixed_args(argv)
     return run_tool(lambda: collect(args), args)

@@ -30,7 +30,6 @@ import numpy as np
 from detectron2.config import instantiate
 from detectron2.data import Metadata, MetadataCatalog
 from detectron2.structures import Instances
-from tqdm import tqdm
 
 from bpt_det.config.loading import load_config
 from bpt_det.data.images import folder_records, spread_evenly
@@ -38,12 +37,14 @@ from bpt_det.detection import use_detection_data
 from bpt_det.detection.mapper import read_record_image
 from bpt_det.inference.default_checkpoint import default_checkpoint
 from bpt_det.inference.predictor import Predictor
+from bpt_det.utils.progress import progress_bar
 from bpt_det.visualization.annotations import ground_truth_annotations
 from bpt_det.visualization.draw import MAX_PANEL_SIDE, draw_annotations
 from bpt_det.visualization.picture_files import picture_names, prepare_output, save_picture
 from bpt_det.visualization.sheet import contact_sheet, contact_sheet_tile, shrink, side_by_side
 
-from .launch import build_tool_parser, check_range, run_tool, show_log
+from .launch import build_tool_parser, check_range, run_tool
+from .logs import RESULT, add_log_options
 
 SHEET_NAME = "contact_sheet.png"
 
@@ -65,6 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
         "the box predictors' test_score_thresh never leave the model",
     )
     parser.add_argument("--checkpoint", default="", help="checkpoint of a training run")
+    add_log_options(parser)
     return parser
 
 
@@ -85,14 +87,15 @@ def visualize(args: argparse.Namespace) -> None:
     prepare_output(output, [SHEET_NAME, *names], option="--output")
     predictor = Predictor(cfg, args.checkpoint or default_checkpoint(cfg, args.config_file))
     tiles = []
-    for record, name in zip(tqdm(chosen, desc="drawing", disable=None), names, strict=True):
+    for record, name in zip(progress_bar(iterable=chosen, desc="drawing"), names, strict=True):
         titled_panels = _titled_panels(record, predictor, metadata, args.score_threshold)
         panels, titles = zip(*titled_panels, strict=True)
         picture = side_by_side(panels, titles)
         save_picture(picture, output / name)
         tiles.append(contact_sheet_tile(picture, len(chosen)))
     save_picture(contact_sheet(tiles, [Path(f).name for f in files]), output / SHEET_NAME)
-    logger.info("%d of %d images drawn, see %s", len(chosen), len(records), output / SHEET_NAME)
+    text = "%d of %d images drawn, see %s"
+    logger.log(RESULT, text, len(chosen), len(records), output / SHEET_NAME)
 
 
 def _titled_panels(
@@ -125,6 +128,5 @@ def _count(annotations: Sequence | Instances) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, draw the pictures, and return the exit status."""
-    show_log()
     args = build_parser().parse_intermixed_args(argv)
     return run_tool(lambda: visualize(args), args)

@@ -49,7 +49,7 @@ def set_iterations(
         if given:
             OmegaConf.update(cfg, key, None)
     if cfg.train.get("epochs") is not None:
-        logger.info(
+        logger.debug(
             "%g epochs of %d images are %d iterations of %d images",
             cfg.train.epochs,
             num_images,

@@ -1,6 +1,7 @@
 """Evaluation of a model, and of the averages of its weights, on the data of a config."""
 
 import copy
+import logging
 from collections.abc import Iterable
 
 from detectron2.config import instantiate
@@ -9,8 +10,12 @@ from detectron2.utils import comm
 from omegaconf import DictConfig
 from torch import nn
 
+from bpt_det.utils.progress import Tracked
+
 from .ema import EMA_SUFFIX, Ema
 from .protocols import UsesLoader, WrapsModel
+
+logger = logging.getLogger(__name__)
 
 EVALUATOR = "evaluator"  # of `dataloader.test`
 FINAL_EVALUATOR = "final_evaluator"  # of `dataloader.final_test`
@@ -46,7 +51,7 @@ def evaluate(
         evaluator.use_loader(test_loader)
     if isinstance(evaluator, WrapsModel):
         model = evaluator.wrap_model(model)
-    results = inference_on_dataset(model, test_loader, evaluator) or {}
+    results = inference_on_dataset(model, Tracked(test_loader, "evaluating"), evaluator) or {}
     results = {f"{task}{suffix}": metrics for task, metrics in results.items()}
     if comm.is_main_process():
         print_csv_format(results)
@@ -76,6 +81,7 @@ def evaluate_with_averages(
     """
     results = dict(evaluate(cfg, model, test_loader, evaluator_key, "", evaluators))
     if ema is not None:
+        logger.info("Evaluating the averages of the weights")
         with ema.in_model():
             averaged = evaluate(cfg, model, test_loader, evaluator_key, EMA_SUFFIX, evaluators)
             results.update(averaged)

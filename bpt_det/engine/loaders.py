@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.config import instantiate
-from detectron2.data import DatasetFromList, MapDataset
+from detectron2.data import DatasetFromList, MapDataset, MetadataCatalog
 from detectron2.data.build import trivial_batch_collator
 from detectron2.data.samplers import InferenceSampler, TrainingSampler
 from detectron2.utils import comm
@@ -243,6 +243,15 @@ def class_names_of(source: Any) -> list[str] | None:
     """Return the class names of a dataset or loader, or None if it has none."""
     names = source.class_names if isinstance(source, NamesClasses) else None
     return None if names is None else list(names)
+
+
+def find_class_names(cfg: DictConfig, loader: Any, name: str) -> list[str] | None:
+    """Return what a loader's data call their classes, or the dataset registered for them."""
+    names = class_names_of(loader)
+    if names is not None:
+        return names
+    dataset = OmegaConf.select(cfg, f"dataloader.{name}.dataset.names")
+    return MetadataCatalog.get(dataset).get("thing_classes") if isinstance(dataset, str) else None
 
 
 def seed_cpu_generators(seed: int) -> None:

@@ -8,11 +8,10 @@ from typing import Any
 
 import torch
 from detectron2.config import LazyConfig, instantiate
-from detectron2.data import MetadataCatalog
 from detectron2.engine import default_writers, hooks
 from detectron2.engine.defaults import create_ddp_model
 from detectron2.utils import comm
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
 from bpt_det.config.loading import Datasets
@@ -29,16 +28,18 @@ from .hooks import (
     EmaUpdate,
     FinalTest,
     MetricsWriter,
+    Progress,
     RecordPromptRms,
     ResultRecorder,
     build_early_stopping,
 )
 from .hooks.best import BEST_NAME
-from .loaders import build_named_loader, class_names_of
+from .loaders import build_named_loader, find_class_names
 from .optim import build_optimizer, scale_learning_rate
-from .precision import resolve_device, resolve_precision
+from .precision import Precision, resolve_device, resolve_precision
 from .protocols import FeatureCache, prompted_networks
 from .sharing import build_around, frozen_vit_of
+from .summary import summarize_evaluation, summarize_training
 from .trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
         model = instantiate(cfg.model).to(device)
         if not is_resumed and not settings.init_checkpoint:  # checkpoints hold the prompts' values
             _initialize_prompts(model, settings)
-        logger.info("Model:\n%s", model)
+        logger.debug("Model:\n%s", model)
         recorder.count_parameters(model)
         ema = build_ema(settings, model)
         optimizer = build_optimizer(cfg, model)
@@ -99,7 +100,7 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
         checkpointer = FrozenAwareCheckpointer(
             model,
             str(folder),
-            class_names=_class_names(cfg, train_loader, "train"),
+            class_names=find_class_names(cfg, train_loader, "train"),
             is_resumed=is_resumed,
             trainer=trainer,
             **({} if ema is None else {EMA: ema}),
@@ -137,6 +138,7 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
             [
                 hooks.IterationTimer(),
                 hooks.LRScheduler(scheduler=instantiate(cfg.lr_multiplier)),
+                Progress(settings.log_period, batch_size) if is_main else None,
                 EmaUpdate(ema) if ema else None,
                 RecordPromptRms(model, settings.log_period) if settings.get("prompt_rms") else None,
                 *(instantiate(hook) for hook in settings.get("hooks") or ()),
@@ -158,7 +160,18 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
             feature_cache: FeatureCache = instantiate(cfg.dataloader.feature_cache)
             feature_cache.fill(model, [test_loader, train_loader])  # the smaller one first
         if is_main:  # not before all is accepted
-            LazyConfig.save(cfg, str(folder / CONFIG_NAME))
+            save_config(cfg, folder)
+        loaders = {"train": train_loader, "test": test_loader, "final_test": final_loader}
+        summary = summarize_training(
+            cfg,
+            model,
+            loaders,
+            optimizer,
+            trainer.precision,
+            batch_size=batch_size,
+            start_iteration=start_iteration,
+        )
+        logger.info("%s", summary)
         train_loader.start_batch = start_iteration * accumulate_steps
         trainer.train(start_iteration, settings.max_iter)
         if final_test is not None and final_test.error is not None:
@@ -194,11 +207,13 @@ def evaluate_checkpoint(
         loader, evaluator = build_named_loader(cfg, "final_test", datasets), FINAL_EVALUATOR
         if loader is None:
             loader, evaluator = build_named_loader(cfg, "test", datasets), EVALUATOR
-        names = _class_names(cfg, loader, "test")
+        names = find_class_names(cfg, loader, "test")
         averages: dict[str, Any] = {} if ema is None else {EMA: ema}
         FrozenAwareCheckpointer(model, class_names=names, **averages).load(checkpoint)
         if output_dir and comm.is_main_process():
-            LazyConfig.save(cfg, str(Path(output_dir) / CONFIG_NAME))
+            save_config(cfg, Path(output_dir))
+        precision = Precision(device, torch.float32)
+        logger.info("%s", summarize_evaluation(cfg, model, loader, precision, checkpoint))
         model = _distribute(model, device, cfg.train.ddp)
         results = evaluate_with_averages(cfg, model, loader, evaluator, ema)
         recorder.add_final_test(results)
@@ -234,6 +249,13 @@ def load_trained_model(
     return _distribute(model, device.type, cfg.train.ddp)
 
 
+def save_config(cfg: DictConfig, folder: Path) -> None:
+    """Write config.yaml into a folder, and the same into the log."""
+    path = folder / CONFIG_NAME
+    LazyConfig.save(cfg, str(path))
+    logger.debug("Config:\n%s", path.read_text())
+
+
 def _initialize_prompts(model: nn.Module, settings: DictConfig) -> None:
     """Read the token statistics that `train.prompt_statistics` names, if any prompts need them."""
     networks = [network for _, network in prompted_networks(model)]
@@ -242,15 +264,6 @@ def _initialize_prompts(model: nn.Module, settings: DictConfig) -> None:
     statistics = load_statistics(path) if needs_some and path is not None else None
     for network in networks:
         network.initialize_prompts(settings.seed, statistics)
-
-
-def _class_names(cfg: DictConfig, loader: Any, split: str) -> list[str] | None:
-    """Return what a loader's data call their classes, or the dataset registered for them."""
-    names = class_names_of(loader)
-    if names is not None:
-        return names
-    name = OmegaConf.select(cfg, f"dataloader.{split}.dataset.names")
-    return MetadataCatalog.get(name).get("thing_classes") if isinstance(name, str) else None
 
 
 def _check_start(settings: DictConfig, start_iteration: int, *, has_final_test: bool) -> None:

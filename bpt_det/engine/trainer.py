@@ -69,7 +69,7 @@ class Trainer(SimpleTrainer):
         Detectron2's loop cannot end early. As there, hooks see ``iter == max_iter`` after the last
         iteration; after a failure or `stop` they see the iteration at which it happened.
         """
-        logger.info("Starting training from iteration %d", start_iter)
+        logger.debug("Starting training from iteration %d", start_iter)
         self.iter = self.start_iter = start_iter
         self.max_iter = max_iter
         with EventStorage(start_iter) as self.storage:

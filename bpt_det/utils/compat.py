@@ -10,6 +10,11 @@ Private in 0.6 and on main:
 
 - `name_of_target`: inverse of the public ``locate``, by which `LazyConfig.save` names classes.
 
+Logged by 0.6 and by main, but not true here:
+
+- `FALSE_ALARMS`: messages that the command line leaves out, each with its reason.
+- `describe_environment`: the environment table, whose row of compiled operators misleads.
+
 Three parts of the engine have a counterpart on main too, but do more and so stand elsewhere:
 `TestLoader` (``build_detection_test_loader(batch_size=)``: keeps neither samples nor class names),
 `Precision` (``AMPTrainer(precision=, grad_scaler=)``: accumulates no gradients) and
@@ -17,9 +22,12 @@ Three parts of the engine have a counterpart on main too, but do more and so sta
 """
 
 import importlib.util
+import logging
+from dataclasses import dataclass
 from typing import Any
 
 import torch.nn.functional as F
+from detectron2.utils.collect_env import collect_env_info
 from detectron2.utils.registry import _convert_target_to_string
 from torch import Tensor, nn
 
@@ -71,3 +79,56 @@ def name_of_target(target: Any) -> str:
         return _convert_target_to_string(target)
     except AttributeError:  # an object, as code may put into a config
         return f"{type(target).__module__}.{type(target).__qualname__}"
+
+
+@dataclass(frozen=True)
+class FalseAlarm:
+    """A log message that warns of nothing.
+
+    Args:
+        logger: name of the logger.
+        text: part of the message.
+        reason: why it may be left out.
+    """
+
+    logger: str
+    text: str
+    reason: str
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a record of the logger is another message."""
+        return self.text not in record.getMessage()
+
+
+FALSE_ALARMS = (
+    FalseAlarm(
+        "detectron2.data.datasets.coco",
+        "Category ids in annotations are not in [1, #categories]!",
+        "COCO's own ids have gaps; the mapping that follows is what is wanted",
+    ),
+    FalseAlarm(
+        "torch.utils.cpp_extension",
+        "No CUDA runtime is found",
+        "imported for the environment table alone; the device is part of a run's summary",
+    ),
+    FalseAlarm(
+        "py.warnings",
+        "The given NumPy array is not writable",
+        "Detectron2 stacks masks, which copies them; nothing writes into the array",
+    ),
+    FalseAlarm(
+        "py.warnings",
+        "torch.meshgrid: in an upcoming release",
+        "Detectron2's anchors take the order that is the default of every PyTorch",
+    ),
+)
+
+
+def describe_environment() -> str:
+    """Return Detectron2's table of the environment.
+
+    It calls a Detectron2 without compiled operators "not built correctly". This package uses none
+    of them: those of torchvision do the work.
+    """
+    missing = "not built correctly: No module named 'detectron2._C'"
+    return collect_env_info().replace(missing, "not built, and not needed by bpt_det")

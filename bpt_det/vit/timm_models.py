@@ -74,7 +74,7 @@ def build_timm_vit(
             "img_size": tuple(patch_size * side for side in published.patch_embed.grid_size),
         }
     vit, ignored = _load(name, location, options)
-    logger.info("%s", _report(vit, location, ignored, report_patches(old_size, patch_size)))
+    logger.debug("%s", _report(vit, location, ignored, report_patches(old_size, patch_size)))
     return vit
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from bpt_det.cli import stats, train
 
-pytestmark = pytest.mark.usefixtures("loggers_of_its_own")
 
 KINDS = ("frozen", "vpt_s", "vpt_d", "spt_s", "spt_d", "bpt_s", "bpt_d")
 SIZES = {

@@ -16,7 +16,6 @@ from tests.support.regression import FailAt, regression_config
 def command(tmp_path, repository_root, monkeypatch):
     """Run the training command with settings of a tiny config; returns its exit status."""
     monkeypatch.chdir(repository_root)
-    monkeypatch.setattr(launch, "setup_logger", lambda *_, **__: None)  # loggers of other tests
     cfg = regression_config(tmp_path / "run", final_test=True)
     cfg.train.checkpointer.period = 2
 

@@ -15,7 +15,6 @@ from bpt_det.engine import read_result
 from tests.support import class_trees
 from tests.support.paths import ROOT
 
-pytestmark = pytest.mark.usefixtures("loggers_of_its_own")
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,6 @@ from bpt_det.engine.metrics import read_final_metrics
 from tests.support.detectors import shrink, use_shapes
 from tests.support.paths import ROOT
 
-pytestmark = pytest.mark.usefixtures("loggers_of_its_own")
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +95,9 @@ def test_evaluation_alone_gives_the_metrics_of_the_end_of_training(config, train
         *("train.init_checkpoint=not_this_one.pth", f"train.output_dir={trained}"),
     )
     assert done.returncode == 0, done.stderr
-    row = [line for line in done.stdout.splitlines() if "copypaste: " in line][2]
-    ap = float(row.partition("copypaste: ")[2].split(",")[0])
-    assert ap == pytest.approx(read_final_metrics(trained)["bbox/AP"], abs=1e-4)
+    assert read_final_metrics(trained / "eval_only") == pytest.approx(
+        read_final_metrics(trained), abs=1e-4, nan_ok=True
+    )
     assert (trained / "eval_only/log.txt").is_file()
 
 

@@ -77,7 +77,7 @@ def load_split(dataset: LabeledDataset, split: str, fraction: float = 100.0) -> 
     check_selection(split, fraction)
     images = dataset.select(split)
     text = "%s %s: %d images, %d classes"
-    logger.info(text, dataset.name, split, len(images), len(dataset.class_ids))
+    logger.debug(text, dataset.name, split, len(images), len(dataset.class_ids))
     expected = dataset.expected_count(split)
     if expected not in (None, len(images)):
         text = "%s %s has %d images; Table 6 of the paper's supplementary has %d"

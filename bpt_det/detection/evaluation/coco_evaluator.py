@@ -83,7 +83,7 @@ class CocoEvaluator(COCOEvaluator):
             result["category_id"] = dataset_ids[result["category_id"]]
         if self._output_dir:
             path = Path(self._output_dir) / "coco_instances_results.json"
-            logger.info("Saving results to %s", path)
+            logger.debug("Saving results to %s", path)
             path.write_text(json.dumps(results))
         if not self._do_evaluation:
             logger.info("The annotation file holds no annotations to score against.")
@@ -94,6 +94,9 @@ class CocoEvaluator(COCOEvaluator):
             self._results[task] = self._derive_coco_results(
                 scored, task, class_names=self._metadata.get("thing_classes")
             )
+            values = {k: v for k, v in self._results[task].items() if "-" not in k}
+            text = ", ".join(f"{name} {value:.2f}" for name, value in values.items())
+            logger.info("%s: %s (%d images)", task, text, len(image_ids))
         if self._overlap_iou is not None:
             content = keep_overlapping(self._coco_api.dataset, self._overlap_iou)
             for task in self._tasks:

@@ -5,7 +5,7 @@ from .ema_update import EmaUpdate
 from .final_test import FinalTest
 from .prompt_rms import RecordPromptRms
 from .recorder import ResultRecorder
-from .writers import DrawCurves, MetricsWriter
+from .writers import DrawCurves, MetricsWriter, Progress
 
 __all__ = [
     "BestCheckpoint",
@@ -15,6 +15,7 @@ __all__ = [
     "EmaUpdate",
     "FinalTest",
     "MetricsWriter",
+    "Progress",
     "RecordPromptRms",
     "ResultRecorder",
     "build_early_stopping",

@@ -114,7 +114,7 @@ class BestCheckpoint(HookBase):
         metric = {"metric": self.metric.name, "mode": self.metric.mode}
         best = {**metric, "value": value, "iteration": iteration}
         self.checkpointer.save(BEST_NAME, is_last=False, best=best)
-        logger.info("Best %s so far: %.3f at iteration %d", self.metric.name, value, iteration)
+        logger.info("Best %s so far: %.3f", self.metric.name, value)
 
 
 class EarlyStopping(HookBase):

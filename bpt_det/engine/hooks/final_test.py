@@ -82,13 +82,8 @@ class FinalTest(HookBase):
         try:
             content = self.checkpointer.load(str(path), [] if ema is None else [EMA])
             best = content["best"]
-            logger.info(
-                "Final test of %s: %s %.3f at iteration %d",
-                path.name,
-                best["metric"],
-                best["value"],
-                best["iteration"],
-            )
+            text = "Final test of %s, whose %s is %.3f"
+            logger.info(text, path.name, best["metric"], best["value"])
             yield
         finally:
             model.load_state_dict(weights, strict=False)

@@ -27,6 +27,7 @@ from ..result import (
     status_of,
     was_interrupted,
 )
+from ..summary import count_parameters
 from .best import BestMetric
 
 logger = logging.getLogger(__name__)
@@ -95,11 +96,9 @@ class ResultRecorder(HookBase):
             logger.warning("%s", failure)  # the run's own error is the one to report
 
     def count_parameters(self, model: nn.Module) -> None:
-        """Record and log how many parameters of a model are trained and how many are not."""
-        trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
+        """Record how many parameters of a model are trained and how many are not."""
+        trained, frozen = count_parameters(model)
         self.result.trained_parameters, self.result.frozen_parameters = trained, frozen
-        logger.info("Parameters: %s trained, %s frozen", f"{trained:,}", f"{frozen:,}")
 
     def before_train(self) -> None:
         """Continue the result of the earlier part of a resumed run; write that it is running."""

@@ -1,6 +1,7 @@
-"""Metric writers: hooks that write metrics.json after each evaluation, and curves at the end."""
+"""Metric writers: hooks that show progress, write metrics.json, and draw curves at the end."""
 
 import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,11 +9,17 @@ from detectron2.engine import HookBase
 from detectron2.engine.hooks import PeriodicWriter
 from detectron2.utils.events import CommonMetricPrinter, EventWriter
 
+from bpt_det.utils.progress import format_seconds, progress_bar
+from bpt_det.utils.progress import logger as progress_logger
 from bpt_det.visualization.curves import CURVES_NAME, draw_curves
 
 from ..metrics import METRICS_NAME, read_records
+from ..summary import count_epochs
 
 logger = logging.getLogger(__name__)
+
+_WINDOW = 20  # iterations that losses are smoothed over, as in metrics.json
+_MAX_TIMES = 1000  # iterations that the remaining time is estimated from
 
 
 class MetricsWriter(PeriodicWriter):
@@ -39,6 +46,64 @@ class MetricsWriter(PeriodicWriter):
             for writer in self._writers:
                 if not isinstance(writer, CommonMetricPrinter):  # it has no metrics of evaluations
                     writer.write()
+
+
+class Progress(HookBase):
+    """Hook that shows iteration, loss and remaining time: a bar on a terminal, else log lines.
+
+    It changes nothing in the event storage. Register it in the main process alone, after the hooks
+    that time the iterations and set the learning rate.
+
+    Args:
+        period: iterations from one line to the next.
+        batch_size: images of an iteration.
+    """
+
+    def __init__(self, period: int, batch_size: int) -> None:
+        self.period = period
+        self.batch_size = batch_size
+
+    def before_train(self) -> None:
+        """Open the bar."""
+        trainer = self.trainer
+        self._epochs = count_epochs(1, self.batch_size, trainer.data_loader)
+        self._start_time = time.perf_counter()
+        start, total = trainer.start_iter, trainer.max_iter
+        self._bar = progress_bar(desc="training", total=total, initial=start, unit="it")
+
+    def after_step(self) -> None:
+        """Show the iteration that has just been done."""
+        done = self.trainer.iter + 1
+        if not self._bar.disable:
+            self._bar.set_postfix_str(self._numbers(), refresh=False)
+            self._bar.update()
+        elif done % self.period == 0 or done == self.trainer.max_iter:
+            progress_logger.info("%s", self._line(done))
+
+    def after_train(self) -> None:
+        """Close the bar."""
+        self._bar.close()
+
+    def _line(self, done: int) -> str:
+        total = self.trainer.max_iter
+        times = self.trainer.storage.histories().get("time")  # without evaluations
+        elapsed = (time.perf_counter() - self._start_time) / (done - self.trainer.start_iter)
+        seconds = elapsed if times is None else times.median(_MAX_TIMES)
+        epoch = "" if self._epochs is None else f" (epoch {done * self._epochs:.2f})"
+        left = format_seconds(seconds * (total - done))
+        width = len(str(total))
+        text = f"iteration {done:{width}}/{total}{epoch}  {self._numbers()}"
+        return f"{text}  {seconds:.3g} s/it  {left} left"
+
+    def _numbers(self) -> str:
+        """Return loss and learning rate, smoothed as in metrics.json."""
+        histories = self.trainer.storage.histories()
+        parts = []
+        if "total_loss" in histories:
+            parts.append(f"loss {histories['total_loss'].median(_WINDOW):.4g}")
+        if "lr" in histories:
+            parts.append(f"lr {histories['lr'].latest():.3g}")
+        return "  ".join(parts)
 
 
 class DrawCurves(HookBase):

@@ -98,7 +98,7 @@ def load_weights(
         made=converted.made,
         images=converted.images,
     )
-    logger.info("%s", report)
+    logger.debug("%s", report)
     return report
 
 

@@ -141,7 +141,7 @@ def test_a_config_without_epochs_keeps_its_iterations(cub):
 
 
 def test_the_log_says_how_many_iterations_the_epochs_are(cub, caplog):
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.DEBUG):
         fit(new_config("cub", cub))
     assert "10 epochs of 27 images are 60 iterations of 4 images" in caplog.text
 

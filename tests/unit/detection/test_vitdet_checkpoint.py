@@ -14,7 +14,6 @@ from tests.support.detectors import shrink, use_shapes
 from tests.support.paths import ROOT
 from tests.support.upstream import detector_shapes, vit_shapes, write_model_file
 
-pytestmark = pytest.mark.usefixtures("loggers_of_its_own")
 
 
 @pytest.fixture

@@ -106,7 +106,7 @@ def test_the_final_norm_is_always_vit_norm(hub_cache):
 
 def test_the_report_names_the_head_that_is_left_out(hub_cache, caplog):
     cache_weights(hub_cache, REGISTER)
-    with caplog.at_level("INFO", logger="bpt_det"):
+    with caplog.at_level("DEBUG", logger="bpt_det"):
         vit = build_vit(**SIZES[REGISTER], checkpoint=f"timm:{REGISTER}")
     lines = caplog.messages[-1].splitlines()
     assert lines[0] == f"timm's weights from timm:{REGISTER}"
@@ -130,7 +130,7 @@ def test_the_report_tells_the_normalization_only_where_it_is_not_imagenets():
 def test_the_patch_embedding_is_resampled_and_the_grid_kept(hub_cache, caplog):
     state = cache_weights(hub_cache, PLAIN)
     sizes = {**SIZES[PLAIN], "patch_size": 8, "pretrained_patch_size": 16}
-    with caplog.at_level("INFO", logger="bpt_det"):
+    with caplog.at_level("DEBUG", logger="bpt_det"):
         vit = build_vit(**sizes, checkpoint=f"timm:{PLAIN}")
     expected = resample_patch_embed(state["patch_embed.proj.weight"], [8, 8])
     assert torch.equal(vit.patch_embed.proj.weight, expected)

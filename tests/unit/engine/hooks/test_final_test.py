@@ -184,7 +184,6 @@ def test_the_command_line_evaluates_the_test_data(cfg, tmp_path, monkeypatch):
     monkeypatch.setattr(
         launch, "evaluate_checkpoint", lambda *a, **k: results.append(evaluate(*a, **k))
     )
-    monkeypatch.setattr(launch, "setup_logger", lambda *_, **__: None)  # loggers of other tests
     train(cfg)
     LazyConfig.save(cfg, str(tmp_path / "config.yaml"))
     arguments = ["--config-file", str(tmp_path / "config.yaml"), "--eval-only", "--resume"]

@@ -82,7 +82,7 @@ def test_positions_of_another_grid_are_resampled_as_timm_does(path, vit, pretrai
 
 def test_the_report_has_five_lines(path, vit, caplog):
     write_mae_file(path, {**MICRO, "pretrain_size": 40}, with_decoder=True)
-    with caplog.at_level("INFO", logger="bpt_det"):
+    with caplog.at_level("DEBUG", logger="bpt_det"):
         report = load_weights(vit, str(path))
     assert str(report).splitlines() == [
         f"MAE weights from {path}",
