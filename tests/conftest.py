@@ -4,7 +4,6 @@ Heavy packages are imported where they are used: the process that only hands out
 (pytest-xdist) reads this file too.
 """
 
-import logging
 import os
 from pathlib import Path
 
@@ -79,18 +78,7 @@ def shapes_root(tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _fixed_state():
-    """Global state that earlier tests may have changed: the generator, and where logs go."""
+    """Global state that earlier tests may have changed."""
     import torch
 
     torch.manual_seed(0)
-    package = logging.getLogger("bpt_det")
-    package.propagate = True  # a run's set-up turns it off
-    package.setLevel(logging.NOTSET)  # commands raise it
-
-
-@pytest.fixture(autouse=True)
-def _log_that_is_heard():
-    """A command run by an earlier test may have set what the package logs, and where to."""
-    package = logging.getLogger("bpt_det")
-    package.setLevel(logging.NOTSET)
-    package.propagate = True

@@ -66,9 +66,12 @@ def summarize_evaluation(
 
 
 def count_epochs(iterations: int, batch_size: int, loader: Any) -> float | None:
-    """Return how many epochs of a loader's dataset iterations are; None: of an unknown size."""
+    """Return how many epochs iterations are, an epoch being as many as there are whole batches.
+
+    None: the loader's dataset is of an unknown size.
+    """
     size = _size(loader)
-    return None if not size else iterations * batch_size / size
+    return None if not size else iterations / max(1, size // batch_size)
 
 
 def count_parameters(model: nn.Module) -> tuple[int, int]:

@@ -10,7 +10,6 @@ from bpt_det.config import load_config
 from bpt_det.engine.metrics import read_final_metrics
 from tests.support.paths import ROOT
 
-
 CUB_CLASSES = ("001", "012", "014", "047", "188")
 
 

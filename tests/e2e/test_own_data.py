@@ -13,7 +13,6 @@ from bpt_det.engine.metrics import read_final_metrics
 from tests.support.detectors import DETECTION_CONFIGS, shrink
 from tests.support.paths import ROOT
 
-
 CLASSES = (16, 1, 13)  # of the shapes, the three that are kept
 
 

@@ -13,7 +13,6 @@ from bpt_det.config import load_config
 from bpt_det.vit import build_vit
 from tests.support.paths import ROOT
 
-
 LEAVES = [
     "configs/shapes/mae_micro.py",
     "configs/tiny_imagenet/mae_micro.py",

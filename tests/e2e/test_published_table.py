@@ -8,7 +8,6 @@ import pytest
 
 from bpt_det.cli import stats, train
 
-
 KINDS = ("frozen", "vpt_s", "vpt_d", "spt_s", "spt_d", "bpt_s", "bpt_d")
 SIZES = {
     "model.backbone.net.vit": ("checkpoint=null embed_dim=32 num_blocks=5 num_heads=2".split()),

@@ -6,7 +6,6 @@ import pytest
 from detectron2.config import LazyCall as L
 from detectron2.config import LazyConfig
 
-from bpt_det.cli import launch
 from bpt_det.cli.launch import build_training_parser, run_training_tool
 from bpt_det.engine import read_result
 from tests.support.regression import FailAt, regression_config

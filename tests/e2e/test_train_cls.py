@@ -16,7 +16,6 @@ from tests.support import class_trees
 from tests.support.paths import ROOT
 
 
-
 @pytest.fixture(scope="module")
 def train_cls():
     """Function that runs the tool."""

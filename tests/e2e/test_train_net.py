@@ -20,7 +20,6 @@ from tests.support.detectors import shrink, use_shapes
 from tests.support.paths import ROOT
 
 
-
 @pytest.fixture(scope="module")
 def config(tmp_path_factory, shapes_root):
     """A tiny config as a YAML file."""

@@ -15,7 +15,6 @@ from tests.support.paths import ROOT
 from tests.support.upstream import detector_shapes, vit_shapes, write_model_file
 
 
-
 @pytest.fixture
 def cfg(shapes_root, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
