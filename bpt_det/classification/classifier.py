@@ -165,7 +165,7 @@ class PromptedClassifier(nn.Module):
             return features
         if self.training and len(features) == 1:
             raise InputError(
-                "head_batch_norm=True needs two images or more at a time to train on, got 1; "
+                "head_batch_norm=True needs batches of at least 2 images to train on, got 1; "
                 "raise total_batch_size.",
                 parameter="total_batch_size",
             )

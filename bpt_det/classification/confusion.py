@@ -99,7 +99,7 @@ def write_most_confused(
     ranked = rank_pairs(counts, count_images(predictions, num_classes))
     if not ranked:
         path.unlink(missing_ok=True)
-        logger.info("No %s image was taken for another class: no %s", task, path.name)
+        logger.info("No %s image was misclassified, so there is no %s", task, path.name)
         return
     write_confusion_sheet(
         path,

@@ -100,7 +100,7 @@ class ClassificationEvaluator(DatasetEvaluator):
             return {}
         predictions = list(itertools.chain(*gathered))
         if not predictions:
-            raise InputError(f"no image of the {self._task} data was run; check their loader")
+            raise InputError(f"no image of the {self._task} data was evaluated; check their loader")
         self._report_faults(predictions)
         if self._output_dir is not None:
             self._write_files(self._output_dir, predictions)

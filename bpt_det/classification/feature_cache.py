@@ -88,7 +88,7 @@ class FeatureCache:
         """Say how large a loader's tokens will be and refuse what cannot be cached."""
         if isinstance(loader, InMemoryLoader):
             raise InputError(
-                "in_memory=True crops images anew every time, but the feature cache needs views "
+                "in_memory=True draws new crops each time, but the feature cache needs views "
                 "that do not change; set in_memory=False or cache_prefix=False.",
                 parameter="in_memory",
             )
@@ -253,14 +253,14 @@ def _check_fixed(backbone: PromptedViT, num_views: int | None) -> None:
     if backbone.first_prompted_block == 0:
         raise InputError(
             "the feature cache keeps what enters the first prompted block, but placement prompts "
-            f"block {shorten(list(backbone.prompts), 4)}, so that is the very first; use a "
-            "placement that begins later, as last_4 or [6,9], or set cache_prefix=False.",
+            f"block {shorten(list(backbone.prompts), 4)}, so there is nothing before it to keep; "
+            "use a placement that starts later, as last_4 or [6,9], or set cache_prefix=False.",
             parameter="placement",
         )
     if num_views is None:
         raise InputError(
             "the feature cache needs views that do not change, but num_views=null draws new ones "
-            "endlessly; set it to a number, for instance 4, or set augment=False or "
+            "each time; set it to a number, for instance 4, or set augment=False or "
             "cache_prefix=False.",
             parameter="num_views",
         )

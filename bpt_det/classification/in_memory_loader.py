@@ -98,7 +98,7 @@ class InMemoryLoader(TrainLoader):
         super().__init__(dataset, mapper, total_batch_size, num_workers, seed)
         if mapper.augment and mapper.num_views is not None:
             raise InputError(
-                f"in_memory=True crops images anew every time, but num_views={mapper.num_views} "
+                f"in_memory=True draws new crops each time, but num_views={mapper.num_views} "
                 "asks for fixed views; set in_memory=False or num_views=null.",
                 parameter="in_memory",
             )

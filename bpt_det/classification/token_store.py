@@ -172,7 +172,7 @@ def is_complete(path: Path, shape: tuple[int, int, int], description: Mapping[st
             return True
     except (OSError, ValueError, EOFError):  # missing, or cut
         pass
-    logger.warning("'%s' is damaged and will be computed anew", path)
+    logger.warning("'%s' is damaged and will be computed again", path)
     return False
 
 

@@ -54,8 +54,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser = build_tool_parser("burstiness", __doc__)
     parser.add_argument("--config-file", required=True, help="LazyConfig with a ViT")
     parser.add_argument("--images", required=True, help="folder of images, with its subfolders")
-    parser.add_argument("--num-images", type=int, default=100, help="evenly spread (default: 100)")
-    parser.add_argument("--eps", type=float, default=1e-4, help="floor of the whitening (1e-4)")
+    parser.add_argument(
+        "--num-images", type=int, default=100, help="number of images, evenly spread (default: 100)"
+    )
+    parser.add_argument(
+        "--eps", type=float, default=1e-4, help="eps of the whitening (default: 1e-4)"
+    )
     parser.add_argument("--picture", type=Path, help="PNG file to draw")
     parser.add_argument("--checkpoint", help="trained model of this config, for its prompts")
     return parser

@@ -58,12 +58,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="folder that holds the classification dataset (default: $DETECTRON2_DATASETS, or "
         "else datasets)",
     )
-    parser.add_argument("--skip-images", action="store_true", help="leave the image files out")
+    parser.add_argument("--skip-images", action="store_true", help="do not read the image files")
     parser.add_argument(
         "--min-mask-area",
         type=float,
         default=Limits.min_mask_area,
-        help="masks of fewer pixels are tiny (default: %(default)g)",
+        help="report masks of fewer pixels as tiny (default: %(default)g)",
     )
     parser.add_argument(
         "--min-box-iou",
@@ -75,11 +75,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--examples",
         type=int,
-        help="shown of a kind (default: 3, but all errors of a classification dataset)",
+        help="examples shown of each kind of fault (default: 3, but all errors of a classification "
+        "dataset)",
     )
-    parser.add_argument("--num-workers", type=int, help="decoding threads (default: one per core)")
+    parser.add_argument(
+        "--num-workers", type=int, help="threads that decode images (default: one per core)"
+    )
     parser.add_argument("--strict", action="store_true", help="warnings count as errors")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="file to write a report into")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON too")
     return parser
 
 
@@ -95,8 +98,8 @@ def check(args: argparse.Namespace) -> int:
         return _check_classification(args)
     if args.root is not None:
         raise InputError(
-            f"--root is of classification datasets, and '{args.annotations}' is none; there are "
-            f"{', '.join(SPECS)} and folder:PATH."
+            f"--root is for classification datasets, but '{args.annotations}' is not one; there "
+            f"are {', '.join(SPECS)} and folder:PATH."
         )
     json_file, image_root = find_source(args.annotations, args.images)
     if args.skip_images:

@@ -36,7 +36,12 @@ def build_demo_parser(command: str, description: str, folder: str) -> argparse.A
     """Return the parser of a demo; by default its results go to a new folder output/FOLDER-TIME."""
     parser = build_tool_parser(command, description)
     default = Path(f"output/{folder}-{time.strftime('%Y%m%d-%H%M%S')}")
-    parser.add_argument("--output", type=Path, default=default, help="a new folder")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=default,
+        help="folder for the results (default: a new one below output)",
+    )
     add_log_options(parser)
     return parser
 

@@ -30,6 +30,16 @@ from .run_result import describe_result
 
 logger = logging.getLogger(__name__)
 
+_TRAINING_HELP = {
+    "config_file": "LazyConfig file, a run's config.yaml, or the name of a config that comes along",
+    "resume": "continue from the last checkpoint in train.output_dir",
+    "eval_only": "evaluate train.init_checkpoint, or the last checkpoint with --resume",
+    "num_gpus": "GPUs of each machine (default: 1)",
+    "num_machines": "machines that train together (default: 1)",
+    "machine_rank": "number of this machine, counted from 0 (default: 0)",
+    "dist_url": "address at which the processes meet, for several machines tcp://HOST:PORT",
+}
+
 
 def build_tool_parser(
     command: str, description: str, *, takes_settings: bool = True
@@ -47,7 +57,9 @@ def build_tool_parser(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     if takes_settings:
-        parser.add_argument("opts", nargs="*", metavar="key=value", help="settings of the config")
+        parser.add_argument(
+            "opts", nargs="*", metavar="key=value", help="settings of the config to change"
+        )
     return parser
 
 
@@ -59,7 +71,9 @@ def build_training_parser(command: str, description: str) -> argparse.ArgumentPa
     parser = default_argument_parser(epilog=" ")
     # Detectron2 takes all that follows the first setting for settings, ``--eval-only`` too.
     opts = next(action for action in parser._actions if action.dest == "opts")
-    opts.nargs, opts.metavar, opts.help = "*", "key=value", "settings of the config"
+    opts.nargs, opts.metavar, opts.help = "*", "key=value", "settings of the config to change"
+    for action in parser._actions:  # Detectron2's texts are on its own trainer
+        action.help = _TRAINING_HELP.get(action.dest, action.help)
     parser.prog = invocation(command)
     parser.description = description
     parser.formatter_class = argparse.RawDescriptionHelpFormatter

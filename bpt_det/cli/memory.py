@@ -31,27 +31,33 @@ def build_parser() -> argparse.ArgumentParser:
     parser = build_tool_parser("memory", __doc__)
     parser.add_argument("--config-file", required=True, help="LazyConfig of a detector")
     parser.add_argument(
-        "--batch-sizes", type=int, nargs="+", default=[1, 2, 4, 8], help="default: 1 2 4 8"
+        "--batch-sizes",
+        type=int,
+        nargs="+",
+        default=[1, 2, 4, 8],
+        help="images per GPU (default: 1 2 4 8)",
     )
     parser.add_argument("--image-size", type=int, help="side in pixels (dataloader.image_size)")
     parser.add_argument(
         "--checkpointing",
         action="store_true",
-        help="activation checkpointing, whatever the config says",
+        help="predict with activation checkpointing, whatever the config says",
     )
     parser.add_argument(
         "--memory-gb",
         type=float,
         nargs="+",
         default=[12, 24, 40, 80],
-        help="of cards, as they are sold: 2**30 bytes each (default: 12 24 40 80)",
+        help="memory of the GPUs to fill, in units of 2**30 bytes (default: 12 24 40 80)",
     )
     parser.add_argument(
         "--mask-regions",
         type=int,
         help="regions per image in the mask head (default: the largest number)",
     )
-    parser.add_argument("--num-gpus", type=int, default=1, help="that train together (default: 1)")
+    parser.add_argument(
+        "--num-gpus", type=int, default=1, help="GPUs that train together (default: 1)"
+    )
     return parser
 
 

@@ -65,9 +65,14 @@ def build_parser() -> argparse.ArgumentParser:
     add("--output", required=True, help="folder for the results")
     add("--recursive", action="store_true", help="search the subfolders of folders too")
     add("--every", type=int, default=1, metavar="N", help="take each N-th frame of a video")
-    add("--batch-size", type=int, default=4, help="images that run together (default: 4)")
+    add("--batch-size", type=int, default=4, help="images per batch (default: 4)")
     add("--no-pictures", action="store_true", help=f"write {JSON_NAME} only")
-    add("--format", choices=("png", "jpg"), default="png", help="of pictures (default: png)")
+    add(
+        "--format",
+        choices=("png", "jpg"),
+        default="png",
+        help="file format of the pictures (default: png)",
+    )
     add(
         "--score-threshold",
         type=float,

@@ -59,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
         "dataset (default: the training data of the config)",
     )
     parser.add_argument(
-        "--num-images", type=int, default=100, help="how many, evenly spread (default: 100)"
+        "--num-images", type=int, default=100, help="number of images, evenly spread (default: 100)"
     )
     parser.add_argument("--output", help="file to write (default: the one the config names)")
     parser.add_argument(
@@ -74,7 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
         default=20,
         help="images whose tokens are kept for SPT's prompts (default: 20)",
     )
-    parser.add_argument("--batch-size", type=int, default=10, help="images at once (default: 10)")
+    parser.add_argument("--batch-size", type=int, default=10, help="images per batch (default: 10)")
     add_log_options(parser)
     return parser
 

@@ -57,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--config-file", required=True, help="LazyConfig of the detector")
     parser.add_argument("--output", required=True, help="folder for the pictures")
     parser.add_argument("--input", help="folder of images to draw instead of the validation data")
-    parser.add_argument("--num-images", type=int, default=16, help="how many (default: 16)")
+    parser.add_argument("--num-images", type=int, default=16, help="number of images (default: 16)")
     parser.add_argument(
         "--score-threshold",
         type=float,

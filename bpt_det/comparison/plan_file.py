@@ -44,7 +44,7 @@ def load_experiment(path: str) -> Experiment:
         for name, method in methods.items()
     ]
     if not built:
-        raise InputError(f"'{path}' compares no methods; give plan.methods some.")
+        raise InputError(f"'{path}' compares no methods; list them in plan.methods.")
     experiment = _build(Experiment, f"the plan of '{path}'", content, methods=tuple(built))
     _check_values(experiment)
     return experiment

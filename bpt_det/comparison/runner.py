@@ -215,7 +215,7 @@ class _Runner:
         words = list(arguments)
         tag = folder / LAST_CHECKPOINT
         if may_resume and tag.is_file() and tag.read_text().strip() == f"{FINAL_NAME}.pth":
-            logger.info("'%s' lacks its last evaluation and is run anew", folder)
+            logger.info("'%s' lacks its last evaluation and is run again", folder)
             shutil.rmtree(folder)
         elif may_resume:  # before the first checkpoint, it starts anew
             words.append(_RESUME)

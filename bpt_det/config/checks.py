@@ -51,8 +51,8 @@ def check_keys(cfg: DictConfig, path: str) -> None:
     missing = [key for key in REQUIRED_KEYS if not has_key(cfg, key)]
     if missing:
         raise InputError(
-            f"config file '{path}' lacks {', '.join(missing)}; configs/common/ has what a config "
-            "needs, to import."
+            f"config file '{path}' lacks {', '.join(missing)}; "
+            "import what is missing from configs/common/."
         )
 
 

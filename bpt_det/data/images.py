@@ -117,7 +117,7 @@ def _convert(image: Image.Image, *, exif: bool) -> np.ndarray:
     if exif:
         image = _turn_upright(image)
     if image.mode == "F" or (image.mode == "I" and not _fits_16_bits(image)):
-        raise InputError(f"pixels of mode '{image.mode}' have no known range, save it with 8 bits")
+        raise InputError(f"Pillow's mode '{image.mode}' has no known range; save it with 8 bits")
     if image.mode.startswith("I"):
         return _array_to_rgb(np.asarray(image).astype(np.uint16))
     if image.mode in ("P", "PA"):  # straight to RGB, Pillow warns of transparency that is lost

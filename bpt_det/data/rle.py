@@ -57,15 +57,15 @@ def decode_counts(counts: object) -> np.ndarray:
 
 def _decode_text(text: str) -> np.ndarray:
     if not text or not text.isascii():
-        raise RleError("counts is no code")
+        raise RleError("counts is not a valid RLE code")
     codes = np.frombuffer(text.encode(), dtype=np.uint8).astype(np.int64) - _FIRST
     is_last = (codes & _MORE) == 0
     if codes.min() < 0 or codes.max() >= 2 * _MORE or not is_last[-1]:
-        raise RleError("counts is cut off or no code")
+        raise RleError("counts is truncated or not a valid RLE code")
     starts = np.flatnonzero(np.concatenate([[True], is_last[:-1]]))
     num_characters = np.diff(starts, append=len(codes))
     if num_characters.max() > _LONGEST:
-        raise RleError("counts is no code")
+        raise RleError("counts is not a valid RLE code")
     shifts = _BITS * (np.arange(len(codes)) - np.repeat(starts, num_characters))
     numbers = np.add.reduceat((codes & (_MORE - 1)) << shifts, starts)
     is_negative = (codes[is_last] & _SIGN) != 0

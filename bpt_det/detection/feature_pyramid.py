@@ -113,7 +113,7 @@ def _stage(in_channels: int, out_channels: int, scale: float) -> nn.Sequential:
         width, layers = in_channels, [nn.MaxPool2d(kernel_size=2, stride=2)]
     else:
         raise InputError(
-            f"scale factors are out of 4, 2, 1 and 0.5, got {scale}.", parameter="scale_factors"
+            f"scale factors must be among 4, 2, 1 and 0.5, got {scale}.", parameter="scale_factors"
         )
     return nn.Sequential(
         *layers,

@@ -69,7 +69,7 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
     is_main = comm.is_main_process()
     is_resumed = resume and (folder / LAST_CHECKPOINT).is_file()
     if resume and not is_resumed:
-        logger.warning("'%s' holds no checkpoint: starting anew", folder)
+        logger.warning("'%s' holds no checkpoint: starting from the beginning", folder)
     metric = BestMetric(settings.best_metric, settings.get("best_metric_mode", "max"))
 
     with ResultRecorder(cfg, folder, is_resumed=is_resumed, metric=metric) as recorder:

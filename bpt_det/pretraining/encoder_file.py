@@ -88,6 +88,6 @@ class SaveEncoder(HookBase):
         if self.center_on is not None:
             encoder = copy.deepcopy(encoder).eval()
             removed = center_last_tokens(encoder, map(model.normalize, self.center_on))
-            logger.info("A mean of RMS %.3g was taken off the encoder's last tokens", removed)
+            logger.info("Subtracted a mean of RMS %.3g from the encoder's last tokens", removed)
         save_encoder(encoder, self.path, half=self.half)
-        logger.info("The encoder is in '%s'; give it as a ViT's checkpoint=", self.path)
+        logger.info("Encoder written to '%s'; give it as a ViT's checkpoint=", self.path)

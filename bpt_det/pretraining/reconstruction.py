@@ -68,7 +68,7 @@ class ReconstructionEvaluator(DatasetEvaluator):
         if not comm.is_main_process():
             return {}
         if not losses:
-            raise InputError(f"no image of the {self._task} data was run; check their source")
+            raise InputError(f"no image of the {self._task} data was evaluated; check their source")
         if self._rows:
             write_sheet(Path(self._output_dir) / PICTURE_NAME, self._rows)
         return {self._task: {"loss": math.fsum(losses) / len(losses)}}

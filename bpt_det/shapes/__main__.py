@@ -30,14 +30,16 @@ def build_parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder to make")
-    parser.add_argument("--crops", action="store_true", help="crops in class folders")
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder to write")
+    parser.add_argument(
+        "--crops", action="store_true", help="render crops of single shapes in class folders"
+    )
     _add_number(parser, "--num-train", "N")
     _add_number(parser, "--num-val", "N")
     _add_number(parser, "--num-test", "N")
     _add_number(parser, "--image-size", "PX", "longest side, ")
     _add_number(parser, "--crop-size", "PX", "side of a crop, ")
-    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the images (default: 0)")
     return parser
 
 

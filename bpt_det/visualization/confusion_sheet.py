@@ -179,6 +179,6 @@ def _thumbnail(file_name: str) -> np.ndarray | None:
     try:
         image = Image.fromarray(read_stored(file_name))
     except InputError as error:
-        logger.warning("%s; its place in the picture of the confusions stays empty", error)
+        logger.warning("%s; its cell of the confusion sheet stays empty", error)
         return None
     return np.array(ImageOps.fit(image, (_SIDE, _SIDE), Image.Resampling.LANCZOS))

@@ -68,7 +68,7 @@ class VideoReader:
             raise InputError(f"video '{self.path}' holds no frame that can be read.")
         if self._stated - number > self.fps * self.every:  # a second; what is stated is rounded
             logger.warning(
-                "video '%s' ends after %d of %d frames; it may be cut or damaged",
+                "video '%s' ends after %d of %d frames; it may be truncated or damaged",
                 self.path,
                 number,
                 self._stated,

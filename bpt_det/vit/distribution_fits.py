@@ -85,6 +85,6 @@ def _deviations(values: np.ndarray) -> tuple[float, np.ndarray]:
     """Return the median and the distances from it, in float64."""
     values = np.asarray(values, np.float64).ravel()
     if values.size == 0 or values.min() == values.max():
-        raise InputError("a distribution is fitted to two different values or more.")
+        raise InputError("fitting a distribution needs at least two different values.")
     location = float(np.median(values))
     return location, np.abs(values - location)

@@ -85,7 +85,7 @@ def collect_statistics(
             if index < max(needed):
                 tokens = block(tokens)
     if not num_images:
-        raise InputError("there are no images to collect statistics of.")
+        raise InputError("there are no images to collect statistics from.")
     return TokenStatistics(
         {i: collector.compute(vit.blocks[i]) for i, collector in collectors.items()},
         fingerprint(vit),

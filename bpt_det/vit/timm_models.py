@@ -92,8 +92,8 @@ def _known_name(location: str) -> str:
     nearest = ", ".join(difflib.get_close_matches(name, known, cutoff=0.0))
     if timm.models.is_model_pretrained(name):
         raise InputError(
-            f"'{location}' is no plain Vision Transformer, which prompts need; the nearest names "
-            f"of such are: {nearest}."
+            f"'{location}' is not a plain Vision Transformer, as prompts need; the nearest names "
+            f"of plain ones are: {nearest}."
         )
     raise InputError(
         f"timm {timm.__version__} has no pre-trained ViT '{name}'; the nearest names are: "

@@ -158,7 +158,7 @@ def test_over_several_processes_the_batch_norm_is_synchronized(monkeypatch):
 
 
 def test_a_batch_norm_over_one_image_is_refused():
-    with pytest.raises(InputError, match="needs two images or more at a time to train on, got 1"):
+    with pytest.raises(InputError, match="needs batches of at least 2 images to train on, got 1"):
         classifier(head_batch_norm=True).train()(batch_of(labels=(1,)))
 
 

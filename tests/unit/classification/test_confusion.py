@@ -92,4 +92,4 @@ def test_without_confusions_an_earlier_sheet_goes_and_a_line_says_so(tmp_path, c
     with caplog.at_level(logging.INFO):
         write_most_confused(path, [*predict((0, 0, 0.5)), faulty(0)], NAMES, "val")
     assert not path.exists()
-    assert caplog.messages == ["No val image was taken for another class: no most_confused.png"]
+    assert caplog.messages == ["No val image was misclassified, so there is no most_confused.png"]

@@ -230,7 +230,7 @@ def refuse(records, monkeypatch):
 )
 def test_prompts_in_the_first_block_are_refused(placement, blocks, records, refuse):
     error = refuse(classifier(placement), [loader_of(records)])
-    assert f"prompts block {blocks}, so that is the very first" in str(error)
+    assert f"prompts block {blocks}, so there is nothing before it" in str(error)
     assert "last_4 or [6,9]" in str(error) and error.parameter == "placement"
 
 
@@ -242,13 +242,15 @@ def test_a_trained_vit_is_refused(records, refuse):
 def test_endlessly_many_views_are_refused_in_the_second_loader_too(records, refuse):
     loaders = [loader_of(records), loader_of(records, num_views=None)]
     error = refuse(classifier(), loaders)
-    assert "num_views=null draws new ones endlessly" in str(error)
+    assert "num_views=null draws new ones each time" in str(error)
     assert error.parameter == "num_views"
 
 
 def test_images_kept_in_memory_are_refused(records, refuse):
     error = refuse(classifier(), InMemoryLoader(records, ClassificationMapper(24, 32), 2))
-    assert "in_memory=True crops images anew" in str(error) and error.parameter == "in_memory"
+    assert (
+        "in_memory=True draws new crops each time" in str(error) and error.parameter == "in_memory"
+    )
 
 
 def test_several_processes_without_a_folder_are_refused(records, refuse, monkeypatch):

@@ -1,4 +1,4 @@
-"""Files of the feature cache: used again if whole and of the same tokens, else computed anew."""
+"""Files of the feature cache: used again if whole and of the same tokens, else computed again."""
 
 import json
 import zipfile
@@ -122,7 +122,7 @@ def test_a_damaged_file_is_named_and_computed_anew(damage, records, folder, capl
     path = folder / names(folder)[0]
     damage(path)
     again = all_tokens(filled_mapper(classifier(), records, folder), records)
-    assert f"'{path}' is damaged and will be computed anew" in caplog.messages
+    assert f"'{path}' is damaged and will be computed again" in caplog.messages
     assert torch.equal(again, tokens)
     assert names(folder) == [path.name]
 

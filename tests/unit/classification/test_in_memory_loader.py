@@ -97,7 +97,7 @@ def test_evaluation_samples_are_mapped_once(records: list[dict]) -> None:
 
 
 def test_fixed_views_are_refused(records: list[dict]) -> None:
-    with pytest.raises(InputError, match=r"in_memory=True crops images anew .* num_views=2"):
+    with pytest.raises(InputError, match=r"in_memory=True draws new crops each time.* num_views=2"):
         InMemoryLoader(records, ClassificationMapper(16, 20, num_views=2), 2)
 
 

@@ -32,7 +32,7 @@ from tests.support.plans import PLAN
         ),
         ("plan = dict(", "plan = (", "cannot be loaded|is not valid Python"),
         ("plan = dict(", "plan = dictionary(", "cannot be loaded: name 'dictionary' is not def"),
-        ("methods={", "methods={}, others={", "compares no methods; give plan.methods some"),
+        ("methods={", "methods={}, others={", "compares no methods; list them in plan.methods"),
     ],
 )
 def test_a_plan_that_cannot_be_used_is_one_line(old, new, text, tmp_path):

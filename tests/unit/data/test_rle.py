@@ -66,11 +66,11 @@ def test_a_list_is_taken_as_it_is():
 @pytest.mark.parametrize(
     ("counts", "message"),
     [
-        ("", "counts is no code"),
-        ("é", "counts is no code"),
-        ("P", "counts is cut off or no code"),  # 32 says that more follows
-        ("12 4", "counts is cut off or no code"),
-        ("P" * 12 + "0", "counts is no code"),
+        ("", "counts is not a valid RLE code"),
+        ("é", "counts is not a valid RLE code"),
+        ("P", "counts is truncated or not a valid RLE code"),  # 32 says that more follows
+        ("12 4", "counts is truncated or not a valid RLE code"),
+        ("P" * 12 + "0", "counts is not a valid RLE code"),
         ("O", "a run has a negative length"),
         ([3, -1], "a run has a negative length"),
         ([3, 1.5], "counts holds something other than 32-bit integers"),

@@ -24,7 +24,7 @@ def test_masks_whose_runs_add_up_are_loaded(tmp_path, counts):
     ("change", "fault"),
     [
         ({"counts": [15, 6, 5]}, "its runs sum up to 26, not 12 x 14 pixels"),
-        ({"counts": "zzz"}, "counts is cut off or no code"),
+        ({"counts": "zzz"}, "counts is truncated or not a valid RLE code"),
         (
             {"size": [14, 12]},
             "size is [14, 12], not the image's [height, width] [12, 14]",

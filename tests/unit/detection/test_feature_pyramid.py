@@ -211,7 +211,9 @@ def test_scale_factors_that_do_not_halve_are_refused(scale_factors):
 
 @pytest.mark.parametrize(("scale_factors", "bad"), [((8.0, 4.0), 8.0), ((0.5, 0.25), 0.25)])
 def test_a_scale_factor_out_of_range_is_refused(scale_factors, bad):
-    with pytest.raises(InputError, match=rf"^scale factors are out of 4, 2, 1 and 0\.5, got {bad}"):
+    with pytest.raises(
+        InputError, match=rf"^scale factors must be among 4, 2, 1 and 0\.5, got {bad}"
+    ):
         pyramid(scale_factors)
 
 

@@ -113,7 +113,7 @@ def test_collecting_costs_at_most_a_fifth_more_than_the_forward_pass(vit, images
 
 
 def test_no_images_are_refused(vit):
-    with pytest.raises(InputError, match="no images to collect statistics of"):
+    with pytest.raises(InputError, match="no images to collect statistics from"):
         collect_statistics(vit, [], SECOND_MOMENTS)
 
 

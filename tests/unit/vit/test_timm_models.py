@@ -166,7 +166,7 @@ def test_an_unknown_name_or_tag_is_answered_with_the_nearest(name):
 
 @pytest.mark.parametrize("name", ["resnet50.a1_in1k", "eva02_base_patch14_224.mim_in22k"])
 def test_a_network_that_is_no_vision_transformer_is_refused(name):
-    assert refusal(name).startswith(f"'timm:{name}' is no plain Vision Transformer")
+    assert refusal(name).startswith(f"'timm:{name}' is not a plain Vision Transformer")
 
 
 def test_weights_that_cannot_be_downloaded_are_refused_in_one_line():

@@ -141,7 +141,7 @@ def test_a_mask_of_several_parts_is_measured_as_their_union(content):
         (
             {"size": [64, 64], "counts": "\x7f"},
             "rle_malformed",
-            "counts is cut off or no code",
+            "counts is truncated or not a valid RLE code",
         ),
         (
             {"size": [64, 64]},
