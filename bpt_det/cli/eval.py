@@ -19,6 +19,7 @@ from bpt_det.engine.metrics import METRICS_NAME
 from bpt_det.utils.errors import InputError
 
 from .launch import build_tool_parser, run_tool, train_or_evaluate
+from .logs import add_log_options
 from .tasks import use_data
 
 
@@ -30,6 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--checkpoint", required=True, help="checkpoint of a training run")
     add("--output", help="folder for the results (default: eval_only/ in train.output_dir)")
     add("--num-gpus", type=int, default=1, help="GPUs that evaluate together (default: 1)")
+    add_log_options(parser)
     parser.set_defaults(eval_only=True, resume=False)
     parser.set_defaults(num_machines=1, machine_rank=0, dist_url="auto")
     return parser
@@ -52,4 +54,4 @@ def evaluate(args: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, evaluate, and return the exit status."""
     args = build_parser().parse_intermixed_args(argv)
-    return run_tool(lambda: evaluate(args), args)
+    return run_tool(lambda: evaluate(args), args, to_stdout=True)
