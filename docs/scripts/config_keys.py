@@ -85,7 +85,8 @@ def make_table(
     values: dict[str, dict[str, Any]], configs: dict[str, DictConfig], comments: dict[str, str]
 ) -> list[str]:
     """Return a table of keys, defaults and meanings; defaults that differ are told by task."""
-    lines = ["| key | default | meaning |", "| --- | --- | --- |"]
+    lines = ['<div class="keys" markdown="1">', "", "| key | default | meaning |"]
+    lines.append("| --- | --- | --- |")
     for key in dict.fromkeys(key for leaves in values.values() for key in leaves):
         shown = {task: _show(leaves[key]) for task, leaves in values.items() if key in leaves}
         if len(values) > 1 and (len(set(shown.values())) > 1 or len(shown) < len(values)):
@@ -101,7 +102,7 @@ def make_table(
         if not meaning:
             raise SystemExit(f"error: nothing says what the config key {key} means")
         lines.append(f"| `{key}` | {default} | {meaning} |")
-    return [*lines, ""]
+    return [*lines, "", "</div>", ""]
 
 
 def _show(value: Any) -> str:
