@@ -12,8 +12,8 @@ train = dict(
     # Linear scaling rule: optimizer.lr is multiplied by
     # total_batch_size * accumulate_steps / reference_batch_size. None: no scaling.
     reference_batch_size=None,
-    best_metric="bbox/AP",  # of model_best.pth
-    best_metric_mode="max",  # or min
+    best_metric="bbox/AP",  # whose best value decides about model_best.pth
+    best_metric_mode="max",  # max or min: which value of it is the best
     final_weights="best",  # those that the final test reads; or last
     # Evaluations without improvement after which the run ends; None: no early stopping.
     early_stopping=dict(patience=None),

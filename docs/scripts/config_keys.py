@@ -169,21 +169,21 @@ def read_comments(folder: Path) -> dict[str, str]:
     A comment belongs to the settings of its line, or to that of the line below it.
     """
     comments: dict[str, str] = {}
+    updates: dict[str, str] = {}  # SECTION.update(...): what the section itself says comes first
     for file in sorted(folder.rglob("common/**/*.py")):
         by_line = _comments_by_line(file)
         for statement in ast.parse(file.read_text()).body:
-            if isinstance(statement, ast.Assign | ast.Expr) and isinstance(
-                statement.value, ast.Call
-            ):
-                if isinstance(statement, ast.Assign):
-                    target = ast.unparse(statement.targets[0])
-                else:  # SECTION.update(...)
-                    target = ast.unparse(statement.value.func).removesuffix(".update")
-                for key, line, end in _keywords(statement.value, target):
-                    text = by_line.get(line) or by_line.get(end) or _above(by_line, line)
-                    if text:
-                        comments.setdefault(key, text)
-    return comments
+            if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Call):
+                target, found = ast.unparse(statement.targets[0]), comments
+            elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+                target, found = ast.unparse(statement.value.func).removesuffix(".update"), updates
+            else:
+                continue
+            for key, line, end in _keywords(statement.value, target):
+                text = by_line.get(line) or by_line.get(end) or _above(by_line, line)
+                if text:
+                    found.setdefault(key, text)
+    return {**updates, **comments}
 
 
 def _keywords(call: ast.Call, key: str) -> Iterator[tuple[str, int, int]]:

@@ -105,7 +105,7 @@ def draw_method() -> plt.Figure:
     for i, (size, name) in enumerate(
         ((0.85, "1/4"), (0.65, "1/8"), (0.48, "1/16"), (0.36, "1/32"))
     ):
-        top = 2.95 - sum((0.85, 0.65, 0.48, 0.36)[:i]) - 0.08 * i
+        top = 3.1 - sum((0.85, 0.65, 0.48, 0.36)[:i]) - 0.08 * i
         _box(axes, 6.7, top - size, size, size, TRAINED, name if size > 0.4 else "")
     axes.text(7.1, 0.28, "pyramid", ha="center", va="center", fontsize=9)
     _arrow(axes, (7.65, middle), (7.95, middle))
