@@ -86,33 +86,24 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = build_tool_parser("benchmark", __doc__)
     parser.add_argument("--config-file", required=True, help="LazyConfig of a detector")
-    parser.add_argument("--image-size", type=int, help="side in pixels (dataloader.image_size)")
-    parser.add_argument(
-        "--batch-sizes", type=int, nargs="+", default=[1], help="images at once (default: 1)"
-    )
-    known = ", ".join(MEASURES)
-    parser.add_argument(
-        "--measure", nargs="+", default=list(MEASURES), help=f"what to measure, of {known}"
-    )
-    known = ", ".join(VARIANTS)
-    parser.add_argument(
-        "--variants", nargs="+", help=f"what to compare, of {known} (default: as the measure needs)"
-    )
-    parser.add_argument("--device", default="auto", help="auto (default), cuda or cpu")
-    parser.add_argument(
-        "--precision", default="auto", help="auto (default), float32, bfloat16 or float16"
-    )
-    parser.add_argument("--repeats", type=int, default=5, help="timed calls of each (default: 5)")
-    parser.add_argument(
-        "--scored-images",
-        type=int,
-        default=500,
-        help="images that the measure scoring evaluates (default: 500)",
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="seed of weights and images (default: 0)"
-    )
     parser.add_argument("--output", type=Path, help="JSON file for all numbers")
+    add = parser.add_argument_group("workload").add_argument
+    known = ", ".join(MEASURES)
+    add("--measure", nargs="+", default=list(MEASURES), help=f"what to measure, of {known}")
+    known = ", ".join(VARIANTS)
+    text = f"what to compare, of {known} (default: as the measure needs)"
+    add("--variants", nargs="+", help=text)
+    add("--image-size", type=int, help="side in pixels (dataloader.image_size)")
+    text = "images at once (default: 1)"
+    add("--batch-sizes", type=int, nargs="+", default=[1], help=text)
+    text = "images that the measure scoring evaluates (default: 500)"
+    add("--scored-images", type=int, default=500, help=text)
+    add = parser.add_argument_group("measurement").add_argument
+    add("--device", default="auto", help="auto (default), cuda or cpu")
+    text = "auto (default), float32, bfloat16 or float16"
+    add("--precision", default="auto", help=text)
+    add("--repeats", type=int, default=5, help="timed calls of each (default: 5)")
+    add("--seed", type=int, default=0, help="seed of weights and images (default: 0)")
     return parser
 
 

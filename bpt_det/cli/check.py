@@ -58,31 +58,31 @@ def build_parser() -> argparse.ArgumentParser:
         help="folder that holds the classification dataset (default: $DETECTRON2_DATASETS, or "
         "else datasets)",
     )
-    parser.add_argument("--skip-images", action="store_true", help="do not read the image files")
-    parser.add_argument(
+    add = parser.add_argument_group("checks").add_argument
+    add("--skip-images", action="store_true", help="do not read the image files")
+    add(
         "--min-mask-area",
         type=float,
         default=Limits.min_mask_area,
         help="report masks of fewer pixels as tiny (default: %(default)g)",
     )
-    parser.add_argument(
+    add(
         "--min-box-iou",
         type=float,
         default=Limits.min_box_iou,
         help="a mask whose bounding box has less IoU with its box disagrees, in [0, 1] (default: "
         "%(default)g)",
     )
-    parser.add_argument(
+    add("--num-workers", type=int, help="threads that decode images (default: one per core)")
+    add = parser.add_argument_group("report").add_argument
+    add(
         "--examples",
         type=int,
         help="examples shown of each kind of fault (default: 3, but all errors of a classification "
         "dataset)",
     )
-    parser.add_argument(
-        "--num-workers", type=int, help="threads that decode images (default: one per core)"
-    )
-    parser.add_argument("--strict", action="store_true", help="warnings count as errors")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON too")
+    add("--strict", action="store_true", help="warnings count as errors")
+    add("--json", type=Path, metavar="FILE", help="write the report as JSON too")
     return parser
 
 

@@ -30,34 +30,34 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = build_tool_parser("memory", __doc__)
     parser.add_argument("--config-file", required=True, help="LazyConfig of a detector")
-    parser.add_argument(
+    add = parser.add_argument_group("training").add_argument
+    add(
         "--batch-sizes",
         type=int,
         nargs="+",
         default=[1, 2, 4, 8],
         help="images per GPU (default: 1 2 4 8)",
     )
-    parser.add_argument("--image-size", type=int, help="side in pixels (dataloader.image_size)")
-    parser.add_argument(
+    add("--image-size", type=int, help="side in pixels (dataloader.image_size)")
+    add(
         "--checkpointing",
         action="store_true",
         help="predict with activation checkpointing, whatever the config says",
     )
-    parser.add_argument(
+    add(
+        "--mask-regions",
+        type=int,
+        help="regions per image in the mask head (default: the largest number)",
+    )
+    add = parser.add_argument_group("GPUs").add_argument
+    add(
         "--memory-gb",
         type=float,
         nargs="+",
         default=[12, 24, 40, 80],
         help="memory of the GPUs to fill, in units of 2**30 bytes (default: 12 24 40 80)",
     )
-    parser.add_argument(
-        "--mask-regions",
-        type=int,
-        help="regions per image in the mask head (default: the largest number)",
-    )
-    parser.add_argument(
-        "--num-gpus", type=int, default=1, help="GPUs that train together (default: 1)"
-    )
+    add("--num-gpus", type=int, default=1, help="GPUs that train together (default: 1)")
     return parser
 
 

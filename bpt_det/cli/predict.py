@@ -63,9 +63,11 @@ def build_parser() -> argparse.ArgumentParser:
     add("--checkpoint", help="checkpoint of a training run (default: see above)")
     add("--input", required=True, nargs="+", metavar="PATH", help="images, folders, videos")
     add("--output", required=True, help="folder for the results")
+    add = parser.add_argument_group("input").add_argument
     add("--recursive", action="store_true", help="search the subfolders of folders too")
     add("--every", type=int, default=1, metavar="N", help="take each N-th frame of a video")
     add("--batch-size", type=int, default=4, help="images per batch (default: 4)")
+    add = parser.add_argument_group("output").add_argument
     add("--no-pictures", action="store_true", help=f"write {JSON_NAME} only")
     add(
         "--format",

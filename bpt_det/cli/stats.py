@@ -53,28 +53,29 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--config-file", required=True, help="LazyConfig of a detector or classifier"
     )
-    parser.add_argument(
+    parser.add_argument("--output", help="file to write (default: the one the config names)")
+    add = parser.add_argument_group("images").add_argument
+    add(
         "--images",
         help="folder of images, searched with its subfolders, or, for a detector, the name of a "
         "dataset (default: the training data of the config)",
     )
-    parser.add_argument(
+    add(
         "--num-images", type=int, default=100, help="number of images, evenly spread (default: 100)"
     )
-    parser.add_argument("--output", help="file to write (default: the one the config names)")
-    parser.add_argument(
+    add(
         "--image-size",
         type=int,
         help="side of the square input in pixels (default: that of a classifier's training crops, "
         "or a detector's pretrain_size)",
     )
-    parser.add_argument(
+    add(
         "--token-images",
         type=int,
         default=20,
         help="images whose tokens are kept for SPT's prompts (default: 20)",
     )
-    parser.add_argument("--batch-size", type=int, default=10, help="images per batch (default: 10)")
+    add("--batch-size", type=int, default=10, help="images per batch (default: 10)")
     add_log_options(parser)
     return parser
 
