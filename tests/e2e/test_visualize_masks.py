@@ -52,8 +52,9 @@ def arguments(run_dir, shapes_root, tmp_path):
 
 def error_of(tool, capsys, argv):
     assert tool.main(argv) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ") and error.count("\n") == 1
+    lines = capsys.readouterr().err.splitlines(keepends=True)
+    (error,) = [line for line in lines if line.startswith("error: ")]
+    assert error == lines[-1]
     return error
 
 
