@@ -3,7 +3,7 @@
 import importlib
 import re
 import sys
-from argparse import ArgumentParser, HelpFormatter
+from argparse import SUPPRESS, Action, ArgumentParser, HelpFormatter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -170,21 +170,26 @@ def describe_parser(parser: ArgumentParser) -> list[str]:
             lines += [_example(paragraph), ""]
     lines += ["| argument | meaning |", "| --- | --- |"]
     formatter = HelpFormatter(parser.prog)
-    for action in parser._actions:
-        if action.help == "==SUPPRESS==" or action.dest == "help":
-            continue
-        metavar = formatter._format_args(
-            action, formatter._get_default_metavar_for_optional(action)
-        )
-        names = action.option_strings or [metavar]
-        shown = [
-            f"`{n} {metavar}`" if action.option_strings and action.nargs != 0 else f"`{n}`"
-            for n in names
-        ]
-        text = formatter._expand_help(action) if action.help else ""
-        required = " Required." if action.required and action.option_strings else ""
-        lines.append(f"| {', '.join(shown).replace('|', '&#124;')} | {escape(text)}{required} |")
+    for number, group in enumerate(parser._action_groups):
+        actions = [a for a in group._group_actions if a.dest != "help" and a.help != SUPPRESS]
+        if actions and number > 1:  # the first two are argparse's own
+            lines.append(f"| **{group.title}** | |")
+        lines += [_argument_row(action, formatter) for action in actions]
     return [*lines, ""]
+
+
+def _argument_row(action: Action, formatter: HelpFormatter) -> str:
+    """Return the row of an argument: its names with its value, and its help."""
+    default = formatter._get_default_metavar_for_optional(action)
+    value = formatter._format_args(action, default)
+    if action.option_strings and action.nargs != 0:
+        names = [f"{name} {value}" for name in action.option_strings]
+    else:
+        names = list(action.option_strings) or [value]
+    shown = ", ".join(f"`{name}`" for name in names).replace("|", "&#124;")
+    text = escape(formatter._expand_help(action)) if action.help else ""
+    required = " Required." if action.required and action.option_strings else ""
+    return f"| {shown} | {text}{required} |"
 
 
 def _example(paragraph: str) -> str:
