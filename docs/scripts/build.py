@@ -62,12 +62,14 @@ def main() -> int:
     if done.returncode or "warning" in log.lower():
         print(log, file=sys.stderr)
         return 1
-    remove_external_scripts(SITE)
     problems = links.find_problems(SITE) + find_unlisted_pages()
     problems += reference.find_missing_names(SITE)
     print("\n".join(f"error: {problem}" for problem in problems), file=sys.stderr, end="")
     if not problems:
-        print(f"{SITE.relative_to(ROOT)}/index.html: {len(list(SITE.rglob('*.html')))} pages")
+        folder, count = SITE.relative_to(ROOT), len(list(SITE.rglob("*.html")))
+        print(
+            f"{folder}/index.html: {count} pages (python -m http.server -d {folder}: with search)"
+        )
     return int(bool(problems))
 
 
@@ -117,16 +119,6 @@ class _Relink:
             return match["text"]
         up = "../" * self.page.count("/")
         return f"{match['before']}{up}{self.pages[file]}{match['anchor'] or ''})"
-
-
-def remove_external_scripts(site: Path) -> None:
-    """Take the scripts out of all pages that would be loaded from elsewhere.
-
-    Zensical adds one, which only a search in pages opened as files would need.
-    """
-    for file in site.rglob("*.html"):
-        text = file.read_text()
-        file.write_text(re.sub(r'<script src="https://[^"]*"></script>', "", text))
 
 
 def find_unlisted_pages() -> list[str]:
