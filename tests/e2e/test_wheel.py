@@ -102,3 +102,9 @@ def test_a_command_takes_a_short_name(installed, tmp_path):
 
 def test_the_package_is_typed(installed):
     assert (installed / "bpt_det/py.typed").is_file()
+
+
+def test_the_weights_of_the_package_and_their_cards_are_in_it(installed):
+    names = {path.name for path in (ROOT / "bpt_det/pretrained").iterdir()}
+    assert names == {path.name for path in (installed / "bpt_det/pretrained").iterdir()}
+    assert "cascade_bpt_s_shapes.pth" in names
