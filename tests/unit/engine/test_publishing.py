@@ -1,5 +1,6 @@
 """Published checkpoints: what they hold, that they load, and what is refused."""
 
+import publish_checkpoint as publish_tool
 import pytest
 import torch
 from torch import nn
@@ -99,3 +100,11 @@ def test_a_file_without_a_fingerprint_is_refused(tmp_path):
     torch.save({"model": {"a": torch.zeros(2)}}, tmp_path / "other.pth")
     with pytest.raises(InputError, match="is a file of Detectron2's"):
         publish_checkpoint(str(tmp_path / "other.pth"), tmp_path / "published.pth")
+
+
+def test_the_tool_writes_a_small_file_and_says_bad_input_in_one_line(run_file, tmp_path, capsys):
+    assert publish_tool.main(["--compact", str(run_file), str(tmp_path / "by_tool.pth")]) == 0
+    assert (tmp_path / "by_tool.pth").stat().st_size < run_file.stat().st_size / 2
+    assert publish_tool.main([str(tmp_path / "absent.pth"), str(tmp_path / "new.pth")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: weights '") and error.count("\n") == 1
