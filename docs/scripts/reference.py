@@ -17,7 +17,7 @@ from bpt_det.utils.exit_status import EXIT_BAD_INPUT, EXIT_STATUS
 API = {
     "bpt_det": [],
     "bpt_det.prompts": [],
-    "bpt_det.vit": ["bpt_det.vit.analysis"],
+    "bpt_det.vit": ["bpt_det.vit.analysis", "bpt_det.vit.distribution_fits"],
     "bpt_det.detection": [],
     "bpt_det.classification": [],
     "bpt_det.pretraining": [],
