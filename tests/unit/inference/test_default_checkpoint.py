@@ -11,6 +11,7 @@ from bpt_det.utils.errors import InputError
 SHIPPED = {
     ("shapes/cascade_bpt_s",): "bpt_det:cascade_bpt_s_shapes.pth",
     ("shapes/cascade", "method=bpt_s"): "bpt_det:cascade_bpt_s_shapes.pth",
+    ("shapes/cascade",): "bpt_det:cascade_frozen_shapes.pth",
 }
 
 
