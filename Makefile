@@ -11,6 +11,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --no-input --disable-pip-version-che
 # Written last: a set-up that was interrupted has no stamp and is completed by the next make.
 STAMP := $(VENV)/.setup-complete
 DOCS_STAMP := $(VENV)/.docs-setup-complete
+NOTEBOOKS_STAMP := $(VENV)/.notebooks-complete
 SETUP_FILES := requirements.txt requirements-dev.txt pyproject.toml setup.py \
 	$(wildcard bpt_det/installation/detectron2*.py)
 
@@ -25,7 +26,7 @@ PROSE := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md datasets/README.md d
 # The interpreters that tests start find bpt_det compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo demo-cls test test-quick test-all lint docs overfit clean
+.PHONY: help setup demo demo-cls test test-quick test-all lint notebooks docs overfit clean
 
 help:
 	@echo "make setup    create $(VENV) with everything (PYTHON=python3.12 chooses the interpreter)"
@@ -35,6 +36,7 @@ help:
 	@echo "              make test-all: every test, with more examples of each property)"
 	@echo "make lint     check style, format, types, spelling and prose"
 	@echo "make docs     build the documentation site, build/site/index.html"
+	@echo "make notebooks execute the notebooks at a reduced size"
 	@echo "make overfit  check on real photographs that the model learns"
 	@echo "make clean    remove caches and builds; $(VENV), data and results stay"
 
@@ -94,6 +96,14 @@ docs: $(DOCS_STAMP)
 $(DOCS_STAMP): $(STAMP) requirements-docs.txt
 	@echo "== installing what builds the documentation"
 	@$(PIP_INSTALL) --quiet -r requirements-docs.txt
+	@touch $@
+
+# At full size, and with their outputs stored: .venv/bin/python tools/run_notebooks.py --write
+notebooks: $(NOTEBOOKS_STAMP)
+	@$(BIN)/python tools/run_notebooks.py
+
+$(NOTEBOOKS_STAMP): $(STAMP) requirements-notebooks.txt
+	@$(PIP_INSTALL) --quiet -r requirements-notebooks.txt
 	@touch $@
 
 overfit: $(STAMP)
