@@ -110,5 +110,5 @@ overfit: $(STAMP)
 	@$(BIN)/python tools/overfit_check.py
 
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage
-	find bpt_det configs tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf build dist .cache *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage
+	find bpt_det configs docs tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
