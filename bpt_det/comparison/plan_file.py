@@ -7,7 +7,7 @@ from typing import Any
 from detectron2.config import LazyConfig
 from omegaconf import DictConfig, OmegaConf
 
-from bpt_det.config.files import config_folder, find_methods
+from bpt_det.config.files import config_folder, find_methods, read_config
 from bpt_det.utils.errors import InputError, check_count, one_line
 
 from .experiment import Experiment, Method, Settings
@@ -25,10 +25,8 @@ def load_experiment(path: str) -> Experiment:
     if not Path(path).is_file():
         raise InputError(f"plan '{path}' does not exist.", hint="plan")
     try:
-        content = LazyConfig.load(path).get("plan")
-    except SyntaxError as error:
-        raise InputError(f"plan '{path}' is not valid Python: {error.__cause__}.") from error
-    except (ValueError, ImportError, AttributeError, TypeError, NameError) as error:
+        content = read_config(path).get("plan")
+    except (AttributeError, TypeError, NameError) as error:
         raise InputError(f"plan '{path}' cannot be loaded: {one_line(error)}") from error
     if not isinstance(content, DictConfig):
         raise InputError(f"'{path}' has no `plan`.", hint="plan")

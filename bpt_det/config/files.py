@@ -1,13 +1,16 @@
 """Config files: where a config is found by its name, and which bases and methods there are."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from detectron2.config import LazyConfig
+from omegaconf import DictConfig
 
-from bpt_det.utils.errors import InputError
+from bpt_det.utils.errors import InputError, one_line
 from bpt_det.utils.package_files import config_folder
+
+from .yaml_files import read_yaml_config
 
 CHOICES = "choices"  # key of a base; see `bpt_det.config.composition`
 DEFAULT_METHOD = "frozen"
@@ -31,6 +34,26 @@ def find_config(name: str) -> str:
             return str(path)
     problem = "is no file" if Path(name).exists() else "does not exist"
     raise InputError(f"config file '{name}' {problem}; {suggest_base(name)}.")
+
+
+def read_config(path: str, trust: Sequence[str] = ()) -> DictConfig:
+    """Return the content of a config file: a ``.py`` file is run, a ``.yaml`` file is only read.
+
+    Args:
+        path: of the file.
+        trust: see `read_yaml_config`.
+
+    Raises:
+        InputError: the file cannot be loaded.
+    """
+    if path.endswith((".yaml", ".yml")):
+        return read_yaml_config(path, trust)
+    try:
+        return LazyConfig.load(path)
+    except SyntaxError as error:
+        raise InputError(f"config file '{path}' is not valid Python: {error.__cause__}.") from error
+    except (ValueError, ImportError, OSError) as error:
+        raise InputError(f"config file '{path}' cannot be loaded: {one_line(error)}") from error
 
 
 def find_methods(folder: Path) -> dict[str, Path]:

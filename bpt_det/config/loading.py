@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from detectron2.config import LazyConfig
 from omegaconf import DictConfig
-from yaml import YAMLError
 
 from bpt_det.utils.errors import InputError, one_line
 
 from .checks import check_config, check_keys
 from .composition import compose
-from .files import find_config
+from .files import find_config, read_config
 from .tree import has_key, walk
 
 # Datasets that have been read already, by the loader that takes them: train, test, final_test.
@@ -31,13 +30,23 @@ def get_config(name: str, *overrides: str) -> DictConfig:
     return load_config(name, overrides)
 
 
-def load_config(path: str, overrides: Sequence[str] = (), adapt: Adapt | None = None) -> DictConfig:
+def load_config(
+    path: str,
+    overrides: Sequence[str] = (),
+    adapt: Adapt | None = None,
+    *,
+    trust: Sequence[str] = (),
+) -> DictConfig:
     """Return the config of `load_config_and_data` alone."""
-    return load_config_and_data(path, overrides, adapt)[0]
+    return load_config_and_data(path, overrides, adapt, trust=trust)[0]
 
 
 def load_config_and_data(
-    path: str, overrides: Sequence[str] = (), adapt: Adapt | None = None
+    path: str,
+    overrides: Sequence[str] = (),
+    adapt: Adapt | None = None,
+    *,
+    trust: Sequence[str] = (),
 ) -> tuple[DictConfig, Datasets]:
     """Load a LazyConfig file, compose it with a method, and apply ``key=value`` overrides.
 
@@ -47,6 +56,8 @@ def load_config_and_data(
         overrides: ``method=NAME`` and the further choices of a base (`compose`) in any place;
             ``key=value`` changes a key that exists, ``+key=value`` adds one.
         adapt: called with the config and the overrides after these have been applied.
+        trust: packages whose classes and functions a ``config.yaml`` may name, see
+            `read_yaml_config`.
 
     Returns:
         The config, and the datasets that ``adapt`` has read.
@@ -56,12 +67,7 @@ def load_config_and_data(
             malformed or names no key or choice.
     """
     path = find_config(path)
-    try:
-        cfg = LazyConfig.load(path)
-    except SyntaxError as error:
-        raise InputError(f"config file '{path}' is not valid Python: {error.__cause__}.") from error
-    except (ValueError, ImportError, OSError, YAMLError) as error:
-        raise InputError(f"config file '{path}' cannot be loaded: {one_line(error)}") from error
+    cfg = read_config(path, trust)
     check_keys(cfg, path)
     overrides = compose(cfg, path, overrides)
     apply_overrides(cfg, overrides)
