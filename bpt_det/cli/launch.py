@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from detectron2.engine import default_argument_parser, launch
@@ -15,6 +16,7 @@ from omegaconf import DictConfig
 from torch.multiprocessing import ProcessExitedException
 
 from bpt_det.config.loading import Adapt, Datasets, load_config_and_data
+from bpt_det.config.yaml_files import trust_package
 from bpt_det.engine.checkpoint import LAST_CHECKPOINT, last_checkpoint
 from bpt_det.engine.metrics import METRICS_NAME
 from bpt_det.engine.result import end_killed_run, exit_status_of, was_interrupted
@@ -60,6 +62,7 @@ def build_tool_parser(
         parser.add_argument(
             "opts", nargs="*", metavar="key=value", help="settings of the config to change"
         )
+        _add_trust_option(parser)
     return parser
 
 
@@ -77,8 +80,26 @@ def build_training_parser(command: str, description: str) -> argparse.ArgumentPa
     parser.prog = invocation(command)
     parser.description = description
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    _add_trust_option(parser)
     add_log_options(parser)
     return parser
+
+
+class _Trust(argparse.Action):
+    """Trusts the package that an option names."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        trust_package(values)
+
+
+def _add_trust_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--trust",
+        action=_Trust,
+        metavar="PACKAGE",
+        default=argparse.SUPPRESS,
+        help="package of yours whose classes a config.yaml may name; may be repeated",
+    )
 
 
 def run_tool(

@@ -71,6 +71,11 @@ def trusted_packages(trust: Sequence[str] = ()) -> list[str]:
     return [name.strip() for name in names if name.strip()]
 
 
+def trust_package(name: str) -> None:
+    """Trust a package in this process and in those that it starts."""
+    os.environ[TRUST_VARIABLE] = ",".join([*trusted_packages(), name])
+
+
 @cache
 def allowed_names() -> frozenset[str]:
     """Return the full names that every config may use: the lines of ``targets.txt``."""

@@ -48,6 +48,7 @@ class Predictor:
             ``test_score_thresh`` of the config's box predictors.
         share_vit_of: a predictor whose frozen ViT this one uses too, on its device; so a second
             task costs the memory of its prompts and heads only.
+        trust: packages whose classes and functions a ``config.yaml`` may name.
 
     Attributes:
         class_names: by class index. From the checkpoint, else from the dataset, else
@@ -67,12 +68,13 @@ class Predictor:
         device: str | None = None,
         score_threshold: float | None = None,
         share_vit_of: "Predictor | None" = None,
+        trust: Sequence[str] = (),
     ) -> None:
         if score_threshold is not None and not 0 <= score_threshold <= 1:
             raise InputError(f"score_threshold must be in [0, 1], got {score_threshold}.")
         if not checkpoint:
             raise InputError("no checkpoint given; pass the path of a model_*.pth.")
-        cfg = _load(config, overrides)
+        cfg = _load(config, overrides, trust)
         if device is not None:
             cfg.train.device = device
         shared = None if share_vit_of is None else share_vit_of.model
@@ -175,9 +177,12 @@ class Predictor:
         )
 
 
-def _load(config: str | os.PathLike | DictConfig, overrides: Sequence[str]) -> DictConfig:
+def _load(
+    config: str | os.PathLike | DictConfig, overrides: Sequence[str], trust: Sequence[str]
+) -> DictConfig:
     if not isinstance(config, DictConfig):
-        return load_config(str(Path(config).expanduser()), overrides, use_detection_data)
+        path = str(Path(config).expanduser())
+        return load_config(path, overrides, use_detection_data, trust=trust)
     cfg = apply_overrides(copy.deepcopy(config), overrides)
     use_detection_data(cfg, overrides)
     return cfg

@@ -1,5 +1,6 @@
 """Command lines: errors as one line, output folders, number of GPUs."""
 
+import os
 from argparse import Namespace
 
 import pytest
@@ -163,3 +164,11 @@ def test_a_training_tool_takes_options_after_settings(tmp_path, capsys):
     with pytest.raises(SystemExit):
         run_training_tool(build_training_parser("train", ""), [*argv, "--evaluate-only"])
     assert "unrecognized arguments: --evaluate-only" in capsys.readouterr().err
+
+
+def test_a_trusted_package_is_trusted_in_later_processes_too(monkeypatch):
+    monkeypatch.setenv("BPT_DET_TRUST", "theirs")
+    for parser in (build_tool_parser("predict", ""), build_training_parser("train", "")):
+        arguments = parser.parse_intermixed_args(["--trust", "mine", "key=1", "--trust", "other"])
+        assert arguments.opts == ["key=1"]
+    assert set(os.environ["BPT_DET_TRUST"].split(",")) == {"theirs", "mine", "other"}

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -101,6 +102,16 @@ def test_another_mapper_is_refused(files):
 
 def test_an_empty_list_gives_an_empty_list(predictor):
     assert predictor([]) == []
+
+
+def test_a_config_may_name_what_its_user_trusts(files, tmp_path):
+    config = tmp_path / "config.yaml"
+    text = Path(files[0]).read_text()
+    config.write_text(text.replace("bpt_det.detection.ImageNamingMapper", "mine.Mapper"))
+    with pytest.raises(InputError, match=r"mine\.Mapper"):
+        Predictor(config, files[1])
+    with pytest.raises(ImportError, match="mine"):
+        Predictor(config, files[1], trust=["mine"])
 
 
 def test_the_input_format_of_the_model_is_respected(files, image, predictor):
