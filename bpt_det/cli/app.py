@@ -1,13 +1,16 @@
 """Entry point of the command line: ``bpt-det COMMAND ...`` runs `bpt_det.cli.COMMAND`."""
 
+import contextlib
 import difflib
 import functools
 import importlib
+import os
+import select
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from bpt_det import __version__
-from bpt_det.utils.exit_status import EXIT_BAD_INPUT
+from bpt_det.utils.exit_status import EXIT_BAD_INPUT, EXIT_CLOSED_PIPE
 
 from .commands import COMMANDS, PROGRAM, invocation
 
@@ -31,6 +34,11 @@ def format_help() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that the first argument names, and return its exit status."""
+    with _quiet_once_stdout_is_closed():
+        return _main(argv)
+
+
+def _main(argv: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] in (["-h"], ["--help"]):
         print(format_help())
@@ -74,4 +82,36 @@ def run_command(name: str, argv: Sequence[str] | None = None) -> int:
 
 def command(name: str) -> Callable[[Sequence[str] | None], int]:
     """Return the main function of a command, for a file of ``tools/``."""
-    return functools.partial(run_command, name)
+    return functools.partial(_run_tool, name)
+
+
+def _run_tool(name: str, argv: Sequence[str] | None = None) -> int:
+    with _quiet_once_stdout_is_closed():
+        return run_command(name, argv)
+
+
+@contextlib.contextmanager
+def _quiet_once_stdout_is_closed() -> Iterator[None]:
+    """End without a traceback where the reader of stdout has gone, as `head` goes.
+
+    Raises:
+        SystemExit: with `EXIT_CLOSED_PIPE`, in place of the error.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _stdout_is_closed():  # a pipe between processes of ours broke
+            raise
+        # What is left in the buffer is written when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(EXIT_CLOSED_PIPE) from None
+
+
+def _stdout_is_closed() -> bool:
+    """Return whether stdout is a pipe that nobody reads."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))

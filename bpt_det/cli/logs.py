@@ -124,6 +124,8 @@ class _Console(logging.Handler):
         try:
             tqdm.write(self.format(record), file=stream)
             stream.flush()
+        except BrokenPipeError:  # nobody reads stdout any more; log.txt still holds all
+            pass
         except Exception:
             self.handleError(record)
 

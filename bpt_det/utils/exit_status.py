@@ -1,6 +1,7 @@
 """Exit statuses of all commands."""
 
 EXIT_BAD_INPUT = 2
+EXIT_CLOSED_PIPE = 141  # as shells count the signal of a pipe that nobody reads
 
 # By the status of a run; a refused input has `EXIT_BAD_INPUT` instead of that of "failed".
 EXIT_STATUS = {

@@ -11,7 +11,7 @@ from typing import Any
 import config_keys
 
 from bpt_det.cli.commands import COMMANDS, PROGRAM
-from bpt_det.utils.exit_status import EXIT_BAD_INPUT, EXIT_STATUS
+from bpt_det.utils.exit_status import EXIT_BAD_INPUT, EXIT_CLOSED_PIPE, EXIT_STATUS
 
 # Package, and modules of it with public names of their own that readers need.
 API = {
@@ -154,7 +154,8 @@ def _exit_statuses() -> list[str]:
         *lines,
         "",
         "A run writes `running` into result.json when it starts. A killed run keeps that status "
-        "until it is resumed. Nothing sets `preempted` and `time_limit` yet.",
+        "until it is resumed. Nothing sets `preempted` and `time_limit` yet. A command whose output "
+        f"nobody reads to the end, as with `| head`, ends with {EXIT_CLOSED_PIPE}.",
         "",
     ]
 

@@ -1,6 +1,7 @@
 """Dispatch of commands: the table, the list of commands, unknown names, lazy imports."""
 
 import importlib
+import os
 import runpy
 import shlex
 import subprocess
@@ -99,6 +100,44 @@ def test_the_list_of_commands_imports_none_of_them(tmp_path):
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+
+
+def _run_unread(code):
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "wb") as stdout:
+        return subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": ""},
+        )
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import sys; from bpt_det.cli.app import main; sys.exit(main(['--help']))",
+        "import sys; from bpt_det.cli.app import main; sys.exit(main(['doctor', '--help']))",
+        "import runpy, sys; sys.argv = ['x', '--help']; "
+        "runpy.run_path('tools/doctor.py', run_name='__main__')",
+    ],
+)
+def test_a_stdout_that_nobody_reads_is_no_traceback(code):
+    result = _run_unread(code)
+    assert (result.returncode, result.stderr) == (141, "")
+
+
+def test_another_broken_pipe_keeps_its_traceback():
+    code = (
+        "from bpt_det.cli import app; from unittest import mock\n"
+        "with mock.patch.object(app, 'run_command', side_effect=BrokenPipeError): app.main(['doctor'])"
+    )
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 1 and "BrokenPipeError" in result.stderr
 
 
 @pytest.mark.parametrize(
