@@ -154,8 +154,9 @@ def _exit_statuses() -> list[str]:
         *lines,
         "",
         "A run writes `running` into result.json when it starts. A killed run keeps that status "
-        "until it is resumed. Nothing sets `preempted` and `time_limit` yet. A command whose output "
-        f"nobody reads to the end, as with `| head`, ends with {EXIT_CLOSED_PIPE}.",
+        "until it is resumed. Nothing sets `preempted` and `time_limit` yet.",
+        "",
+        f"A command ends with {EXIT_CLOSED_PIPE} where nobody reads its output, as after `| head`.",
         "",
     ]
 

@@ -133,7 +133,7 @@ def test_a_stdout_that_nobody_reads_is_no_traceback(code):
 def test_another_broken_pipe_keeps_its_traceback():
     code = (
         "from bpt_det.cli import app; from unittest import mock\n"
-        "with mock.patch.object(app, 'run_command', side_effect=BrokenPipeError): app.main(['doctor'])"
+        "app.run_command = mock.Mock(side_effect=BrokenPipeError); app.main(['doctor'])"
     )
     command = [sys.executable, "-c", code]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
