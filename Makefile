@@ -22,7 +22,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 # Pages whose prose is checked: sentences of at most 30 words, no filler words.
 PROSE := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md datasets/README.md docs/index.md docs/getting_started.md \
-	docs/how_to docs/explanation docs/performance/summary.md docs/reproduction/published.md
+	docs/how_to docs/explanation $(wildcard docs/performance/*.md docs/reproduction/*.md)
 # The interpreters that tests start find bpt_det compiled.
 unexport PYTHONDONTWRITEBYTECODE
 

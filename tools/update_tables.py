@@ -81,7 +81,7 @@ def make_table(
         rows[0][2:2] = ["size", "where", "trained prompt parameters"]
     for name in names:
         method = LazyConfig.load(str(files[name])).method if name in files else {}
-        row = [f"`{name}`" + (" ²" if method.get("statistics") else ""), method.get("about", "")]
+        row = [f"`{name}`", method.get("about", "")]
         if described:
             row += describe_prompts(described, name) if method else [""] * 3
         rows.append(row + [published[base].get(name, "–") for base in columns])

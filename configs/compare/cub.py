@@ -19,10 +19,10 @@ plan = dict(
     title="CUB-200-2011, frozen ViT-Tiny",
     about=(
         "ViT-Tiny (patches of 8 pixels), pre-trained as a masked autoencoder on 20,000 photographs "
-        "of 64 pixels, frozen; 100 classes of CUB-200-2011 at 64 pixels, 100 epochs in batches of "
+        "of 64 pixels, frozen. 100 classes of CUB-200-2011 at 64 pixels, 100 epochs in batches of "
         "64, a batch norm before the head as in MAE's linear probing. Shallow: P = 20, R = 15; "
         "deep: P = R = 10, in the last 4 of 12 blocks. Rate and weight decay of the head are "
-        "chosen on the validation images, with the first seed and 10 epochs; every final run reads "
+        "chosen on the validation images, with the first seed and 10 epochs. Every final run reads "
         "the test images once, with the weights that were best on the validation images. Mean ± "
         "standard deviation over the seeds; a run's time is one beside 13 to 15 others on one "
         "H100."

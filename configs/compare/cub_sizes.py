@@ -13,8 +13,8 @@ _EPS = "model.backbone.prompt.whitening.eps"
 plan.name = "cub_sizes"
 plan.title = "CUB-200-2011, rank and length of BPT-S, floor of the whitening"
 plan.about = (
-    "As above, at one rate and decay. Ranks of 5, 10, 25, 50, 75 and 100 % of 20 prompts; then 10 "
-    "and 40 prompts at a rank of 75 %; then fWhiten-S with 20 prompts at three floors "
+    "As above, at one rate and decay. Ranks of 5, 10, 25, 50, 75 and 100 % of 20 prompts. Then 10 "
+    "and 40 prompts at a rank of 75 %. Then fWhiten-S with 20 prompts at three floors "
     "eps, relative to the largest eigenvalue."
 )
 plan.grid = {"optimizer.lr": [4e-2], "optimizer.params.head_weight_decay": [0.01]}

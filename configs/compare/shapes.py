@@ -13,7 +13,7 @@ plan = dict(
     title="Detection of shapes, frozen micro ViT",
     about=(
         "Cascade Mask R-CNN with slim heads on a frozen micro ViT, pre-trained as a masked "
-        "autoencoder on other renderings; 1400 iterations of 2 images of 128 pixels, as in `make "
+        "autoencoder on other renderings. 1400 iterations of 2 images of 128 pixels, as in `make "
         "demo`, with the rates configured. Those were chosen with BPT-S on one more rendering, "
         "that of full fine-tuning from two on the validation images of the demo, all with weights "
         "of a shorter pre-training. All are evaluated on 500 images of a rendering that nothing "
