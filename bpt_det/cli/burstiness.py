@@ -52,16 +52,16 @@ _DRAWN = {
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = build_tool_parser("burstiness", __doc__)
-    parser.add_argument("--config-file", required=True, help="LazyConfig with a ViT")
-    parser.add_argument("--images", required=True, help="folder of images, with its subfolders")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--config-file", required=True, help="LazyConfig with a ViT")
+    add("--checkpoint", help="trained model of this config, for its prompts")
+    add("--picture", type=Path, help="PNG file to draw")
+    add = parser.add_argument_group("what is measured").add_argument
+    add("--images", required=True, help="folder of images, with its subfolders")
+    add(
         "--num-images", type=int, default=100, help="number of images, evenly spread (default: 100)"
     )
-    parser.add_argument(
-        "--eps", type=float, default=1e-4, help="eps of the whitening (default: 1e-4)"
-    )
-    parser.add_argument("--picture", type=Path, help="PNG file to draw")
-    parser.add_argument("--checkpoint", help="trained model of this config, for its prompts")
+    add("--eps", type=float, default=1e-4, help="eps of the whitening (default: 1e-4)")
     return parser
 
 

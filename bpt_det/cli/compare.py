@@ -46,21 +46,19 @@ PROGRAM = (sys.executable, "-m", "bpt_det.cli")  # that runs a command
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = build_tool_parser("compare", __doc__)
-    parser.add_argument("--plan", required=True, help="LazyConfig file with a `plan`")
-    parser.add_argument(
-        "--output", type=Path, help="folder of the runs (default: output/compare/NAME)"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--plan", required=True, help="LazyConfig file with a `plan`")
+    add("--output", type=Path, help="folder of the runs (default: output/compare/NAME)")
+    add(
         "--report",
         type=Path,
         default=Path("docs/reproduction/results.md"),
         help="Markdown file for the tables (default: %(default)s)",
     )
-    parser.add_argument("--jobs", type=int, default=1, help="runs at the same time (default: 1)")
-    parser.add_argument(
-        "--only", action="append", metavar="METHOD", help="run this method alone; may be repeated"
-    )
-    parser.add_argument("--part", metavar="I/N", help="run the I-th of N parts of the methods")
+    add = parser.add_argument_group("runs").add_argument
+    add("--jobs", type=int, default=1, help="runs at the same time (default: 1)")
+    add("--only", action="append", metavar="METHOD", help="run this method alone; may be repeated")
+    add("--part", metavar="I/N", help="run the I-th of N parts of the methods")
     add_log_options(parser)
     return parser
 

@@ -5,11 +5,12 @@ import logging
 import math
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from detectron2.engine import default_argument_parser, launch
+from detectron2.engine import launch
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from omegaconf import DictConfig
@@ -31,16 +32,6 @@ from .logs import RESULT, add_log_options, console_log, kept_records, log_file
 from .run_result import describe_result
 
 logger = logging.getLogger(__name__)
-
-_TRAINING_HELP = {
-    "config_file": "LazyConfig file, a run's config.yaml, or the name of a config that comes along",
-    "resume": "continue from the last checkpoint in train.output_dir",
-    "eval_only": "evaluate train.init_checkpoint, or the last checkpoint with --resume",
-    "num_gpus": "GPUs of each machine (default: 1)",
-    "num_machines": "machines that train together (default: 1)",
-    "machine_rank": "number of this machine, counted from 0 (default: 0)",
-    "dist_url": "address at which the processes meet, for several machines tcp://HOST:PORT",
-}
 
 
 def build_tool_parser(
@@ -67,20 +58,34 @@ def build_tool_parser(
 
 
 def build_training_parser(command: str, description: str) -> argparse.ArgumentParser:
-    """Return Detectron2's argument parser under a command's name; see `build_tool_parser`.
+    """Return the parser of a training command; for the arguments see `build_tool_parser`.
 
-    Its `parse_intermixed_args` takes options after settings too.
+    The options are those of Detectron2's trainer. `parse_intermixed_args` takes them after settings
+    too.
     """
-    parser = default_argument_parser(epilog=" ")
-    # Detectron2 takes all that follows the first setting for settings, ``--eval-only`` too.
-    opts = next(action for action in parser._actions if action.dest == "opts")
-    opts.nargs, opts.metavar, opts.help = "*", "key=value", "settings of the config to change"
-    for action in parser._actions:  # Detectron2's texts are on its own trainer
-        action.help = _TRAINING_HELP.get(action.dest, action.help)
-    parser.prog = invocation(command)
-    parser.description = description
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    _add_trust_option(parser)
+    parser = build_tool_parser(command, description)
+    add = parser.add_argument
+    add(
+        "--config-file",
+        default="",
+        metavar="FILE",
+        help="LazyConfig file, a run's config.yaml, or the name of a config of the package",
+    )
+    add("--resume", action="store_true", help="continue from the last checkpoint of the run")
+    add(
+        "--eval-only",
+        action="store_true",
+        help="evaluate train.init_checkpoint, or the last checkpoint with --resume",
+    )
+    add = parser.add_argument_group("GPUs and machines").add_argument
+    add("--num-gpus", type=int, default=1, help="GPUs of each machine (default: 1)")
+    add("--num-machines", type=int, default=1, help="machines that train together (default: 1)")
+    add("--machine-rank", type=int, default=0, help="this machine, counted from 0 (default: 0)")
+    add(
+        "--dist-url",
+        default="auto",
+        help="where the processes meet; of several machines tcp://HOST:PORT",
+    )
     add_log_options(parser)
     return parser
 
@@ -109,7 +114,7 @@ def run_tool(
     to_stdout: bool = False,
     times: bool = False,
 ) -> int:
-    """Run a command's body and return its exit status; `bpt_det.utils.exit_status` has the table.
+    """Run a command's body and return its exit status; `bpt_det.utils.errors` has the table.
 
     Bad input and Ctrl-C become one line on stderr.
 
@@ -174,13 +179,11 @@ def run_in_process(
     datasets: Datasets,
     records: list[logging.LogRecord],
 ) -> None:
+    run = partial(_run, cfg, args, datasets, records)
     if comm.get_world_size() == 1:
-        _run(cfg, args, datasets, records)
-    else:  # an exception would reach the parent as a traceback
-        body = lambda: _run(cfg, args, datasets, records)  # noqa: E731
-        status = run_tool(body, args, to_stdout=True)
-        if status:
-            sys.exit(status)
+        run()
+    elif status := run_tool(run, args, to_stdout=True):  # no traceback reaches the parent
+        sys.exit(status)
 
 
 def _check_num_processes(args: argparse.Namespace, device: str) -> None:
@@ -194,6 +197,11 @@ def _check_num_processes(args: argparse.Namespace, device: str) -> None:
         raise InputError(
             f"--num-gpus {args.num_gpus} --num-machines {args.num_machines} needs GPUs, but the "
             "run is on the CPU; leave both out."
+        )
+    if args.num_machines > 1 and args.dist_url == "auto":
+        raise InputError(
+            f"--num-machines {args.num_machines} needs --dist-url tcp://HOST:PORT, the address of "
+            "the machine of rank 0."
         )
 
 

@@ -31,7 +31,7 @@ _ESCAPE_CODE = re.compile(r"\x1b\[[0-9;]*m")  # Detectron2 and fvcore color part
 
 def add_log_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--quiet`` and ``--verbose`` to a parser."""
-    options = parser.add_mutually_exclusive_group()
+    options = parser.add_argument_group("log").add_mutually_exclusive_group()
     add = options.add_argument
     add("--quiet", action="store_true", help="show warnings, errors and the final result only")
     add("--verbose", action="store_true", help=f"show all that {LOG_NAME} gets")

@@ -15,6 +15,7 @@ from bpt_det.visualization.curves import CURVES_NAME
 
 from .commands import invocation
 from .logs import LOG_NAME
+from .tasks import is_detector
 
 _WEIGHTS = (("best weights", f"{BEST_NAME}.pth"), ("last weights", f"{FINAL_NAME}.pth"))
 _FILES = (
@@ -39,7 +40,7 @@ def describe_result(folder: str | Path, cfg: DictConfig) -> str:
     for label, name in (*weights, *_FILES):
         if (folder / name).is_file():
             lines.append(f"  {label:12}  {folder / name}")
-    if weights and "roi_heads" in cfg.model:
+    if weights and is_detector(cfg):
         words = ["--config-file", folder / CONFIG_NAME, "--checkpoint", folder / weights[0][1]]
         words += ["--output", folder / "pictures"]
         command = f"{invocation('visualize')} {shlex.join(map(str, words))}"

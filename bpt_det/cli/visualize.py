@@ -35,8 +35,7 @@ from bpt_det.config.loading import load_config
 from bpt_det.data.images import folder_records, spread_evenly
 from bpt_det.detection import use_detection_data
 from bpt_det.detection.mapper import read_record_image
-from bpt_det.inference.default_checkpoint import default_checkpoint
-from bpt_det.inference.predictor import Predictor
+from bpt_det.inference.predictor import Predictor, default_checkpoint
 from bpt_det.utils.progress import progress_bar
 from bpt_det.visualization.annotations import ground_truth_annotations
 from bpt_det.visualization.draw import MAX_PANEL_SIDE, draw_annotations
@@ -54,18 +53,20 @@ logger = logging.getLogger(__name__)
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = build_tool_parser("visualize", __doc__)
-    parser.add_argument("--config-file", required=True, help="LazyConfig of the detector")
-    parser.add_argument("--output", required=True, help="folder for the pictures")
-    parser.add_argument("--input", help="folder of images to draw instead of the validation data")
-    parser.add_argument("--num-images", type=int, default=16, help="number of images (default: 16)")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--config-file", required=True, help="LazyConfig of the detector")
+    add("--checkpoint", default="", help="checkpoint of a training run (default: see above)")
+    add("--output", required=True, help="folder for the pictures")
+    add = parser.add_argument_group("what is drawn").add_argument
+    add("--input", help="folder of images to draw instead of the validation data")
+    add("--num-images", type=int, default=16, help="number of images (default: 16)")
+    add(
         "--score-threshold",
         type=float,
         default=0.5,
         help="predictions of a higher score are drawn, in [0, 1] (default: 0.5); those under "
         "the box predictors' test_score_thresh never leave the model",
     )
-    parser.add_argument("--checkpoint", default="", help="checkpoint of a training run")
     add_log_options(parser)
     return parser
 
