@@ -9,8 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from bpt_det.engine.publishing import publish_checkpoint
-from bpt_det.utils.errors import InputError
-from bpt_det.utils.exit_status import EXIT_BAD_INPUT
+from bpt_det.utils.errors import EXIT_BAD_INPUT, InputError
 
 
 def main(argv: Sequence[str] | None = None) -> int:

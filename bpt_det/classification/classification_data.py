@@ -8,8 +8,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from bpt_det.config.custom_data import chosen_keys, set_num_classes
 from bpt_det.config.epochs import set_iterations
+from bpt_det.data.coco import absolute_path
 from bpt_det.data.labeled_dataset import LabeledDataset
-from bpt_det.data.paths import absolute_path
 from bpt_det.data.splits import TRAINVAL
 from bpt_det.utils.errors import InputError
 

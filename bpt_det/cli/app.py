@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 
 from bpt_det import __version__
-from bpt_det.utils.exit_status import EXIT_BAD_INPUT, EXIT_CLOSED_PIPE
+from bpt_det.utils.errors import EXIT_BAD_INPUT, EXIT_CLOSED_PIPE
 
 from .commands import COMMANDS, PROGRAM, invocation
 

@@ -23,8 +23,7 @@ from bpt_det.installation.environment import (
     describe_variables,
 )
 from bpt_det.utils.errors import InputError
-from bpt_det.utils.opencv_builds import USE_HEADLESS
-from bpt_det.utils.package_files import config_folder
+from bpt_det.utils.package import USE_HEADLESS, config_folder
 from bpt_det.version import __version__
 
 from .commands import invocation

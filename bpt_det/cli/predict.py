@@ -39,8 +39,8 @@ from bpt_det import Predictor
 from bpt_det.config import load_config
 from bpt_det.data.images import folder_records, read_rgb
 from bpt_det.detection import use_detection_data
-from bpt_det.inference.default_checkpoint import default_checkpoint
 from bpt_det.inference.predictions_file import CocoFile
+from bpt_det.inference.predictor import default_checkpoint
 from bpt_det.utils.errors import InputError
 from bpt_det.utils.progress import progress_bar
 from bpt_det.visualization.picture_files import picture_names, prepare_output, save_picture

@@ -1,8 +1,8 @@
-"""Results of the runs of a comparison: read from their folders, and the choice between them."""
+"""Results of a comparison's runs: read from their folders, the choice, and the time left."""
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -119,3 +119,28 @@ def write_status(
     content = {"status": status, "experiment": experiment.name, "runs": runs}
     with atomic_write(output / RESULT_NAME) as partial:
         partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def estimate_seconds(remaining: Iterable[tuple[Method, bool]], results: Sequence[Result]) -> float:
+    """Return how long runs will take one after another.
+
+    Each as long as the mean of those that are most like it: of its method and kind, else of its
+    kind, else of all.
+
+    Args:
+        remaining: of each run its method, and whether it is a final one.
+        results: of runs that have ended, at least one.
+    """
+    return sum(fmean(_most_like(*run, results)) for run in remaining)
+
+
+def _most_like(method: Method, is_final: bool, results: Sequence[Result]) -> list[float]:
+    same_kind = [r for r in results if r.run.is_final == is_final]
+    same_method = [r for r in same_kind if r.run.method == method]
+    return [r.total_seconds for r in same_method or same_kind or results]
+
+
+def format_hours(seconds: float) -> str:
+    """Return a duration as ``3 h 20 min``, or below an hour as ``20 min``."""
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -14,13 +14,20 @@ import torch
 from bpt_det.engine.checkpoint import LAST_CHECKPOINT
 from bpt_det.engine.hooks.best import FINAL_NAME
 from bpt_det.engine.result import RESULT_NAME, RunResult, read_result
-from bpt_det.utils.errors import InputError, one_line
-from bpt_det.utils.exit_status import EXIT_STATUS
+from bpt_det.utils.errors import EXIT_STATUS, InputError, one_line
 
 from .children import WAIT, ChildProcesses
-from .estimate import estimate_seconds, format_hours
 from .experiment import Experiment, Method, Run
-from .results import DIVERGED, ENDED, Result, choose_point, read_run, write_status
+from .results import (
+    DIVERGED,
+    ENDED,
+    Result,
+    choose_point,
+    estimate_seconds,
+    format_hours,
+    read_run,
+    write_status,
+)
 
 logger = logging.getLogger(__name__)
 

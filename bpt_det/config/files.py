@@ -8,7 +8,7 @@ from detectron2.config import LazyConfig
 from omegaconf import DictConfig
 
 from bpt_det.utils.errors import InputError, one_line
-from bpt_det.utils.package_files import config_folder
+from bpt_det.utils.package import config_folder
 
 from .yaml_files import read_yaml_config
 

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from bpt_det.utils.errors import InputError
 
-from .paths import absolute_path
-
 LISTS = ("images", "annotations", "categories")
 
 
@@ -91,3 +89,8 @@ def split_source(value: object, option: str) -> tuple[str, str]:
         )
     sources = [(absolute_path(file), absolute_path(folder)) for file, folder in splits]
     return max(sources, key=lambda source: os.path.isfile(source[0]) + os.path.isdir(source[1]))
+
+
+def absolute_path(path: str) -> str:
+    """Return a path that a saved config finds from any folder."""
+    return os.path.abspath(os.path.expanduser(path))

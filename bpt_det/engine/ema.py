@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 
 import torch
+from detectron2.engine import HookBase
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -75,6 +76,26 @@ class Ema:
                 f"{shorten(differing)}; build the model as in that run's config.yaml."
             )
         _copy(state_dict, self._averages)
+
+
+class EmaUpdate(HookBase):
+    """Updates the averages after each iteration; register it before saving and evaluation.
+
+    An iteration whose step the loss scaler has skipped (float16) moves the averages too, toward
+    the weights of the iteration before.
+    """
+
+    def __init__(self, ema: Ema) -> None:
+        self.ema = ema
+
+    def before_train(self) -> None:
+        """Start from the weights that the run starts from, unless it was resumed."""
+        if self.trainer.start_iter == 0:
+            self.ema.reset()
+
+    def after_step(self) -> None:
+        """Update the averages with the weights of this iteration."""
+        self.ema.update()
 
 
 def build_ema(settings: DictConfig, model: nn.Module) -> Ema | None:

@@ -16,8 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from bpt_det.utils.atomic import atomic_write
 from bpt_det.utils.compat import name_of_target
-from bpt_det.utils.errors import InputError, one_line
-from bpt_det.utils.exit_status import EXIT_BAD_INPUT, EXIT_STATUS
+from bpt_det.utils.errors import EXIT_BAD_INPUT, EXIT_STATUS, InputError, one_line
 from bpt_det.version import __version__
 
 RESULT_NAME = "result.json"

@@ -1,4 +1,4 @@
-"""Predictor: a trained detector as a function of images."""
+"""Predictor: a trained detector as a function of images, and the checkpoint it takes by default."""
 
 import copy
 import logging
@@ -18,12 +18,13 @@ from torch import nn
 from bpt_det.config.loading import apply_overrides, load_config
 from bpt_det.data.images import ImageLike, to_rgb
 from bpt_det.detection.detection_data import use_detection_data
-from bpt_det.engine.checkpoint import read_class_names
+from bpt_det.engine.checkpoint import LAST_CHECKPOINT, last_checkpoint, read_class_names
 from bpt_det.engine.run import load_trained_model
 from bpt_det.utils.errors import InputError, check_count
 from bpt_det.visualization.annotations import predicted_annotations, resize_annotation
 from bpt_det.visualization.draw import draw_annotations
 from bpt_det.visualization.sheet import shrink
+from bpt_det.vit.weights.files import SHIPPED_PREFIX, shipped_names
 
 from .batching import map_array, predict_batch
 
@@ -219,3 +220,30 @@ def _class_names(cfg: DictConfig, stored: Sequence[str] | None) -> list[str]:
     if names is not None and len(names) == count:
         return list(names)
     return [f"class {index}" for index in range(count)]
+
+
+def default_checkpoint(cfg: DictConfig, config_file: str) -> str:
+    """Return ``train.init_checkpoint``, else the last checkpoint of ``train.output_dir``.
+
+    Where that folder holds no run, and the config is not a run's own, it is the checkpoint that
+    comes with the package for it, if there is one: ``bpt_det:cascade_bpt_s_shapes.pth`` for
+    ``shapes/cascade_bpt_s``. Which one is taken is logged.
+
+    Args:
+        cfg: the loaded config.
+        config_file: what it was loaded from.
+
+    Raises:
+        InputError: there is none.
+    """
+    checkpoint = cfg.train.init_checkpoint
+    if not checkpoint:
+        folder = Path(cfg.train.output_dir)
+        shipped = f"{folder.name}_{folder.parent.name}.pth"
+        is_run = Path(config_file).suffix == ".yaml" or (folder / LAST_CHECKPOINT).is_file()
+        if is_run or shipped not in shipped_names():
+            checkpoint = last_checkpoint(str(folder))
+        else:
+            checkpoint = f"{SHIPPED_PREFIX}{shipped}"
+    logger.info("No checkpoint was named: using '%s'", checkpoint)
+    return checkpoint

@@ -11,7 +11,7 @@ from typing import Any
 
 from bpt_det.utils.available_memory import available_memory
 from bpt_det.utils.errors import one_line
-from bpt_det.utils.opencv_builds import OPENCV_BUILDS
+from bpt_det.utils.package import OPENCV_BUILDS
 
 # By distribution: the module that is imported of it.
 PACKAGES = {

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bpt_det.data.archives import FileTree
-from bpt_det.data.coco import read_annotation_file, split_source
+from bpt_det.data.coco import absolute_path, read_annotation_file, split_source
 from bpt_det.data.images import IMAGE_SUFFIXES
-from bpt_det.data.paths import absolute_path
 from bpt_det.data.splits import in_hash_order
 from bpt_det.utils.errors import InputError, shorten
 

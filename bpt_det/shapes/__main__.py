@@ -13,8 +13,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from bpt_det.utils.errors import InputError
-from bpt_det.utils.exit_status import EXIT_BAD_INPUT
+from bpt_det.utils.errors import EXIT_BAD_INPUT, InputError
 
 from .crops import write_shape_crops
 from .dataset import write_shapes

@@ -2,7 +2,7 @@
 
 import re
 
-from bpt_det.utils.opencv_builds import USE_HEADLESS
+from bpt_det.utils.package import USE_HEADLESS
 
 try:
     import cv2

@@ -11,7 +11,7 @@ from typing import Any
 import config_keys
 
 from bpt_det.cli.commands import COMMANDS, PROGRAM
-from bpt_det.utils.exit_status import EXIT_BAD_INPUT, EXIT_CLOSED_PIPE, EXIT_STATUS
+from bpt_det.utils.errors import EXIT_BAD_INPUT, EXIT_CLOSED_PIPE, EXIT_STATUS
 
 # Package, and modules of it with public names of their own that readers need.
 API = {

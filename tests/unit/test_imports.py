@@ -10,7 +10,7 @@ import sys
 import pytest
 
 import bpt_det
-from bpt_det.utils.opencv_builds import USE_HEADLESS
+from bpt_det.utils.package import USE_HEADLESS
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.heavy

@@ -1,11 +1,10 @@
 """Hooks that Detectron2's engine lacks, or that forget their state on resume there."""
 
+from ..ema import EmaUpdate
 from .best import BestCheckpoint, BestMetric, EarlyStopping, build_early_stopping
-from .ema_update import EmaUpdate
 from .final_test import FinalTest
-from .prompt_rms import RecordPromptRms
 from .recorder import ResultRecorder
-from .writers import DrawCurves, MetricsWriter, Progress
+from .writers import DrawCurves, MetricsWriter, Progress, RecordPromptRms
 
 __all__ = [
     "BestCheckpoint",

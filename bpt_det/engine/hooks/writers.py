@@ -1,19 +1,22 @@
-"""Metric writers: hooks that show progress, write metrics.json, and draw curves at the end."""
+"""Metric writers: hooks that show progress, record metrics, and draw curves at the end."""
 
 import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from detectron2.engine import HookBase
 from detectron2.engine.hooks import PeriodicWriter
 from detectron2.utils.events import CommonMetricPrinter, EventWriter
+from torch import nn
 
 from bpt_det.utils.progress import format_seconds, progress_bar
 from bpt_det.utils.progress import logger as progress_logger
 from bpt_det.visualization.curves import CURVES_NAME, draw_curves
 
 from ..metrics import METRICS_NAME, read_records
+from ..protocols import prompted_networks
 from ..summary import count_epochs
 
 logger = logging.getLogger(__name__)
@@ -127,3 +130,29 @@ class DrawCurves(HookBase):
             draw_curves(read_records(self.output_dir / METRICS_NAME), path, self.names)
         except Exception as error:
             logger.warning("'%s' could not be drawn: %s", path, error)
+
+
+class RecordPromptRms(HookBase):
+    """Puts ``prompt_rms_<block>`` into the event storage, the root mean square of its tokens.
+
+    Register it before the hook that writes the metrics.
+
+    Args:
+        model: with prompted networks, none or several.
+        period: iterations from one record to the next; the first iteration is recorded too.
+    """
+
+    def __init__(self, model: nn.Module, period: int) -> None:
+        self.model = model
+        self.period = period
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Record, if it is time."""
+        done = self.trainer.iter + 1
+        if done % self.period and done != 1:
+            return
+        for _, network in prompted_networks(self.model):
+            for index, prompt in network.prompts.named_children():
+                rms = prompt(1).float().square().mean().sqrt().item()
+                self.trainer.storage.put_scalar(f"prompt_rms_{index}", rms, smoothing_hint=False)

@@ -12,7 +12,7 @@ import bpt_det.detection.datasets  # noqa: F401  registers the datasets
 from bpt_det.cli import doctor
 from bpt_det.cli.doctor import COCO_LAYOUTS, examine, format_report, main
 from bpt_det.installation import environment
-from bpt_det.utils.opencv_builds import OPENCV_BUILDS, USE_HEADLESS
+from bpt_det.utils.package import OPENCV_BUILDS, USE_HEADLESS
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
-"""Paths in a saved config."""
+"""COCO annotation files and their sources."""
 
 import os
 
-from bpt_det.data.paths import absolute_path
+from bpt_det.data.coco import absolute_path
 
 
 def test_a_path_becomes_absolute_from_home_and_from_here(tmp_path, monkeypatch):
