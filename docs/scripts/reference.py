@@ -13,6 +13,8 @@ import config_keys
 from bpt_det.cli.commands import COMMANDS, PROGRAM
 from bpt_det.utils.errors import EXIT_BAD_INPUT, EXIT_CLOSED_PIPE, EXIT_STATUS
 
+_DATA = ("images", "archives", "coco", "splits", "labeled_dataset", "rle", "validation")
+_VISUALIZATION = ("annotations", "curves", "draw", "histograms", "picture_files", "sheet", "video")
 # Package, and modules of it with public names of their own that readers need.
 API = {
     "bpt_det": [],
@@ -21,6 +23,9 @@ API = {
     "bpt_det.detection": [],
     "bpt_det.classification": [],
     "bpt_det.pretraining": [],
+    "bpt_det.inference": ["bpt_det.inference.predictions_file"],
+    "bpt_det.data": [f"bpt_det.data.{name}" for name in _DATA],
+    "bpt_det.visualization": [f"bpt_det.visualization.{name}" for name in _VISUALIZATION],
     "bpt_det.engine": ["bpt_det.engine.protocols"],
     "bpt_det.config": [],
     "bpt_det.comparison": [],
@@ -60,16 +65,14 @@ def page_name(package: str) -> str:
 
 def public_names(package: str) -> list[str]:
     """Return the full names of what a page documents."""
-    names = getattr(importlib.import_module(package), "__all__", [])
-    full = [f"{package}.{name}" for name in names if not name.startswith("__")]
-    for module in API[package]:
-        own = vars(importlib.import_module(module)).items()
-        full += [
-            f"{module}.{name}"
-            for name, value in own
-            if not name.startswith("_") and getattr(value, "__module__", None) == module
-        ]
-    return full
+    return [f"{module}.{name}" for module in (package, *API[package]) for name in _names(module)]
+
+
+def _names(module: str) -> list[str]:
+    """Return the ``__all__`` of a module, or else the public names that it defines."""
+    content = vars(importlib.import_module(module))
+    own = [name for name, value in content.items() if getattr(value, "__module__", "") == module]
+    return [name for name in content.get("__all__", own) if not name.startswith("_")]
 
 
 def make_api_page(package: str) -> str:
