@@ -12,7 +12,7 @@ from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
-from bpt_det.utils.errors import InputError, check_count
+from bpt_det.utils.errors import InputError, check_choice, check_count
 from bpt_det.vit import PromptedViT
 
 POOLINGS = ("all", "prompts", "patches", "cls")
@@ -76,14 +76,8 @@ class PromptedClassifier(nn.Module):
     ) -> None:
         super().__init__()
         _check_settings(backbone, num_classes, pooling, input_format, head_batch_norm)
-        for name, value, known in (
-            ("head_init", head_init, HEAD_INITS),
-            ("final_norm", final_norm, FINAL_NORMS),
-        ):
-            if value not in known:
-                raise InputError(
-                    f"{name} must be one of {', '.join(known)}, got '{value}'.", parameter=name
-                )
+        check_choice("head_init", head_init, HEAD_INITS)
+        check_choice("final_norm", final_norm, FINAL_NORMS)
         self.backbone = backbone
         self.pooling = pooling
         self.input_format = input_format
@@ -196,10 +190,7 @@ def _check_settings(
     backbone: PromptedViT, num_classes: int, pooling: str, input_format: str, head_batch_norm: bool
 ) -> None:
     check_count("num_classes", num_classes, 2, "num_classes")
-    if pooling not in POOLINGS:
-        raise InputError(
-            f"pooling must be one of {', '.join(POOLINGS)}, got '{pooling}'.", parameter="pooling"
-        )
+    check_choice("pooling", pooling, POOLINGS)
     if pooling == "prompts" and not backbone.prompts:
         raise InputError(
             "pooling=prompts needs prompts, but the model has none; set all.", parameter="pooling"

@@ -8,7 +8,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from bpt_det.data.images import read_stored
-from bpt_det.utils.errors import InputError, check_count
+from bpt_det.utils.errors import InputError, check_choice, check_count
 
 from .batch_crops import INTERPOLATIONS
 from .token_store import CachedFeatures
@@ -67,14 +67,8 @@ class ClassificationMapper:
             check_count("num_views", num_views, parameter="num_views", alternative="null")
         if not isinstance(min_area, int | float) or not 0 < min_area <= 1:
             raise InputError(f"min_area must be in (0, 1], got {min_area!r}.", parameter="min_area")
-        for name, value, known in (
-            ("crop", crop, CROPS),
-            ("interpolation", interpolation, INTERPOLATIONS),
-        ):
-            if value not in known:
-                raise InputError(
-                    f"{name} must be one of {', '.join(known)}, got '{value}'.", parameter=name
-                )
+        check_choice("crop", crop, CROPS)
+        check_choice("interpolation", interpolation, INTERPOLATIONS)
         self.image_size = image_size
         self.resize_size = resize_size
         self.crop = crop

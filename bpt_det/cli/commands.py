@@ -1,5 +1,6 @@
 """Table of the commands: name, the file in tools/ that runs the same, group and summary."""
 
+import argparse
 import shlex
 import sys
 from dataclasses import dataclass
@@ -146,3 +147,17 @@ def invocation(name: str) -> str:
     if called.parts[-3:] == ("bpt_det", "cli", "__main__.py"):
         return f"python -m bpt_det.cli {name}"
     return f"{PROGRAM} {name}"
+
+
+def build_plain_parser(command: str, description: str) -> argparse.ArgumentParser:
+    """Return a parser without arguments, for commands that work before anything is installed.
+
+    Args:
+        command: name of the command.
+        description: of the command, ending with an example; its lines are kept as they are.
+    """
+    return argparse.ArgumentParser(
+        prog=invocation(command),
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )

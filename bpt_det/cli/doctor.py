@@ -26,7 +26,7 @@ from bpt_det.utils.errors import InputError
 from bpt_det.utils.package import USE_HEADLESS, config_folder
 from bpt_det.version import __version__
 
-from .commands import invocation
+from .commands import build_plain_parser, invocation
 
 EXIT_UNUSABLE = 1
 # By folder below that of all datasets: the names of its splits, in the layout of COCO.
@@ -42,11 +42,7 @@ _WIDTH = 18  # of the first column
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog=invocation("doctor"),
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = build_plain_parser("doctor", __doc__)
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     return parser
 

@@ -26,7 +26,7 @@ from bpt_det.utils.atomic import make_writable
 from bpt_det.utils.compat import describe_environment
 from bpt_det.utils.errors import InputError
 
-from .commands import invocation
+from .commands import build_plain_parser
 from .hints import explain
 from .logs import RESULT, add_log_options, console_log, kept_records, log_file
 from .run_result import describe_result
@@ -37,23 +37,23 @@ logger = logging.getLogger(__name__)
 def build_tool_parser(
     command: str, description: str, *, takes_settings: bool = True
 ) -> argparse.ArgumentParser:
-    """Return the parser of a command.
+    """Return the parser of a command, see `build_plain_parser`.
 
     Args:
-        command: name of the command.
-        description: of the command, ending with an example; its lines are kept as they are.
         takes_settings: whether its last arguments are settings of a config, ``opts``.
     """
-    parser = argparse.ArgumentParser(
-        prog=invocation(command),
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = build_plain_parser(command, description)
     if takes_settings:
         parser.add_argument(
             "opts", nargs="*", metavar="key=value", help="settings of the config to change"
         )
-        _add_trust_option(parser)
+        parser.add_argument(
+            "--trust",
+            action=_Trust,
+            metavar="PACKAGE",
+            default=argparse.SUPPRESS,
+            help="package of yours whose classes a config.yaml may name; may be repeated",
+        )
     return parser
 
 
@@ -95,16 +95,6 @@ class _Trust(argparse.Action):
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
         trust_package(values)
-
-
-def _add_trust_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--trust",
-        action=_Trust,
-        metavar="PACKAGE",
-        default=argparse.SUPPRESS,
-        help="package of yours whose classes a config.yaml may name; may be repeated",
-    )
 
 
 def run_tool(

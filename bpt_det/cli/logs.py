@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from detectron2.utils import comm
 from tqdm import tqdm
@@ -62,12 +63,12 @@ def console_log(
         else:
             level = logging.WARNING
         for name in _HEARD:
-            stack.enter_context(_level(name, logging.DEBUG))
-        stack.enter_context(_level(PROGRESS, level))
+            _set_level(stack, name, logging.DEBUG)
+        _set_level(stack, PROGRESS, level)
         for alarm in FALSE_ALARMS:
-            stack.enter_context(_filter(alarm.logger, alarm))
+            _add_filter(stack, alarm.logger, alarm)
         for name in ("detectron2.engine.train_loop", "detectron2.engine.hooks"):
-            stack.enter_context(_filter(name, _NoInputErrors()))
+            _add_filter(stack, name, _NoInputErrors())
         logging.captureWarnings(True)
         stack.callback(logging.captureWarnings, False)
         yield
@@ -186,22 +187,14 @@ def _root_handler(handler: logging.Handler) -> Iterator[None]:
         root.removeHandler(handler)
 
 
-@contextlib.contextmanager
-def _level(name: str, level: int) -> Iterator[None]:
+def _set_level(stack: contextlib.ExitStack, name: str, level: int) -> None:
+    """Set the level of a logger until the end of the stack; so does `_add_filter`."""
     logger = logging.getLogger(name)
-    before = logger.level
+    stack.callback(logger.setLevel, logger.level)
     logger.setLevel(level)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
-@contextlib.contextmanager
-def _filter(name: str, record_filter: logging.Filter) -> Iterator[None]:
+def _add_filter(stack: contextlib.ExitStack, name: str, record_filter: Any) -> None:
     logger = logging.getLogger(name)
     logger.addFilter(record_filter)
-    try:
-        yield
-    finally:
-        logger.removeFilter(record_filter)
+    stack.callback(logger.removeFilter, record_filter)

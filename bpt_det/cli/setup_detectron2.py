@@ -19,16 +19,12 @@ from collections.abc import Sequence
 
 from bpt_det.installation.detectron2 import InstallError, install
 
-from .commands import invocation
+from .commands import build_plain_parser
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog=invocation("setup-detectron2"),
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = build_plain_parser("setup-detectron2", __doc__)
     parser.add_argument(
         "--source", choices=("registry", "git"), default="registry", help="default: registry"
     )

@@ -8,12 +8,13 @@ from pathlib import Path
 from statistics import fmean
 
 from bpt_det.engine.metrics import METRICS_NAME, read_records
-from bpt_det.engine.result import RESULT_NAME, read_result
+from bpt_det.engine.result import RESULT_NAME, RunResult, read_result
 from bpt_det.utils.atomic import atomic_write
 from bpt_det.utils.errors import InputError
 
 from .experiment import Experiment, Method, Run, Settings
 
+RESUME = "--resume"  # of the command line of a run
 DIVERGED = "diverged"
 ENDED = ("finished", "stopped_early", DIVERGED)  # statuses of a run that is not to be resumed
 
@@ -70,6 +71,25 @@ def read_run(run: Run, select: str, folder: Path, *, select_last: bool = False) 
         seconds=(result.iteration_seconds or 0.0) * result.iterations,
         total_seconds=result.seconds,
     )
+
+
+def read_earlier(folder: Path, arguments: list[str]) -> RunResult | None:
+    """Return what a run has written; None if it has not begun.
+
+    Raises:
+        InputError: the folder is that of another run.
+    """
+    if not (folder / RESULT_NAME).is_file():
+        return None
+    result = read_result(folder)
+    earlier = [word for word in result.command[1:] if word != RESUME]
+    if earlier != arguments:
+        changed = next((new for new in arguments if new not in earlier), arguments[2])
+        raise InputError(
+            f"'{folder}' is of another run than the plan asks for ({changed}); choose another "
+            "output folder, or delete the folders of the runs that have changed."
+        )
+    return result
 
 
 def choose_point(experiment: Experiment, method: Method, tried: Sequence[Result]) -> Settings:

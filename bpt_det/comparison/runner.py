@@ -13,7 +13,7 @@ import torch
 
 from bpt_det.engine.checkpoint import LAST_CHECKPOINT
 from bpt_det.engine.hooks.best import FINAL_NAME
-from bpt_det.engine.result import RESULT_NAME, RunResult, read_result
+from bpt_det.engine.result import RESULT_NAME, read_result
 from bpt_det.utils.errors import EXIT_STATUS, InputError, one_line
 
 from .children import WAIT, ChildProcesses
@@ -21,17 +21,18 @@ from .experiment import Experiment, Method, Run
 from .results import (
     DIVERGED,
     ENDED,
+    RESUME,
     Result,
     choose_point,
     estimate_seconds,
     format_hours,
+    read_earlier,
     read_run,
     write_status,
 )
 
 logger = logging.getLogger(__name__)
 
-_RESUME = "--resume"
 _MAX_STDERR = 1000  # characters of it in an error
 
 
@@ -173,7 +174,7 @@ class _Runner:
         ended = []
         for run in runs:
             folder = self.output / run.folder
-            earlier = _read_earlier(folder, build_arguments(self.experiment, run, self.output))
+            earlier = read_earlier(folder, build_arguments(self.experiment, run, self.output))
             if earlier is not None and earlier.status in ENDED:
                 ended.append(self.read(run))
         return ended
@@ -213,7 +214,7 @@ class _Runner:
         """Run, or resume, what has not ended yet, and read its result."""
         folder = self.output / run.folder
         arguments = build_arguments(self.experiment, run, self.output)
-        earlier = _read_earlier(folder, arguments)
+        earlier = read_earlier(folder, arguments)
         if earlier is None or earlier.status not in ENDED:
             self.train(folder, arguments, may_resume=earlier is not None)
         return self.read(run)
@@ -225,7 +226,7 @@ class _Runner:
             logger.info("'%s' lacks its last evaluation and is run again", folder)
             shutil.rmtree(folder)
         elif may_resume:  # before the first checkpoint, it starts anew
-            words.append(_RESUME)
+            words.append(RESUME)
         self.execute(words, self.jobs, accepted=(0, EXIT_STATUS[DIVERGED]), folder=folder)
 
     def collect_statistics(self, method: Method) -> None:
@@ -286,22 +287,3 @@ def _end_of(stderr: str) -> str:
     """Return the last characters of what a program wrote to stderr, on one line."""
     text = one_line(stderr)
     return text if len(text) <= _MAX_STDERR else f"... {text[-_MAX_STDERR:]}"
-
-
-def _read_earlier(folder: Path, arguments: list[str]) -> RunResult | None:
-    """Return what a run has written; None if it has not begun.
-
-    Raises:
-        InputError: the folder is that of another run.
-    """
-    if not (folder / RESULT_NAME).is_file():
-        return None
-    result = read_result(folder)
-    earlier = [word for word in result.command[1:] if word != _RESUME]
-    if earlier != arguments:
-        changed = next((new for new in arguments if new not in earlier), arguments[2])
-        raise InputError(
-            f"'{folder}' is of another run than the plan asks for ({changed}); choose another "
-            "output folder, or delete the folders of the runs that have changed."
-        )
-    return result

@@ -236,14 +236,12 @@ def default_checkpoint(cfg: DictConfig, config_file: str) -> str:
     Raises:
         InputError: there is none.
     """
-    checkpoint = cfg.train.init_checkpoint
-    if not checkpoint:
-        folder = Path(cfg.train.output_dir)
-        shipped = f"{folder.name}_{folder.parent.name}.pth"
-        is_run = Path(config_file).suffix == ".yaml" or (folder / LAST_CHECKPOINT).is_file()
-        if is_run or shipped not in shipped_names():
-            checkpoint = last_checkpoint(str(folder))
-        else:
-            checkpoint = f"{SHIPPED_PREFIX}{shipped}"
+    if cfg.train.init_checkpoint:
+        return cfg.train.init_checkpoint
+    folder = Path(cfg.train.output_dir)
+    checkpoint = f"{SHIPPED_PREFIX}{folder.name}_{folder.parent.name}.pth"
+    is_run = Path(config_file).suffix == ".yaml" or (folder / LAST_CHECKPOINT).is_file()
+    if is_run or checkpoint.removeprefix(SHIPPED_PREFIX) not in shipped_names():
+        checkpoint = last_checkpoint(str(folder))
     logger.info("No checkpoint was named: using '%s'", checkpoint)
     return checkpoint

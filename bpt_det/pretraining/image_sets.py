@@ -51,7 +51,7 @@ def read_images(
         splits = _hold_out(records, options)
     for split, chosen in splits.items():
         source = val if split == "val" and val is not None else train
-        logger.info("%s: %d images of '%s'", split, len(chosen), source)
+        logger.debug("%s: %d images of '%s'", split, len(chosen), source)
     return splits
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from bpt_det.utils.errors import InputError, check_count
+from bpt_det.utils.errors import InputError, check_choice, check_count
 
 from .initialization import (
     COEFF_STD,
@@ -91,7 +91,7 @@ class FreePrompt(Prompt):
     ) -> None:
         super().__init__(prompt_length, embed_dim)
         check_count("patch_size", patch_size, parameter="patch_size")
-        _check_choice("init", init, ("uniform", *TOKEN_INITIALIZATIONS))
+        check_choice("init", init, ("uniform", *TOKEN_INITIALIZATIONS))
         self.patch_size = patch_size
         self.init = init
         self.init_positions = init_positions
@@ -231,7 +231,7 @@ class BilinearPrompt(FactoredPrompt):
         whitening: Whitening | None = None,
     ) -> None:
         _check_rank(rank, embed_dim)
-        _check_choice("basis_init", basis_init, ("xavier", "whitening"))
+        check_choice("basis_init", basis_init, ("xavier", "whitening"))
         super().__init__(prompt_length, rank, embed_dim, whitening)
         self.basis_init = basis_init
         if basis_init == "whitening":
@@ -275,11 +275,4 @@ def _check_rank(rank: int, embed_dim: int) -> None:
     if not (isinstance(rank, int) and 1 <= rank <= embed_dim):
         raise InputError(
             f"rank must be in [1, embed_dim={embed_dim}], got {rank}.", parameter="rank"
-        )
-
-
-def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise InputError(
-            f"{name} must be one of {', '.join(known)}, got '{value}'.", parameter=name
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bpt_det.utils.errors import InputError
+from bpt_det.utils.errors import InputError, check_choice
 
 from .initialization import COEFF_STD, BlockStatistics, uniform_bound
 
@@ -158,16 +158,9 @@ class Whitening:
             raise InputError(
                 f"eps of the whitening must be in [0, 1), got {self.eps}.", parameter="eps"
             )
-        for name, value, known in (
-            ("floor", self.floor, _FLOORS),
-            ("scale", self.scale, _SCALES),
-            ("arithmetic", self.arithmetic, _ARITHMETICS),
-        ):
-            if value not in known:
-                raise InputError(
-                    f"{name} of the whitening must be one of {', '.join(known)}, got '{value}'.",
-                    parameter=name,
-                )
+        check_choice("floor", self.floor, _FLOORS)
+        check_choice("scale", self.scale, _SCALES)
+        check_choice("arithmetic", self.arithmetic, _ARITHMETICS)
 
     def spectrum(self, statistics: BlockStatistics) -> Spectrum:
         """Return the spectrum of Σ, and log its rank above the floor and its condition number.

@@ -1,6 +1,6 @@
 """Input errors, one line with value, allowed range and next step; exit statuses of commands."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 EXIT_BAD_INPUT = 2
 EXIT_CLOSED_PIPE = 141  # as shells count the signal of a pipe that nobody reads
@@ -72,6 +72,18 @@ def check_count(
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         allowed = f"an integer >= {least}" + (f", or {alternative}" if alternative else "")
         raise InputError(f"{name} must be {allowed}, got {value!r}.", parameter=parameter)
+
+
+def check_choice(name: str, value: object, choices: Collection[str]) -> None:
+    """Check that the argument ``name`` is one of its choices.
+
+    Raises:
+        InputError: it is not; they are named.
+    """
+    if value not in choices:
+        raise InputError(
+            f"{name} must be one of {', '.join(choices)}, got '{value}'.", parameter=name
+        )
 
 
 def shorten(names: Sequence[str], shown: int = 3) -> str:

@@ -8,7 +8,7 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -53,22 +53,14 @@ class Tracked:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[Any]:
-        bar = progress_bar(total=len(self), desc=self.name, unit="batch", leave=False)
-        with bar:
-            yield from self._with_lines(self.batches) if bar.disable else self._with_bar(bar)
-
-    def _with_bar(self, bar: tqdm) -> Iterator[Any]:
-        for batch in self.batches:
-            yield batch
-            bar.update()
-
-    def _with_lines(self, batches: Iterable[Any]) -> Iterator[Any]:
         total, start = len(self), time.perf_counter()
         last = start
-        for count, batch in enumerate(batches, 1):
-            yield batch
-            now = time.perf_counter()
-            if now - last >= _LINE_PERIOD and count < total:
-                last = now
-                left = format_seconds((now - start) / count * (total - count))
-                logger.info("%s: %d of %d batches, %s left", self.name, count, total, left)
+        with progress_bar(total=total, desc=self.name, unit="batch", leave=False) as bar:
+            for count, batch in enumerate(self.batches, 1):
+                yield batch
+                bar.update()
+                now = time.perf_counter()
+                if bar.disable and now - last >= _LINE_PERIOD and count < total:
+                    last = now
+                    left = format_seconds((now - start) / count * (total - count))
+                    logger.info("%s: %d of %d batches, %s left", self.name, count, total, left)

@@ -142,7 +142,12 @@ def test_a_package_does_not_import_what_lies_above_it(folder, forbidden, reposit
 
 
 # Files that speak of a command line: their own, that of runs they start, where data come from.
-COMMAND_LINES = ("shapes/__main__.py", "comparison/runner.py", "layouts/catalog.py")
+COMMAND_LINES = (
+    "shapes/__main__.py",
+    "comparison/runner.py",
+    "comparison/results.py",
+    "layouts/catalog.py",
+)
 A_FLAG_OR_COMMAND = re.compile(r"(?<![\w-])--[a-z]|\btools/\w|\bbpt-det \w|python -m bpt_det")
 
 

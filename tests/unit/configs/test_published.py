@@ -45,9 +45,7 @@ def test_the_tables_are_current(monkeypatch):
         assert update_tables.update(text) == text, "run python tools/update_tables.py"
     for method in ("frozen", "bpt_d_released", "twhiten_d"):
         assert published.count(f"| `{method}`") == 2
-    assert (
-        "| `twhiten_d` ² | whitened, W trained | P = 50 | last 4 blocks | 2,512,896 |" in published
-    )
+    assert "| `twhiten_d` | whitened, W trained | P = 50 | last 4 blocks | 2,512,896 |" in published
     assert "| `bpt_s` | bilinear | P = 100, R = 100 | shallow | 86,800 |" in readme
 
 

@@ -25,7 +25,7 @@ def test_the_loss_is_the_mean_over_all_images_whatever_the_batches(tmp_path):
         evaluator.process(inputs, outputs)
     assert evaluator.evaluate() == {"val": {"loss": 3.0}}
     evaluator.reset()
-    with pytest.raises(InputError, match="no image of the val data was run"):
+    with pytest.raises(InputError, match="no image of the val data"):
         evaluator.evaluate()
 
 

@@ -184,6 +184,7 @@ def test_the_command_line_evaluates_the_test_data(cfg, tmp_path, monkeypatch):
     monkeypatch.setattr(
         launch, "evaluate_checkpoint", lambda *a, **k: results.append(evaluate(*a, **k))
     )
+    monkeypatch.setenv("BPT_DET_TRUST", "tests")
     train(cfg)
     LazyConfig.save(cfg, str(tmp_path / "config.yaml"))
     arguments = ["--config-file", str(tmp_path / "config.yaml"), "--eval-only", "--resume"]
@@ -197,5 +198,5 @@ def test_test_data_without_an_evaluator_are_refused(cfg, tmp_path):
     with pytest.raises(
         InputError, match=r"dataloader.final_test needs an evaluator of its data, dataloader.final_"
     ):
-        load_config(str(tmp_path / "config.yaml"))
+        load_config(str(tmp_path / "config.yaml"), trust=["tests"])
     load_config(str(tmp_path / "config.yaml"), ["dataloader.final_test=null"])
