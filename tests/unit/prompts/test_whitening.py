@@ -196,7 +196,7 @@ def test_a_setting_out_of_range_is_refused(name, value, allowed):
     with pytest.raises(InputError) as refused:
         Whitening(**{name: value})
     text = str(refused.value)
-    assert text.startswith(f"{name} of the whitening") and allowed in text and str(value) in text
+    assert text.startswith(f"{name} ") and allowed in text and str(value) in text
     assert refused.value.parameter == name
 
 

@@ -199,4 +199,4 @@ def test_test_data_without_an_evaluator_are_refused(cfg, tmp_path):
         InputError, match=r"dataloader.final_test needs an evaluator of its data, dataloader.final_"
     ):
         load_config(str(tmp_path / "config.yaml"), trust=["tests"])
-    load_config(str(tmp_path / "config.yaml"), ["dataloader.final_test=null"])
+    load_config(str(tmp_path / "config.yaml"), ["dataloader.final_test=null"], trust=["tests"])
