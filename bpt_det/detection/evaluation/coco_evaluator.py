@@ -18,6 +18,7 @@ from torch import nn
 from bpt_det.utils.errors import InputError
 
 from .roi_mask_detector import roi_instances_to_coco, without_pasting
+from .truth import prepare_truth
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class CocoEvaluator(COCOEvaluator):
             dataset_name, tasks=tuple(tasks), output_dir=output_dir, use_fast_impl=False
         )
         self._overlap_iou = overlap_iou
+        self._truth: tuple[dict, dict] | None = None  # see `prepare_truth`
 
     def wrap_model(self, model: nn.Module) -> nn.Module:
         """Return a faster model for `process`; see `bpt_det.engine.protocols.WrapsModel`.
@@ -88,9 +90,14 @@ class CocoEvaluator(COCOEvaluator):
         if not self._do_evaluation:
             logger.info("The annotation file holds no annotations to score against.")
             return
-        truth = COCO(self._coco_api.dataset)
+        if self._truth is None:
+            self._truth = prepare_truth(self._coco_api.dataset)
+        content, numbers = self._truth
+        results = [{**result, "image_id": numbers[result["image_id"]]} for result in results]
+        image_ids = [numbers[image_id] for image_id in image_ids]
+        truth = COCO(content)
         for task in self._tasks:
-            scored = score_results(truth, results, task, image_ids) if results else None
+            scored = score_results(truth, results, task, image_ids)
             self._results[task] = self._derive_coco_results(
                 scored, task, class_names=self._metadata.get("thing_classes")
             )
@@ -98,9 +105,9 @@ class CocoEvaluator(COCOEvaluator):
             text = ", ".join(f"{name} {value:.2f}" for name, value in values.items())
             logger.info("%s: %s (%d images)", task, text, len(image_ids))
         if self._overlap_iou is not None:
-            content = keep_overlapping(self._coco_api.dataset, self._overlap_iou)
+            overlapping = keep_overlapping(content, self._overlap_iou)
             for task in self._tasks:
-                ap = score_overlapping(content, results, task, image_ids)
+                ap = score_overlapping(overlapping, results, task, image_ids)
                 self._results[task]["AP_overlapping"] = ap
 
 
@@ -137,7 +144,7 @@ def keep_overlapping(content: dict, least_iou: float) -> dict:
 def score_overlapping(
     content: dict, results: list[dict], task: str, image_ids: Sequence[int]
 ) -> float:
-    """Return the AP of overlapping instances in percent; nan without such or without results.
+    """Return the AP of overlapping instances in percent; nan without such.
 
     Args:
         content: of `keep_overlapping`.
@@ -145,8 +152,6 @@ def score_overlapping(
         task: ``bbox`` or ``segm``.
         image_ids: images that were run.
     """
-    if not results:
-        return math.nan
     ap = score_results(COCO(content), results, task, image_ids, _LEAST_AREA).stats[0]
     return float(100 * ap) if ap >= 0 else math.nan
 
