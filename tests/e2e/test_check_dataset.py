@@ -221,7 +221,10 @@ def test_a_known_dataset_is_found_below_the_root(tool, tmp_path, capsys):
         (["cub", "--root", "/no/such"], "'/no/such' does not exist (nor does 'CUB_200_2011'"),
         (["cub", "/data"], "'/data' is one argument too many; the folder that holds cub is given"),
         (["folder:/a", "--root", "/b"], "--root /b and 'folder:/a' both name a folder; leave"),
-        (["coco_2017_val", "--root", "/b"], "--root is of classification datasets, and 'coco_201"),
+        (
+            ["coco_2017_val", "--root", "/b"],
+            "--root is for classification datasets, but 'coco_2017_val'",
+        ),
     ],
 )
 def test_a_classification_data_set_named_in_a_wrong_way_is_one_line(

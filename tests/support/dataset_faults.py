@@ -37,7 +37,15 @@ def rle(height, width, counts, **changes):
 
 
 fault_of_annotation("wrong_type", 1, "image_id is '1', not an integer", image_id="1")
-fault_of_annotation("annotation_id_0", 2, "count from 1", id=0)
+fault_of_annotation("area_invalid", 2, "area is -3", area=-3)
+fault_of_annotation(
+    "area_mismatch",
+    6,
+    "area is 40000, the mask has 400 pixels",
+    bbox=[3, 3, 20, 20],
+    segmentation=[[3, 3, 23, 3, 23, 23, 3, 23]],
+    area=40000,
+)
 fault_of_annotation("ignore_key", 3, "mark regions to leave out with iscrowd", ignore=1)
 fault_of_annotation("unknown_image", 4, "image_id 77 is not among the images", image_id=77)
 fault_of_annotation(
@@ -90,6 +98,7 @@ fault_of_annotation(
     "3.5 pixels beyond 64 x 56",
     bbox=[40, 5, 24, 26],
     segmentation=[[40, 5, 67.5, 5, 67.5, 31, 40, 31]],
+    area=624,
 )
 fault_of_annotation(
     "mask_tiny",

@@ -1,5 +1,6 @@
 """Checks of the lists of an annotation file: keys, types, ids and references."""
 
+import math
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 
@@ -141,13 +142,17 @@ def _check_flags(index: int, annotation: dict, image: dict | None, findings: Fin
     def add(kind: str, detail: str = "") -> None:
         findings.add(kind, place("annotations", index, annotation, image), detail)
 
-    if annotation["id"] == 0:
-        add("annotation_id_0", "count from 1")
     if annotation.get("ignore", 0) != 0:
         add("ignore_key", "mark regions to leave out with iscrowd")
     if annotation.get("iscrowd", 0) not in (0, 1):
         add("wrong_type", f"iscrowd is {_shown(annotation['iscrowd'])}, not 0 or 1")
-    missing = [key for key in _OPTIONAL if key not in annotation]
+    area = annotation.get("area")
+    if isinstance(area, int | float) and not isinstance(area, bool):
+        if not 0 < area < math.inf:
+            add("area_invalid", f"area is {area}")
+    elif area is not None:
+        add("wrong_type", f"area is {_shown(area)}, not a number")
+    missing = [key for key in _OPTIONAL if annotation.get(key) is None]
     if missing:
         add("optional_key_missing", f"has no {' and no '.join(missing)}")
 

@@ -13,6 +13,8 @@ from .findings import Findings, place
 
 _BOX_TOLERANCE = 1.0  # pixels beyond the image that count as rounding
 _MASK_TOLERANCE = 2.0  # pixels by which a mask may leave its box or image
+_AREA_FACTOR = 2.0  # by which an area may differ from that of a mask ...
+_LEAST_COMPARED = 100.0  # ... of at least so many pixels
 _LARGEST = 1e15  # pixels; what is computed from such numbers is still finite
 
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels
@@ -103,9 +105,10 @@ def _mask_faults(annotation: dict, image: dict, limits: Limits) -> list[tuple[st
     box: Box | None
     try:
         if isinstance(segmentation, list):
-            area, box = _measure_polygons(segmentation, *size, limits.min_mask_area)
+            area, most, box = _measure_polygons(segmentation, *size, limits.min_mask_area)
         elif isinstance(segmentation, dict):
             area, box = _measure_rle(segmentation, *size)
+            most = area
         else:
             kind = type(segmentation).__name__
             detail = f"segmentation is of type {kind}, not polygons or RLE"
@@ -119,6 +122,10 @@ def _mask_faults(annotation: dict, image: dict, limits: Limits) -> list[tuple[st
         faults.append(
             ("mask_tiny", f"its area is {area} pixels, less than {limits.min_mask_area:g}")
         )
+    recorded = annotation.get("area")
+    if most >= _LEAST_COMPARED and isinstance(recorded, int | float) and 0 < recorded <= _LARGEST:
+        if not area / _AREA_FACTOR <= recorded <= most * _AREA_FACTOR:
+            faults.append(("area_mismatch", f"area is {recorded}, the mask has {most} pixels"))
     if box is None:
         return faults
     beyond = max(-box[0], -box[1], box[2] - size[1], box[3] - size[0])
@@ -136,8 +143,12 @@ def _mask_faults(annotation: dict, image: dict, limits: Limits) -> list[tuple[st
 
 def _measure_polygons(
     polygons: list, height: int, width: int, min_area: float
-) -> tuple[float, Box]:
-    """Return area in pixels, exact only under ``min_area``, and bounding box."""
+) -> tuple[float, float, Box]:
+    """Return least and greatest area in pixels, and bounding box.
+
+    The parts may overlap: the least is that of the largest part, or under ``min_area`` of all, and
+    the greatest is the sum. It is 0 where the polygons reach too far to be drawn.
+    """
     for polygon in polygons:
         if not isinstance(polygon, list) or not are_finite(polygon):
             raise _UnusableMask("polygon_malformed", "a polygon is no list of finite numbers")
@@ -147,13 +158,13 @@ def _measure_polygons(
     x1, y1 = (max(max(polygon[i::2]) for polygon in polygons) for i in (0, 1))
     longest = max(height, width)
     if min(x0, y0) < -longest or max(x1, y1) > 2 * longest:  # too far to be drawn
-        return min_area, (x0, y0, x1, y1)
+        return min_area, 0, (x0, y0, x1, y1)
     parts = coco_mask.frPyObjects(polygons, height, width)
     areas = coco_mask.area(parts)
     area = areas.max()
     if area < min_area and len(parts) > 1:
         area = coco_mask.area(coco_mask.merge(parts))
-    return int(area), (x0, y0, x1, y1)
+    return int(area), int(areas.sum()), (x0, y0, x1, y1)
 
 
 def _measure_rle(rle: dict, height: int, width: int) -> tuple[float, Box | None]:
