@@ -15,6 +15,7 @@ from tests.support.regression import FailAt, regression_config
 def command(tmp_path, repository_root, monkeypatch):
     """Run the training command with settings of a tiny config; returns its exit status."""
     monkeypatch.chdir(repository_root)
+    monkeypatch.setenv("BPT_DET_TRUST", "tests")  # its model and hooks
     cfg = regression_config(tmp_path / "run", final_test=True)
     cfg.train.checkpointer.period = 2
 

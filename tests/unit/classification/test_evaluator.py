@@ -115,7 +115,7 @@ def test_data_without_names_of_classes_are_refused():
 
 
 def test_no_image_run_is_refused():
-    with pytest.raises(InputError, match="no image of the val data was run"):
+    with pytest.raises(InputError, match="no image of the val data was evaluated"):
         new_evaluator(make_data()).evaluate()
 
 
