@@ -21,8 +21,11 @@ Three parts of the engine have a counterpart on main too, but do more and so sta
 `build_param_groups` (``get_default_optimizer_params(lr_factor_func=)``: no decay by shape or head).
 """
 
+import contextlib
 import importlib.util
 import logging
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,6 +124,11 @@ FALSE_ALARMS = (
         "torch.meshgrid: in an upcoming release",
         "Detectron2's anchors take the order that is the default of every PyTorch",
     ),
+    FalseAlarm(
+        "py.warnings",
+        "This DataLoader will create",
+        "more workers than cores only take turns; their number is a setting of the config",
+    ),
 )
 
 
@@ -128,7 +136,21 @@ def describe_environment() -> str:
     """Return Detectron2's table of the environment.
 
     It calls a Detectron2 without compiled operators "not built correctly". This package uses none
-    of them: those of torchvision do the work.
+    of them: those of torchvision do the work. It asks for a compiler, which need not be there.
     """
     missing = "not built correctly: No module named 'detectron2._C'"
-    return collect_env_info().replace(missing, "not built, and not needed by bpt_det")
+    with _no_stderr():
+        return collect_env_info().replace(missing, "not built, and not needed by bpt_det")
+
+
+@contextlib.contextmanager
+def _no_stderr() -> Iterator[None]:
+    """Discard what this process and those it starts write to stderr."""
+    stderr = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)

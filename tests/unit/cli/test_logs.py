@@ -138,3 +138,9 @@ def test_a_warning_of_python_is_one_line(capsys):
 def test_the_environment_calls_nothing_broken_that_works():
     text = describe_environment()
     assert "PyTorch" in text and "not built correctly: No module" not in text
+
+
+def test_the_environment_does_without_a_compiler(monkeypatch, capfd):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert "PyTorch" in describe_environment()
+    assert capfd.readouterr().err == ""
