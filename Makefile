@@ -65,7 +65,8 @@ $(STAMP): $(SETUP_FILES)
 	@echo "== installing detectron2"
 	@$(BIN)/python -m bpt_det.cli setup-detectron2
 	@echo "== installing bpt_det"
-	@$(PIP_INSTALL) --quiet --no-deps --no-build-isolation -e .
+	@# compat puts the clone into sys.path; else a script beside the clone imports its folder, an empty bpt_det.
+	@$(PIP_INSTALL) --quiet --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
 	@touch $@
 
 demo: $(STAMP)

@@ -172,6 +172,8 @@ def predict_all(args: argparse.Namespace) -> int:
         results.num_images / seconds,
         folder,
     )
+    if not results.num_annotations and args.score_threshold > 0:
+        logger.log(RESULT, "a lower --score-threshold shows less certain objects")
     if failures:
         message = "%d of %d inputs could not be read: %s"
         logger.warning(message, len(failures), len(sources), ", ".join(failures))

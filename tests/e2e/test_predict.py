@@ -88,6 +88,7 @@ def test_images_give_pictures_and_a_coco_file(predict, photos, clip, tmp_path, r
     assert [image.get("frame_number") for image in coco.dataset["images"]][2:] == [None, *range(5)]
     assert coco.cats[1]["name"] == "disc"
     assert f"{len(coco.anns)} objects in 8 images" in caplog.text
+    assert "--score-threshold" not in caplog.text
     predictor = Predictor(
         run_dir / "config.yaml", run_dir / "model_final.pth", score_threshold=0.09
     )
@@ -96,6 +97,12 @@ def test_images_give_pictures_and_a_coco_file(predict, photos, clip, tmp_path, r
     assert len(annotations) == len(expected) > 0
     np.testing.assert_allclose([a["score"] for a in annotations], expected.scores, rtol=1e-5)
     assert [a["category_id"] - 1 for a in annotations] == expected.pred_classes.tolist()
+
+
+def test_where_nothing_is_found_the_option_is_named_that_shows_more(predict, photos, caplog):
+    with caplog.at_level(logging.INFO):
+        assert predict(photos / "a.jpg", options=["--score-threshold", "1", "--no-pictures"]) == 0
+    assert "0 objects" in caplog.text and "a lower --score-threshold" in caplog.text
 
 
 def test_a_video_keeps_its_size_and_speed(predict, clip, tmp_path):
