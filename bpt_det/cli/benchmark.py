@@ -15,11 +15,11 @@ Measures are
 
 Prints tables; --output keeps all numbers as JSON:
 
-    bpt-det benchmark --config-file configs/coco/cascade_bpt_s.py --image-size 512 \\
+    bpt-det benchmark --config-file coco/cascade_bpt_s --image-size 512 \\
         --measure forward backbone_step --output benchmark.json
-    bpt-det benchmark --config-file configs/coco/cascade.py method=bpt_d vit=vit_h \\
+    bpt-det benchmark --config-file coco/cascade method=bpt_d vit=vit_h \\
         --image-size 1024 --measure train_step --variants bpt_d
-    bpt-det benchmark --config-file configs/coco/cascade_bpt_s.py \\
+    bpt-det benchmark --config-file coco/cascade_bpt_s \\
         --measure evaluation scoring --repeats 3
 """
 

@@ -105,7 +105,7 @@ COMMANDS = {
             "compare",
             _MEASURE,
             "run a comparison of methods and report it",
-            "--plan configs/compare/cub.py --jobs 2",
+            "--plan compare/cub --jobs 2",
         ),
         Command(
             "benchmark",

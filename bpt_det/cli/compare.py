@@ -3,17 +3,17 @@
 Every run is a command of its own, which is logged. A run that the output folder already holds is
 not repeated, and one that was interrupted is resumed:
 
-    bpt-det compare --plan configs/compare/cub.py --output output/compare/cub --jobs 2
+    bpt-det compare --plan compare/cub --output output/compare/cub --jobs 2
 
 A long plan can be cut into parts of its methods, by name or by number, on several machines that
 share the output folder or one after another:
 
-    bpt-det compare --plan configs/compare/cub.py --only bpt_s --only vpt_s
-    bpt-det compare --plan configs/compare/cub.py --part 1/3
+    bpt-det compare --plan compare/cub --only bpt_s --only vpt_s
+    bpt-det compare --plan compare/cub --part 1/3
 
 Settings of every run, such as paths of this machine, replace those of the plan:
 
-    bpt-det compare --plan configs/compare/cars.py data=folder:/data/cars \\
+    bpt-det compare --plan compare/cars data=folder:/data/cars \\
         model.backbone.vit.checkpoint=/weights/vit_tiny.pth
 
 Each line of the log says how long the remaining runs of the part will take. The plan's section of
@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = build_tool_parser("compare", __doc__)
     add = parser.add_argument
-    add("--plan", required=True, help="LazyConfig file with a `plan`")
+    add("--plan", required=True, help="LazyConfig file with a `plan`, or the name of one")
     add("--output", type=Path, help="folder of the runs (default: output/compare/NAME)")
     add(
         "--report",

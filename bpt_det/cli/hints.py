@@ -77,7 +77,7 @@ HINTS: dict[str, Callable[[Context], str]] = {
     "pretrain": lambda _: f"{invocation('pretrain')} pre-trains masked autoencoders.",
     "detection_config": lambda _: "Give a config of detection, such as coco/cascade_bpt_s.",
     "trust": lambda _: "On the command line: --trust PACKAGE.",
-    "plan": lambda _: "The folder configs/compare/ has examples.",
+    "plan": lambda _: "Plans of the package are compare/cub and others of configs/compare/.",
 }
 _NAMES_KEY = {"weights"}  # hints that name the config key themselves
 

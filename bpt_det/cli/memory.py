@@ -3,8 +3,8 @@
 The first table has the memory of one GPU per batch size (images on that GPU), the second the
 largest batch that fits each card. Method and measurements: docs/performance/memory.md.
 
-    bpt-det memory --config-file configs/coco/cascade_bpt_s.py
-    bpt-det memory --config-file configs/coco/cascade.py method=bpt_s vit=vit_h \\
+    bpt-det memory --config-file coco/cascade_bpt_s
+    bpt-det memory --config-file coco/cascade method=bpt_s vit=vit_h \\
         --checkpointing --batch-sizes 2 4 --image-size 1024 --memory-gb 24 80
 """
 

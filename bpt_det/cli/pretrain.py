@@ -3,10 +3,10 @@
 Uses the GPU if there is one, else the CPU. Settings of the config are changed as key=value. The
 images may be any folder (its subfolders too), a zip archive, or a dataset in COCO's format:
 
-    bpt-det pretrain --config-file configs/shapes/mae_micro.py
-    bpt-det pretrain --config-file configs/shapes/mae_micro.py \\
+    bpt-det pretrain --config-file shapes/mae_micro
+    bpt-det pretrain --config-file shapes/mae_micro \\
         data=/data/photographs train.output_dir=output/mae_photographs
-    bpt-det pretrain --config-file configs/shapes/mae_micro.py \\
+    bpt-det pretrain --config-file shapes/mae_micro \\
         data=/data/mine/train.json:/data/mine/images train.output_dir=output/mae_mine
 
 At the end encoder.pth in the output folder is what checkpoint= of a ViT takes, and

@@ -4,17 +4,17 @@ Whitened prompts, and bilinear ones with basis_init=whitening, need the second m
 prompted block; SPT's prompts need patch tokens. Images pass once through the frozen ViT of the
 config, each resized and cut to the square the ViT was pre-trained on. The file is tied to that ViT.
 
-Example: bpt-det stats --config-file configs/coco/cascade.py method=fwhiten_s
+Example: bpt-det stats --config-file coco/cascade method=fwhiten_s
 
 which is short for
 
-    bpt-det stats --config-file configs/coco/cascade.py method=fwhiten_s \\
+    bpt-det stats --config-file coco/cascade method=fwhiten_s \\
         --images coco_2017_train --num-images 100 \\
         --output statistics/coco/cascade_whiten_s.safetensors
 
 and for a classifier
 
-    bpt-det stats --config-file configs/fgvc/cub.py method=fwhiten_s
+    bpt-det stats --config-file fgvc/cub method=fwhiten_s
 """
 
 import argparse

@@ -2,14 +2,14 @@
 
 Uses the GPU if there is one, else the CPU. Settings of the config are changed as key=value:
 
-    bpt-det train --config-file configs/coco/cascade_bpt_s.py --num-gpus 8 \\
+    bpt-det train --config-file coco/cascade_bpt_s --num-gpus 8 \\
         train.output_dir=output/cascade_bpt_s
-    bpt-det train --config-file configs/coco/cascade_bpt_s.py --eval-only \\
+    bpt-det train --config-file coco/cascade_bpt_s --eval-only \\
         train.init_checkpoint=output/cascade_bpt_s/model_final.pth
 
 A COCO-format dataset of your own, annotation file and image folder:
 
-    bpt-det train --config-file configs/coco/cascade_bpt_s.py \\
+    bpt-det train --config-file coco/cascade_bpt_s \\
         data.train=/data/mine/train.json:/data/mine/images \\
         data.val=/data/mine/val.json:/data/mine/images
 """

@@ -2,14 +2,14 @@
 
 Uses the GPU if there is one, else the CPU. Settings of the config are changed as key=value:
 
-    bpt-det train-cls --config-file configs/fgvc/cub.py method=bpt_s \\
+    bpt-det train-cls --config-file fgvc/cub method=bpt_s \\
         dataloader.root=/data train.output_dir=output/cub_bpt_s
-    bpt-det train-cls --config-file configs/fgvc/cub.py method=bpt_s --eval-only \\
+    bpt-det train-cls --config-file fgvc/cub method=bpt_s --eval-only \\
         dataloader.root=/data train.init_checkpoint=output/cub_bpt_s/model_best.pth
 
 Images of your own, one folder per class, in a folder or a zip archive:
 
-    bpt-det train-cls --config-file configs/fgvc/cub.py method=bpt_s data=folder:/data/mine
+    bpt-det train-cls --config-file fgvc/cub method=bpt_s data=folder:/data/mine
 """
 
 import argparse

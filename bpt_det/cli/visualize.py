@@ -12,9 +12,9 @@ else the one that comes with the package for a config of shapes; predictions hav
 that it holds.
 Settings of the config are changed as key=value:
 
-    bpt-det visualize --config-file configs/shapes/cascade_bpt_s.py \\
+    bpt-det visualize --config-file shapes/cascade_bpt_s \\
         --output output/pictures train.output_dir=output/shapes/cascade_bpt_s
-    bpt-det visualize --config-file configs/coco/cascade_bpt_s.py \\
+    bpt-det visualize --config-file coco/cascade_bpt_s \\
         --checkpoint model_final.pth --input my_photos --output output/my_photos
 """
 

@@ -1,13 +1,12 @@
 """Plan file: an experiment from the `plan` of a LazyConfig, with errors a user can act on."""
 
 from dataclasses import MISSING, fields
-from pathlib import Path
 from typing import Any
 
 from detectron2.config import LazyConfig
 from omegaconf import DictConfig, OmegaConf
 
-from bpt_det.config.files import config_folder, find_methods, read_config
+from bpt_det.config.files import config_folder, find_methods, locate_config, read_config
 from bpt_det.utils.errors import InputError, check_count, one_line
 
 from .experiment import Experiment, Method, Settings
@@ -18,14 +17,18 @@ _COMMANDS = ("train", "train-cls")
 def load_experiment(path: str) -> Experiment:
     """Load the `plan` of a LazyConfig file.
 
+    Args:
+        path: of the file, or a name such as ``compare/cub``.
+
     Raises:
         InputError: the file is missing or has no `plan`, or a field of it is missing, unknown or
             out of range.
     """
-    if not Path(path).is_file():
+    file = locate_config(path)
+    if file is None:
         raise InputError(f"plan '{path}' does not exist.", hint="plan")
     try:
-        content = read_config(path).get("plan")
+        content = read_config(file).get("plan")
     except (AttributeError, TypeError, NameError) as error:
         raise InputError(f"plan '{path}' cannot be loaded: {one_line(error)}") from error
     if not isinstance(content, DictConfig):

@@ -28,12 +28,18 @@ def find_config(name: str) -> str:
     """
     if not name:
         raise InputError(f"no config given; give a file, or one of {', '.join(find_bases())}.")
-    below = name.removeprefix("configs/")
-    for path in (Path(name), config_folder() / below, config_folder() / f"{below}.py"):
-        if path.is_file():
-            return str(path)
+    path = locate_config(name)
+    if path is not None:
+        return path
     problem = "is no file" if Path(name).exists() else "does not exist"
     raise InputError(f"config file '{name}' {problem}; {suggest_base(name)}.")
+
+
+def locate_config(name: str) -> str | None:
+    """Return the path of a file, or else of one below `config_folder`; None if there is neither."""
+    below = name.removeprefix("configs/")
+    candidates = (Path(name), config_folder() / below, config_folder() / f"{below}.py")
+    return next((str(path) for path in candidates if path.is_file()), None)
 
 
 def read_config(path: str, trust: Sequence[str] = ()) -> DictConfig:

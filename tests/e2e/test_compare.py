@@ -76,7 +76,7 @@ def test_bad_input_is_one_line_and_nothing_is_run(compare, arguments, tmp_path, 
     assert compare("--plan", tmp_path / "none.py") == 2
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "error: --jobs must be at least 1, got 0."
-    assert lines[1].endswith("none.py' does not exist. The folder configs/compare/ has examples.")
+    assert "none.py' does not exist" in lines[1] and "configs/compare/" in lines[1]
     assert not (tmp_path / "runs").exists()
 
 

@@ -48,6 +48,11 @@ def test_the_label_of_a_method_is_that_of_its_file_unless_the_plan_gives_one(tmp
     assert [method.label for method in methods] == ["linear head", "BPT-S"]
 
 
+def test_a_plan_of_the_package_is_found_by_its_name(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # where there is no folder configs/
+    assert load_experiment("compare/cub") == load_experiment("configs/compare/cub.py")
+
+
 def test_a_missing_plan_is_named():
     with pytest.raises(InputError, match="plan 'none.py' does not exist"):
         load_experiment("none.py")
