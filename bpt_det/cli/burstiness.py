@@ -15,6 +15,7 @@ it can name:
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from detectron2.config import instantiate
@@ -171,7 +172,8 @@ def _load(cfg: DictConfig, checkpoint: str | None) -> tuple[VisionTransformer, d
     if checkpoint is None:
         return instantiate(find_vit_owner(cfg)[1].vit).eval(), {}
     cfg.train.device = "cpu"
-    networks = [network for _, network in prompted_networks(load_trained_model(cfg, checkpoint))]
+    model = load_trained_model(cfg, checkpoint)
+    networks: list[Any] = [network for _, network in prompted_networks(model)]
     if len(networks) != 1:
         raise InputError(
             f"--checkpoint '{checkpoint}' is of a model with {len(networks)} prompted ViTs, not 1; "

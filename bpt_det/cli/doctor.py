@@ -115,7 +115,7 @@ def _find_weights() -> dict[str, dict[str, Any]]:
     try:
         from bpt_det.vit.weights.loading import source_of
     except Exception:  # torch or timm is missing
-        source_of = None
+        source_of = None  # type: ignore[assignment]
     return {
         file: {
             "bytes": Path(file).stat().st_size if Path(file).is_file() else None,

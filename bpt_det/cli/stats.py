@@ -21,6 +21,7 @@ import argparse
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -123,7 +124,8 @@ def _report_spectra(model: PromptedViT, statistics: TokenStatistics) -> None:
     for index, what in model.needed_statistics.items():
         if what == "second_moment":
             logger.info("Block %d:", index)
-            model.prompts[str(index)].whitening.spectrum(statistics.blocks[index])
+            prompt: Any = model.prompts[str(index)]
+            prompt.whitening.spectrum(statistics.blocks[index])
 
 
 def _output_path(output: str | None) -> Path:

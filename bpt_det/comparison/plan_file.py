@@ -28,12 +28,12 @@ def load_experiment(path: str) -> Experiment:
     if file is None:
         raise InputError(f"plan '{path}' does not exist.", hint="plan")
     try:
-        content = read_config(file).get("plan")
+        plan = read_config(file).get("plan")
     except (AttributeError, TypeError, NameError) as error:
         raise InputError(f"plan '{path}' cannot be loaded: {one_line(error)}") from error
-    if not isinstance(content, DictConfig):
+    if not isinstance(plan, DictConfig):
         raise InputError(f"'{path}' has no `plan`.", hint="plan")
-    content = OmegaConf.to_container(content)
+    content: Any = OmegaConf.to_container(plan)
     methods = content.pop("methods", None) or {}
     for name, method in methods.items():
         if not isinstance(method, dict):

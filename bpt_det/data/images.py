@@ -6,6 +6,7 @@ options.
 
 import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -185,7 +186,7 @@ def folder_records(folder: str, *, recursive: bool = False, option: str = "folde
     ]
 
 
-def spread_evenly(records: list[dict], count: int) -> list[dict]:
+def spread_evenly(records: Sequence[dict], count: int) -> list[dict]:
     """Return ``count`` records, or all if there are fewer, evenly spread in order of image_id.
 
     The records in that order are cut into ``count`` stretches of (nearly) the same length; the
