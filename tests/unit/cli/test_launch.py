@@ -111,6 +111,13 @@ def test_several_processes_without_gpus_are_refused(monkeypatch, repository_root
         train_or_evaluate(build_training_parser("train", "x").parse_args([*config, *asked]))
 
 
+def test_several_machines_need_an_address(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    options = ["--config-file", "shapes/cascade_bpt_s", "--num-machines", "2"]
+    with pytest.raises(InputError, match="--num-machines 2 needs --dist-url"):
+        train_or_evaluate(build_training_parser("train", "x").parse_args(options))
+
+
 def test_a_refusal_in_one_of_several_processes_is_its_exit_status(monkeypatch, capsys):
     monkeypatch.setattr("bpt_det.cli.launch.comm.get_world_size", lambda: 2)
     cfg = OmegaConf.create({"train": {"init_checkpoint": ""}})
