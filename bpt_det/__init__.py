@@ -1,6 +1,7 @@
 """Prompt-tuned detection: BPT prompts on a frozen MAE ViT, for Detectron2."""
 
 import importlib
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from .version import __version__
@@ -17,6 +18,10 @@ _MODULES = {
     "get_config": "bpt_det.config.loading",
     "load_config": "bpt_det.config.loading",
 }
+
+# PyTorch about the code of Detectron2 and fvcore, which works as it is.
+warnings.filterwarnings("ignore", r"torch\.meshgrid: in an upcoming release", UserWarning)
+warnings.filterwarnings("ignore", r"`torch\.jit\.script` is deprecated", FutureWarning)
 
 
 def __getattr__(name: str) -> Any:

@@ -55,10 +55,10 @@ def read_final_metrics(
 
 
 def format_ap_table(metrics: dict[str, float]) -> str:
-    """Return COCO's six metrics of boxes and masks as a table, in percent."""
+    """Return COCO's six metrics of boxes and masks as a table, in percent; "-" is none, as nan."""
     columns = ("AP", "AP50", "AP75", "APs", "APm", "APl")
-    rows = [
-        [label, *(metrics.get(f"{task}/{column}", float("nan")) for column in columns)]
-        for label, task in (("box", "bbox"), ("mask", "segm"))
-    ]
-    return tabulate(rows, headers=["", *columns], floatfmt=".1f")
+    rows: list[list[Any]] = []
+    for label, task in (("box", "bbox"), ("mask", "segm")):
+        values = [metrics.get(f"{task}/{column}", math.nan) for column in columns]
+        rows.append([label, *(None if math.isnan(value) else value for value in values)])
+    return tabulate(rows, headers=["", *columns], floatfmt=".1f", missingval="-")

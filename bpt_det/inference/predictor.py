@@ -3,7 +3,6 @@
 import copy
 import logging
 import os
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -32,9 +31,6 @@ from .batching import map_array, predict_batch
 _MAX_PICTURE_SIDE = 2048  # pixels
 
 logger = logging.getLogger(__name__)
-
-# Of Detectron2's anchors, at the first image; the default order is the one that they need.
-warnings.filterwarnings("ignore", r"torch\.meshgrid: in an upcoming release", UserWarning)
 
 
 class Predictor:

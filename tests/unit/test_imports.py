@@ -226,3 +226,13 @@ def test_what_needs_detectron2_is_found_in_the_package_when_it_is_asked_for():
     assert cfg.train.max_iter == 7
     with pytest.raises(AttributeError, match="module 'bpt_det' has no attribute 'load_configs'"):
         bpt_det.load_configs  # noqa: B018
+
+
+def test_pytorch_does_not_warn_of_the_code_of_detectron2(tmp_path):
+    code = (
+        "import warnings, bpt_det; deprecated = '`torch.jit.script` is deprecated.'\n"
+        "warnings.warn('torch.meshgrid: in an upcoming release, it will be', UserWarning)\n"
+        "warnings.warn(deprecated, FutureWarning); warnings.warn('another', FutureWarning)"
+    )
+    lines = run_python(code, ROOT, tmp_path).stderr.splitlines()
+    assert len(lines) == 1 and lines[0].endswith("FutureWarning: another")

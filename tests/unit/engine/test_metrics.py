@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from bpt_det.engine.metrics import read_final_metrics, read_records
+from bpt_det.engine.metrics import format_ap_table, read_final_metrics, read_records
 from bpt_det.engine.result import RunResult
 from bpt_det.utils.errors import InputError
 
@@ -46,3 +46,9 @@ def test_lines_that_were_cut_off_are_left_out(run):
         file.write('{"iteration": 8, "val/top1": 40.0}\n3\n{"iteration": 9, "val/t')
     expected = [*RECORDS, {"iteration": 8, "val/top1": 40.0}]
     assert list(read_records(run / "metrics.json")) == expected
+
+
+def test_the_ap_table_has_a_dash_where_there_is_no_value():
+    metrics = {"bbox/AP": 41.26, "bbox/APl": math.nan, "segm/AP": 0.0}
+    box, mask = (line.split() for line in format_ap_table(metrics).splitlines()[2:])
+    assert (box, mask) == (["box", "41.3", *"-----"], ["mask", "0.0", *"-----"])
