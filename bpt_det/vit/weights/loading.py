@@ -159,7 +159,7 @@ def _check_differences(
     if problems:
         raise InputError(
             f"'{location}' does not hold this ViT: {'; '.join(problems)}. Choose the architecture "
-            "that the file was made with (embed_dim, num_blocks, patch_size)"
+            "that the file was made with (embed_dim, num_blocks, num_heads, patch_size)"
             f"{patch_size_advice(state, expected)}."
         )
 
