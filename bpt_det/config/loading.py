@@ -27,6 +27,9 @@ def get_config(name: str, *overrides: str) -> DictConfig:
     As ``get_config`` of Detectron2's model zoo: ``get_config("coco/cascade", "method=bpt_d")``.
     See `load_config_and_data` for what may be given, and for the errors.
     """
+    for override in overrides:
+        if not isinstance(override, str):
+            raise InputError(f"each override is a text key=value of its own, got {override!r}.")
     return load_config(name, overrides)
 
 

@@ -6,6 +6,7 @@ import pytest
 from detectron2.config import LazyConfig
 from omegaconf import OmegaConf
 
+import bpt_det
 from bpt_det.config import load_config
 from bpt_det.config.checks import check_config
 from bpt_det.config.loading import apply_overrides, as_override
@@ -213,3 +214,9 @@ def test_the_part_around_the_vit_is_found(loaded):
 def test_a_model_with_no_vit_or_with_several_is_refused(model, found):
     with pytest.raises(InputError, match=rf"one part with a `vit`, but has {found};"):
         find_vit_owner(OmegaConf.create({"model": model}))
+
+
+def test_overrides_of_get_config_are_texts():
+    assert bpt_det.get_config("shapes/cascade", "method=vpt_s", "train.seed=3").train.seed == 3
+    with pytest.raises(InputError, match=r"\['method=vpt_s'\]"):
+        bpt_det.get_config("shapes/cascade", ["method=vpt_s"])
