@@ -5,11 +5,10 @@ Example: python tools/publish_checkpoint.py --compact output/mine/model_final.pt
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 
+from bpt_det.cli.launch import run_tool
 from bpt_det.engine.publishing import publish_checkpoint
-from bpt_det.utils.errors import EXIT_BAD_INPUT, InputError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,12 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("target", help="file to make")
     parser.add_argument("--compact", action="store_true", help="float16, large matrices 8-bit")
     args = parser.parse_args(argv)
-    try:
-        publish_checkpoint(args.source, args.target, compact=args.compact)
-    except InputError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return EXIT_BAD_INPUT
-    return 0
+    return run_tool(
+        lambda: publish_checkpoint(args.source, args.target, compact=args.compact), args
+    )
 
 
 if __name__ == "__main__":

@@ -124,7 +124,7 @@ def benchmark(args: argparse.Namespace, command: str) -> None:
         "machine": describe_machine(device),
         "command": command,
         "image_size": cfg.dataloader.image_size,
-        "precision": _name(precision),
+        "precision": precision.dtype_name,
         "flops_counted_with": FLOP_COUNTER,
         "memory": _MEMORY[device],
         "matmul_peak": peak,
@@ -134,7 +134,7 @@ def benchmark(args: argparse.Namespace, command: str) -> None:
     results: list[Measurement] = []
     for measured in _measure_each(cfg, args, precision):
         results += measured
-        print(format_measurements(measured, peak, _name(precision)), end="\n\n", flush=True)
+        print(format_measurements(measured, peak, precision.dtype_name), end="\n\n", flush=True)
         if args.output:
             _write(args.output, report, results)
     print(format_ratios(results))
@@ -229,10 +229,6 @@ def _describe(report: dict) -> str:
         f"Peak activations: {report['memory']}\n"
         f"Attention: {attention['chosen']} of {', '.join(attention['available'])}"
     )
-
-
-def _name(precision: Precision) -> str:
-    return str(precision.dtype).removeprefix("torch.")
 
 
 def _write(path: Path, report: dict, results: Sequence[Measurement]) -> None:

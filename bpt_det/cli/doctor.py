@@ -72,7 +72,7 @@ def _precision() -> str | None:
     except Exception:  # a problem of its own
         return None
     precision = resolve_precision("auto", resolve_device("auto"))
-    return f"{str(precision.dtype).removeprefix('torch.')} on {precision.device}"
+    return f"{precision.dtype_name} on {precision.device}"
 
 
 def _find_coco_layouts(folder: Path) -> dict[str, dict[str, Any]]:
@@ -155,9 +155,9 @@ def format_report(report: Mapping[str, Any]) -> str:
     ]
     for name, package in report["packages"].items():
         lines.append(f"{name:{_WIDTH}}{_describe_package(package)}")
-    memory = _size(report["memory_available"])
-    lines.append(f"{'machine':{_WIDTH}}{report['cores']} cores, {memory} of memory available, ")
-    lines[-1] += f"{_size(report['disk_free'])} free on this disk"
+    memory, disk = _size(report["memory_available"]), _size(report["disk_free"])
+    free = f"{memory} of memory available, {disk} free on this disk"
+    lines.append(f"{'machine':{_WIDTH}}{report['cores']} cores, {free}")
     gpus = [f"{gpu['name']}, {_size(gpu['memory'])}" for gpu in report["gpus"]]
     lines.append(f"{'GPUs':{_WIDTH}}{'; '.join(gpus) or 'none is visible'}")
     lines.append(f"{'training':{_WIDTH}}{report['precision'] or 'not known, see below'}")

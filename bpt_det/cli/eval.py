@@ -12,13 +12,11 @@ else to eval_only/ in train.output_dir. Settings of the config are changed as ke
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from bpt_det.config.loading import as_override
-from bpt_det.engine.metrics import METRICS_NAME
 from bpt_det.utils.errors import InputError
 
-from .launch import build_tool_parser, run_tool, train_or_evaluate
+from .launch import build_tool_parser, find_trace, run_tool, train_or_evaluate
 from .logs import add_log_options
 from .tasks import use_data
 
@@ -39,14 +37,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def evaluate(args: argparse.Namespace) -> None:
     """Do what a parsed command line of `build_parser` asks for."""
-    if args.output is not None:
-        folder = Path(args.output)
-        traces = [*folder.glob("*.pth"), *folder.glob(METRICS_NAME)]
-        if traces:
-            raise InputError(
-                f"--output '{folder}' holds a run ({traces[0].name}), whose result would be "
-                "replaced; choose another folder, or leave --output out."
-            )
+    trace = None if args.output is None else find_trace(args.output)
+    if trace is not None:
+        raise InputError(
+            f"--output '{args.output}' holds a run ({trace}), whose result would be replaced; "
+            "choose another folder, or leave --output out."
+        )
     args.opts = [*args.opts, as_override("train.init_checkpoint", args.checkpoint)]
     train_or_evaluate(args, use_data)
 

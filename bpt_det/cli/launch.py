@@ -243,14 +243,20 @@ def prepare_output_dir(output_dir: str, *, may_hold_run: bool) -> None:
         InputError: it cannot be written, or holds a run and ``may_hold_run`` is False.
     """
     make_writable(output_dir, "train.output_dir")
+    trace = find_trace(output_dir)
+    if trace is not None and not may_hold_run:
+        raise InputError(
+            f"'{output_dir}' already holds a run ({trace}); continue it with --resume, or "
+            "choose another train.output_dir."
+        )
+
+
+def find_trace(output_dir: str) -> str | None:
+    """Return the name of a file that a run has left in a folder; None: the folder holds no run."""
     folder = Path(output_dir)
     metrics = [path for path in folder.glob(METRICS_NAME) if path.stat().st_size]
     traces = [*folder.glob("*.pth"), *metrics, *folder.glob(LAST_CHECKPOINT)]
-    if traces and not may_hold_run:
-        raise InputError(
-            f"'{output_dir}' already holds a run ({traces[0].name}); continue it with --resume, or "
-            "choose another train.output_dir."
-        )
+    return traces[0].name if traces else None
 
 
 def run_training_tool(

@@ -6,7 +6,7 @@ read without executing anything, and what `instantiate` would call for it has to
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from omegaconf.grammar_parser import parse
 
 from bpt_det.utils.errors import InputError, one_line
 
+from .tree import walk
+
 TRUST_VARIABLE = "BPT_DET_TRUST"
 TARGETS_FILE = Path(__file__).with_name("targets.txt")
 
@@ -30,7 +32,7 @@ _LIMITS = {
 _TARGET = "_target_"
 _NAME_TAG = "tag:yaml.org,2002:python/name:"
 _MAX_DEPTH = 100  # of nested lists and mappings; ours have about 10
-# Half of what is read is C code that recurses, so the depth is checked before.
+# libyaml where PyYAML has it. It recurses in C, so the depth is checked before.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -52,21 +54,23 @@ def read_yaml_config(path: str, trust: Sequence[str] = ()) -> DictConfig:
     try:
         _check_depth(text, path)
         content = _load(text, path, allowed)
+    except InputError:
+        raise
     except (yaml.YAMLError, UnicodeError, ValueError, RecursionError, TypeError) as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"config file '{path}' cannot be loaded: {one_line(error)}") from error
     if not isinstance(content, dict):
         raise InputError(
             f"config file '{path}' is no mapping of keys to values but {type(content).__name__}; "
             "give the config.yaml of a run or a .py config."
         )
-    for key, value in _walk(content):
+    cfg = OmegaConf.create(content, flags={"allow_objects": True})
+    for key, node in walk(cfg):
+        value = node._value()  # an interpolation as it is written
         if key.rpartition(".")[2] == _TARGET and isinstance(value, str):
             allowed.check(value, key)  # what a tag names has been checked
         elif isinstance(value, str) and "${" in value:
             _check_interpolation(value, key, path)
-    return OmegaConf.create(content, flags={"allow_objects": True})
+    return cfg
 
 
 def trusted_packages(trust: Sequence[str] = ()) -> list[str]:
@@ -174,20 +178,6 @@ def _count(node: yaml.Node, known: dict[int, int], path: str) -> int:
         total += sum(_count(child, known, path) for child in node.value)
     known[id(node)] = total
     return total
-
-
-def _walk(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every dotted key of plain containers with its value."""
-    if isinstance(content, dict):
-        items: Any = content.items()
-    elif isinstance(content, list | tuple):
-        items = enumerate(content)
-    else:
-        return
-    for name, value in items:
-        key = f"{prefix}{name}"
-        yield key, value
-        yield from _walk(value, f"{key}.")
 
 
 def _check_interpolation(text: str, key: str, path: str) -> None:

@@ -1,9 +1,11 @@
 """COCO annotation files: reader, explanation of unusable ones, and sources FILE:FOLDER."""
 
 import json
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeGuard
 
 from bpt_det.utils.errors import InputError
 
@@ -89,6 +91,13 @@ def split_source(value: object, option: str) -> tuple[str, str]:
         )
     sources = [(absolute_path(file), absolute_path(folder)) for file, folder in splits]
     return max(sources, key=lambda source: os.path.isfile(source[0]) + os.path.isdir(source[1]))
+
+
+def is_area(value: object) -> TypeGuard[float]:
+    """Return whether a value can be the area of an object: a positive, finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 0 < value < math.inf
 
 
 def absolute_path(path: str) -> str:

@@ -16,6 +16,11 @@ class Precision:
     device: str
     dtype: torch.dtype
 
+    @property
+    def dtype_name(self) -> str:
+        """Name of the dtype, such as ``bfloat16``."""
+        return str(self.dtype).removeprefix("torch.")
+
     def autocast(self) -> torch.autocast:
         """Return the context in which the forward pass runs."""
         return torch.autocast(self.device, self.dtype, enabled=self.dtype != torch.float32)

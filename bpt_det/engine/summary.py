@@ -95,7 +95,7 @@ def _summarize(
         ("parameters", f"{trained:,} trained, {frozen:,} frozen"),
         *((name, _describe_data(cfg, name, loader)) for name, loader in loaders.items() if loader),
         *lines.items(),
-        ("device", f"{_device_name(precision.device)}, {str(precision.dtype).split('.')[-1]}"),
+        ("device", f"{_device_name(precision.device)}, {precision.dtype_name}"),
         ("output", str(cfg.train.output_dir)),
     ]
     labels = {"train": "train data", "test": "test data", "final_test": "final test"}

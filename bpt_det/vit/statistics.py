@@ -77,7 +77,7 @@ def collect_statistics(
     for images in batches:
         num_images += images.shape[0]
         tokens = embed_images(vit, images)
-        if 0 in collectors:
+        if 0 in collectors and collectors[0].num_missing_images:
             collectors[0].keep_embeddings(vit.patch_embed(images).flatten(1, 2))
         for index, block in enumerate(list(vit.blocks)[: max(needed) + 1]):
             if index in collectors:
@@ -114,8 +114,7 @@ class _Collector:
 
     def keep_embeddings(self, embeddings: Tensor) -> None:
         """Keep patch embeddings (B, N, D) of the images whose tokens `update` is about to keep."""
-        if self.num_missing_images:
-            self.kept_embeddings.append(embeddings[: self.num_missing_images].float().cpu())
+        self.kept_embeddings.append(embeddings[: self.num_missing_images].float().cpu())
 
     def update(self, tokens: Tensor, block: torch.nn.Module) -> None:
         self.sum_of_squares += tokens.double().square().sum().item()

@@ -1,8 +1,9 @@
 """Checks of the lists of an annotation file: keys, types, ids and references."""
 
-import math
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
+
+from bpt_det.data.coco import is_area
 
 from .findings import Findings, place
 
@@ -148,7 +149,7 @@ def _check_flags(index: int, annotation: dict, image: dict | None, findings: Fin
         add("wrong_type", f"iscrowd is {_shown(annotation['iscrowd'])}, not 0 or 1")
     area = annotation.get("area")
     if isinstance(area, int | float) and not isinstance(area, bool):
-        if not 0 < area < math.inf:
+        if not is_area(area):
             add("area_invalid", f"area is {area}")
     elif area is not None:
         add("wrong_type", f"area is {_shown(area)}, not a number")

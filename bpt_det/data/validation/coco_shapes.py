@@ -6,6 +6,7 @@ from typing import TypeGuard
 from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
+from bpt_det.data.coco import is_area
 from bpt_det.data.rle import RleError, RleSizeError, decode_rle
 
 from .coco_entries import Entries, is_size_valid
@@ -123,7 +124,7 @@ def _mask_faults(annotation: dict, image: dict, limits: Limits) -> list[tuple[st
             ("mask_tiny", f"its area is {area} pixels, less than {limits.min_mask_area:g}")
         )
     recorded = annotation.get("area")
-    if most >= _LEAST_COMPARED and isinstance(recorded, int | float) and 0 < recorded <= _LARGEST:
+    if most >= _LEAST_COMPARED and is_area(recorded) and recorded <= _LARGEST:
         if not area / _AREA_FACTOR <= recorded <= most * _AREA_FACTOR:
             faults.append(("area_mismatch", f"area is {recorded}, the mask has {most} pixels"))
     if box is None:

@@ -5,10 +5,11 @@ small, medium and large. An annotation file promises neither.
 """
 
 import logging
-import math
 from collections.abc import Hashable
 
 from pycocotools import mask as coco_mask
+
+from bpt_det.data.coco import is_area
 
 logger = logging.getLogger(__name__)
 
@@ -36,24 +37,15 @@ def prepare_truth(content: dict) -> tuple[dict, dict[Hashable, int]]:
             num_left_out += 1
             continue
         area = annotation.get("area")
-        if not _is_area(area):
+        if not is_area(area):
             area, num_measured = pixels, num_measured + 1
         own = {"id": len(annotations) + 1, "image_id": numbers[image["id"]], "area": area}
         annotations.append({**annotation, **own, "iscrowd": annotation.get("iscrowd", 0)})
     if num_measured:
-        logger.warning("areas of %d objects to evaluate on are computed anew", num_measured)
+        logger.warning("areas of %d objects to evaluate on are measured", num_measured)
     if num_left_out:
         logger.warning("%d objects without a pixel are left out of the evaluation", num_left_out)
     return {**content, "images": images, "annotations": annotations}, numbers
-
-
-def _is_area(value: object) -> bool:
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and value > 0
-    )
 
 
 def _count_pixels(annotation: dict, image: dict) -> float:
