@@ -70,7 +70,8 @@ def peak_bytes(run: Callable[[], object], device: str) -> int | None:
     """Return the peak memory of a call, less what is allocated before it.
 
     On a GPU what torch allocates, exactly. On the CPU the increase of the resident set of the
-    process, sampled every 2 ms; None where the system does not tell it.
+    process, sampled every 2 ms; None where the system does not tell it. Without glibc a call may
+    reuse what earlier calls have freed, and the peak is a lower bound.
     """
     gc.collect()
     if device == "cpu":
