@@ -3,8 +3,9 @@
 Prints a Markdown table: excess kurtosis of the entries, and the exponent a of the hyper-Laplace
 density that fits them, exp(-|x/s|^a). With --picture it also draws Figures 7 and 8 of the paper's
 supplementary for every block: the entries of M and of M Xᵀ with logarithmic counts, and of W M and
-W M Xᵀ beside them. --checkpoint adds the learned prompts. The ViT is that of the config, any that
-it can name:
+W M Xᵀ beside them. --checkpoint adds the learned prompts. --groups measures several sets of images,
+none of which share one, and prints mean ± standard deviation over them. The ViT is that of the
+config, any that it can name:
 
     bpt-det burstiness --config-file shapes/cascade --images datasets/shapes/val \\
         --picture burstiness.png
@@ -15,6 +16,7 @@ it can name:
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 import torch
@@ -62,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--num-images", type=int, default=100, help="number of images, evenly spread (default: 100)"
     )
+    add("--groups", type=int, default=1, help="sets the images are dealt to (default: 1)")
     add("--eps", type=float, default=1e-4, help="eps of the whitening (default: 1e-4)")
     return parser
 
@@ -69,55 +72,64 @@ def build_parser() -> argparse.ArgumentParser:
 def measure(args: argparse.Namespace) -> None:
     """Do what a parsed command line of `build_parser` asks for."""
     check_range(args, "--num-images")
+    check_range(args, "--groups")
     whitening = Whitening(eps=args.eps, floor="drop", scale="none")
     cfg = load_config(args.config_file, args.opts)
     vit, prompts = _load(cfg, args.checkpoint)
-    records = folder_records(args.images, recursive=True, option="--images")
-    size = vit.patch_embed.img_size[0]
-    step = -1 if cfg.model.input_format == "BGR" else 1
-    images = [
-        center_square(
-            read_rgb(record["file_name"])[:, :, ::step].copy(),
-            size,
-            cfg.model.pixel_mean,
-            cfg.model.pixel_std,
-        )
-        for record in spread_evenly(records, args.num_images)
+    images = _read_images(args, cfg.model, vit.patch_embed.img_size[0])
+    groups = [
+        measure_burstiness(vit, torch.stack(images[i :: args.groups]).split(_BATCH_SIZE), whitening)
+        for i in range(args.groups)
     ]
-    blocks = measure_burstiness(vit, torch.stack(images).split(_BATCH_SIZE), whitening)
     print(f"Excess kurtosis of the entries, {len(images)} images (a Laplace distribution has 3),")
-    print("and exponent a of the hyper-Laplace density that fits them (Laplace: 1, Gaussian: 2)\n")
-    print(format_table(blocks, args.eps))
+    print("and exponent a of the hyper-Laplace density that fits them (Laplace: 1, Gaussian: 2)")
+    if args.groups > 1:
+        print(f"Mean ± standard deviation over {args.groups} sets of them")
+    print("\n" + format_table(groups, args.eps))
     for index, entries in prompts.items():
         a = _exponent(entries)
         print(f"\nprompts of block {index}: excess kurtosis {entries.kurtosis:.1f}, a {a:.2f}")
     if args.picture:
-        figure = draw_burstiness(blocks, prompts)
+        figure = draw_burstiness(groups[0], prompts)
         with atomic_write(args.picture) as partial:
             figure.savefig(partial, format="png")
 
 
-def format_table(blocks: Sequence[Burstiness], eps: float) -> str:
-    """Return a Markdown table with a row for each block.
+def format_table(groups: Sequence[Sequence[Burstiness]], eps: float) -> str:
+    """Return a Markdown table with a row for each block: mean ± standard deviation over groups.
 
     Args:
-        blocks: of `measure_burstiness`.
+        groups: of `measure_burstiness`, with different images each.
         eps: floor of the whitening, for the title of a column.
     """
     rows = [
-        (
-            index,
-            *(e.kurtosis for e in (b.product, b.tokens, b.interaction, b.whitened)),
-            b.rank,
-            f"{b.condition_number:.0e}",
-            *(f"{_exponent(e):.2f}" for e in (b.product, b.interaction, b.whitened)),
-        )
-        for index, b in enumerate(blocks)
+        (index, *(_spread(values) for values in zip(*map(_figures, blocks), strict=True)))
+        for index, blocks in enumerate(zip(*groups, strict=True))
     ]
     headers = ["block", "M", "X", "M Xᵀ", "W M Xᵀ", f"rank at {eps:g}", "condition number"]
     headers += ["a of M", "a of M Xᵀ", "a of W M Xᵀ"]
-    strings = list(range(6, len(headers)))
-    return tabulate(rows, headers, tablefmt="pipe", floatfmt=".1f", disable_numparse=strings)
+    return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True)
+
+
+def _figures(block: Burstiness) -> list[tuple[float, str]]:
+    """Return the figures of a block, each with its format."""
+    kurtoses = [
+        e.kurtosis for e in (block.product, block.tokens, block.interaction, block.whitened)
+    ]
+    exponents = [_exponent(e) for e in (block.product, block.interaction, block.whitened)]
+    return [
+        *((kurtosis, ".1f") for kurtosis in kurtoses),
+        (block.rank, ".0f"),
+        (block.condition_number, ".0e"),
+        *((exponent, ".2f") for exponent in exponents),
+    ]
+
+
+def _spread(figures: Sequence[tuple[float, str]]) -> str:
+    values, (style, *_) = zip(*figures, strict=True)
+    mean = f"{fmean(values):{style}}"
+    deviation = f"{stdev(values):{style}}" if len(values) > 1 else ""
+    return f"{mean} ± {deviation}" if float(deviation or 0) else mean
 
 
 def draw_burstiness(
@@ -144,6 +156,26 @@ def draw_burstiness(
 def prompt_entries(network: PromptedViT) -> dict[int, Entries]:
     """Return the entries of a network's prompts by block index."""
     return {int(index): describe_entries(prompt(1)) for index, prompt in network.prompts.items()}
+
+
+def _read_images(args: argparse.Namespace, model: DictConfig, size: int) -> list[torch.Tensor]:
+    """Return the central squares of evenly spread images, normalized, (3, size, size) each."""
+    records = folder_records(args.images, recursive=True, option="--images")
+    chosen = spread_evenly(records, args.num_images)
+    if len(chosen) < args.groups:
+        raise InputError(
+            f"--groups {args.groups} is more than the {len(chosen)} images; give at most as many."
+        )
+    step = -1 if model.input_format == "BGR" else 1
+    return [
+        center_square(
+            read_rgb(record["file_name"])[:, :, ::step].copy(),
+            size,
+            model.pixel_mean,
+            model.pixel_std,
+        )
+        for record in chosen
+    ]
 
 
 def _panel(entries: Entries) -> Panel:

@@ -109,9 +109,10 @@ class Spectrum:
 
     @property
     def condition_number(self) -> float:
-        """Largest over smallest eigenvalue; infinite if the smallest is 0."""
-        smallest = self.eigenvalues[0].item()
-        return self.eigenvalues[-1].item() / smallest if smallest > 0 else math.inf
+        """Largest over smallest eigenvalue, at most 1 / (D ε) of float64: beyond is rounding."""
+        largest = self.eigenvalues[-1].item()
+        smallest = len(self.eigenvalues) * torch.finfo(torch.float64).eps * largest
+        return largest / max(self.eigenvalues[0].item(), smallest) if largest > 0 else math.inf
 
 
 def compute_spectrum(second_moment: Tensor, eps: float) -> Spectrum:
