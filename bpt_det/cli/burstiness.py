@@ -127,9 +127,10 @@ def _figures(block: Burstiness) -> list[tuple[float, str]]:
 
 def _spread(figures: Sequence[tuple[float, str]]) -> str:
     values, (style, *_) = zip(*figures, strict=True)
-    mean = f"{fmean(values):{style}}"
-    deviation = f"{stdev(values):{style}}" if len(values) > 1 else ""
-    return f"{mean} ± {deviation}" if float(deviation or 0) else mean
+    mean = fmean(values)
+    deviation = stdev(values) if len(values) > 1 else 0
+    is_seen = float(f"{deviation:{style}}") and f"{mean + deviation:{style}}" != f"{mean:{style}}"
+    return f"{mean:{style}} ± {deviation:{style}}" if is_seen else f"{mean:{style}}"
 
 
 def draw_burstiness(

@@ -17,8 +17,8 @@ Settings of every run, such as paths of this machine, replace those of the plan:
         model.backbone.vit.checkpoint=/weights/vit_tiny.pth
 
 Each line of the log says how long the remaining runs of the part will take. The plan's section of
-the report, docs/reproduction/results.md, is replaced whenever a method has ended. result.json in
-the output folder holds the status of the comparison and the results of its runs.
+the report, report.md in the output folder, is replaced whenever a method has ended. result.json
+there holds the status of the comparison and the results of its runs.
 """
 
 import argparse
@@ -52,8 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--report",
         type=Path,
-        default=Path("docs/reproduction/results.md"),
-        help="Markdown file for the tables (default: %(default)s)",
+        help="Markdown file for the tables (default: report.md in the output folder)",
     )
     add = parser.add_argument_group("runs").add_argument
     add("--jobs", type=int, default=1, help="runs at the same time (default: 1)")
@@ -88,11 +87,12 @@ def compare(args: argparse.Namespace, command: str) -> None:
     experiment = load_experiment(args.plan).with_overrides(args.opts)
     output = (args.output or Path("output/compare") / experiment.name).resolve()
     make_writable(output, "--output")
-    make_writable(args.report.parent, "--report")
+    report_file = args.report or output / "report.md"
+    make_writable(report_file.parent, "--report")
     names = [method.name for method in experiment.methods]
 
     def report(results: list[Result]) -> None:
-        write_report(experiment, results, args.report, output, command)
+        write_report(experiment, results, report_file, output, command)
 
     report(
         run_experiment(
@@ -104,7 +104,7 @@ def compare(args: argparse.Namespace, command: str) -> None:
             report=report,
         )
     )
-    logger.log(RESULT, "results: %s", args.report)
+    logger.log(RESULT, "results: %s", report_file)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

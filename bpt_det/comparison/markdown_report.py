@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -16,7 +16,9 @@ from bpt_det.visualization.curves import collect_curves
 from .experiment import Experiment, Method, Settings
 from .results import Result, choose_point, mean_values
 
-_SIZE, _DOTS_PER_INCH = (8, 4.5), 100  # inches
+_FIGURE_SIZE, _DOTS_PER_INCH = (8, 4.5), 100  # inches
+# What `train.prompt_rms` records, with the index of a block behind it, and its label.
+_PROMPT_RMS, _RMS_LABEL = "prompt_rms", "root mean square of the prompts"
 _HEADING = "# Results\n"
 
 
@@ -43,9 +45,7 @@ def write_report(
         lines += [f"Settings tried, with the first seed. {experiment.choice_length}{how}", ""]
         lines += [format_grid(experiment, results), ""]
     if experiment.curves:
-        picture = report.parent / f"{report.stem}_{experiment.name}.png"
-        draw_method_curves(experiment, results, output, picture)
-        lines += [f"![{experiment.final_metric} over the training]({picture.name})", ""]
+        lines += _draw_curves(experiment, results, report, output)
     section = "\n".join(lines)
     begin, end = (f"<!-- {experiment.name}: {which} -->" for which in ("begin", "end"))
     section = f"{begin}\n{section}\n{end}\n"
@@ -57,6 +57,22 @@ def write_report(
         text = f"{text}\n{section}"
     with atomic_write(report) as partial:
         partial.write_text(text)
+
+
+def _draw_curves(
+    experiment: Experiment, results: Sequence[Result], report: Path, output: Path
+) -> list[str]:
+    """Draw the final metric, and the size of the prompts where it is known; return the lines."""
+    lines = []
+    for metric, suffix in ((experiment.final_metric, ""), (_PROMPT_RMS, "_rms")):
+        curves = _method_curves(experiment, results, output, metric)
+        if suffix and not curves:
+            continue
+        label = _RMS_LABEL if suffix else metric
+        picture = report.parent / f"{report.stem}_{experiment.name}{suffix}.png"
+        draw_method_curves(curves, f"{label}, mean of the seeds", picture)
+        lines += [f"![{label} over the training]({picture.name})", ""]
+    return lines
 
 
 def format_results(experiment: Experiment, results: Sequence[Result]) -> str:
@@ -102,33 +118,50 @@ def format_grid(experiment: Experiment, results: Sequence[Result]) -> str:
     return tabulate(rows, ["method", f"{which} {experiment.select}"], tablefmt="pipe")
 
 
-def draw_method_curves(
-    experiment: Experiment, results: Sequence[Result], output: Path, picture: Path
-) -> None:
-    """Draw the mean of the seeds over the training, for the methods of ``curves``."""
-    figure = Figure(figsize=_SIZE, dpi=_DOTS_PER_INCH, layout="constrained")
+def draw_method_curves(curves: Mapping[str, Mapping[int, float]], label: str, path: Path) -> None:
+    """Draw curves over the training: values by iteration, by name; ``label`` is what they show."""
+    figure = Figure(figsize=_FIGURE_SIZE, dpi=_DOTS_PER_INCH, layout="constrained")
     axes = figure.subplots()
-    for method in experiment.methods:
-        if method.name not in experiment.curves:
-            continue
-        curves = [
-            _read_curve(output / result.run.folder, experiment.final_metric)
-            for result in _of(results, method, is_final=True)
-            if result.selected is not None
-        ]
-        shared = sorted(set.intersection(*map(set, curves))) if curves else []
-        means = [fmean(curve[iteration] for curve in curves) for iteration in shared]
-        axes.plot(shared, means, marker=".", label=method.label)
+    for name, curve in curves.items():
+        axes.plot(list(curve), list(curve.values()), marker=".", label=name)
     axes.set_xlabel("iteration")
-    axes.set_ylabel(f"{experiment.final_metric}, mean of the seeds")
+    axes.set_ylabel(label)
     axes.grid(alpha=0.3)
     axes.legend()
-    with atomic_write(picture) as partial:
+    with atomic_write(path) as partial:
         figure.savefig(partial, format="png")
 
 
+def _method_curves(
+    experiment: Experiment, results: Sequence[Result], output: Path, metric: str
+) -> dict[str, dict[int, float]]:
+    """Return the mean of the seeds by iteration, by label; of methods that have a curve."""
+    curves = {}
+    for method in experiment.methods:
+        if method.name not in experiment.curves:
+            continue
+        of_seeds = [
+            _read_curve(output / result.run.folder, metric)
+            for result in _of(results, method, is_final=True)
+            if result.selected is not None
+        ]
+        shared = sorted(set.intersection(*map(set, of_seeds))) if of_seeds else []
+        if shared:
+            curves[method.label] = {i: fmean(curve[i] for curve in of_seeds) for i in shared}
+    return curves
+
+
 def _read_curve(folder: Path, metric: str) -> dict[int, float]:
-    return dict(collect_curves(read_records(folder / METRICS_NAME), [metric])[metric])
+    """Return a metric by iteration; ``prompt_rms``: the root mean square over all blocks."""
+    records = read_records(folder / METRICS_NAME)
+    if metric != _PROMPT_RMS:
+        return dict(collect_curves(records, [metric])[metric])
+    sizes: dict[int, float] = {}
+    for record in records:
+        values = [v for key, v in record.items() if key.startswith(f"{_PROMPT_RMS}_")]
+        if values:
+            sizes[record["iteration"]] = math.sqrt(fmean(value**2 for value in values))
+    return sizes
 
 
 def _of(results: Sequence[Result], method: Method, *, is_final: bool) -> list[Result]:

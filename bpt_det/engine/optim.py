@@ -206,7 +206,16 @@ def build_multistep_schedule(
         warmup_iters: iterations from 0.001 of the rate to all of it; in a run too short for them,
             those before the first milestone.
         gamma: factor of each drop.
+
+    Raises:
+        InputError: a milestone is no fraction of the run.
     """
+    for milestone in milestones:
+        if not 0 < milestone < 1:
+            raise InputError(
+                "lr_multiplier.milestones are fractions of the run, between 0 and 1, got "
+                f"{milestone}; give 0.75 for three quarters of train.max_iter."
+            )
     steps = sorted({round(fraction * max_iter) for fraction in milestones} - {0, max_iter})
     values = [gamma**i for i in range(len(steps) + 1)]
     scheduler = MultiStepParamScheduler(values, num_updates=max_iter, milestones=steps)

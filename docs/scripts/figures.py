@@ -189,21 +189,25 @@ def draw_results() -> plt.Figure:
 
 def draw_kurtosis() -> plt.Figure:
     """Draw the excess kurtosis of what prompts meet, by block, from burstiness.md."""
-    page = "explanation/burstiness.md"
-    figure, panels = plt.subplots(1, 2, figsize=(8, 2.8), sharey=True)
-    text = (DOCS / page).read_text()
-    tables = re.findall(r"\| block \|.*?\n\|[-|]+\n(.*?)\n\n", text, re.DOTALL)
-    for axes, table, title in zip(panels, tables, ("rendered shapes", "photographs"), strict=True):
-        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.split("\n")]
+    text = (DOCS / "explanation/burstiness.md").read_text()
+    tables = re.findall(r"(\| block \|.*?)\n\|[-|]+\n(.*?)\n\n", text, re.DOTALL)
+    titles = ("supervised, cars", "masked autoencoder, birds", "rendered shapes")
+    figure, panels = plt.subplots(1, len(titles), figsize=(9, 2.8), sharey=True)
+    for axes, (header, body), title in zip(panels, tables, titles, strict=True):
+        names, *rows = [
+            [cell.strip() for cell in line.strip("|").split("|")]
+            for line in (header, *body.split("\n"))
+        ]
         blocks = [int(row[0]) for row in rows]
-        for column, name, color in ((3, "M Xᵀ", INK), (4, "W M Xᵀ, whitened", TRAINED)):
-            values = [float(row[column]) for row in rows]
-            axes.plot(blocks, values, "o-", color=color, label=name, markersize=4)
+        for start, label, color in (("M Xᵀ", "M Xᵀ", INK), ("W M Xᵀ", "whitened", TRAINED)):
+            column = next(i for i, name in enumerate(names) if name.startswith(start))
+            values = [float(row[column].split(" ")[0]) for row in rows]
+            axes.plot(blocks, values, "o-", color=color, label=label, markersize=4)
         axes.axhline(3, color=FROZEN, linestyle="--", label="Laplace")
-        axes.set(title=f"ViT of {title}", xlabel="block", xticks=blocks)
+        axes.set(title=title, xlabel="block", xticks=blocks)
         axes.title.set_fontsize(10)
     panels[0].set_ylabel("excess kurtosis")
-    panels[1].legend(frameon=False, fontsize=9)
+    panels[-1].legend(frameon=False, fontsize=9)
     figure.tight_layout()
     return figure
 

@@ -52,8 +52,7 @@ def compare():
 def arguments(tmp_path):
     root = class_trees.write_cub(tmp_path / "CUB_200_2011")
     (tmp_path / "plan.py").write_text(PLAN.format(root=root))
-    report = tmp_path / "docs/results.md"
-    return ["--plan", tmp_path / "plan.py", "--output", tmp_path / "runs", "--report", report]
+    return ["--plan", tmp_path / "plan.py", "--output", tmp_path / "runs"]
 
 
 def test_a_comparison_runs_from_the_plan_to_the_report(compare, arguments, tmp_path):
@@ -63,7 +62,7 @@ def test_a_comparison_runs_from_the_plan_to_the_report(compare, arguments, tmp_p
     assert (tmp_path / "runs/statistics/tokens.safetensors").is_file()
     assert not (tmp_path / "runs/spt/grid/lr_0.01/test").exists()
     assert (tmp_path / "runs/spt/seed_0/test/predictions.csv").is_file()
-    rows = [line for line in (tmp_path / "docs/results.md").read_text().splitlines() if "|" in line]
+    rows = [line for line in (tmp_path / "runs/report.md").read_text().splitlines() if "|" in line]
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
     linear, spt = cells[2], cells[3]
     assert (linear[:3], spt[0]) == (["linear", "51", "lr 0.05"], "SPT")  # 3 classes, 16 wide

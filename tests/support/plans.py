@@ -54,6 +54,7 @@ if behavior == "predict nothing":
 records = [
     {"iteration": 9, "val/top1": value},
     {"iteration": 19, "val/top1": value - 2, "test/top1": value - 1},
+    *([{"iteration": 9, "prompt_rms_0": 3, "prompt_rms_7": 4}] if "b.py" in words else []),
 ]
 (folder / "metrics.json").write_text("\\n".join(map(json.dumps, records)))
 last, test = (None if value != value else value - less for less in (2, 1))

@@ -34,7 +34,28 @@ def test_the_report_has_means_and_spreads_and_keeps_other_sections(
     # values of the seeds 3 and 4 at lr 0.1: 12 and 13 on test, 11 and 12 at the end on val
     assert cells == ["BPT", "1,234", "lr 0.1", "12.50 ± 0.71", "11.50 ± 0.71", "10"]
     assert "no choice" in text and "lr 0.1: 13.00; lr 0.01: 4.00" in text
-    assert Image.open(report.parent / "results_birds.png").size == (800, 450)
+    for name in ("results_birds.png", "results_birds_rms.png"):
+        assert Image.open(report.parent / name).size == (800, 450)
+
+
+def test_curves_are_means_of_the_seeds_and_prompts_a_root_mean_square_over_blocks(
+    experiment, output, program, tmp_path, monkeypatch
+):
+    drawn = {}
+    monkeypatch.setattr(
+        "bpt_det.comparison.markdown_report.draw_method_curves",
+        lambda curves, label, path: drawn.update({path.name: (curves, label)}),
+    )
+    results = run_experiment(experiment, output, program.words)
+    write_report(experiment, results, tmp_path / "results.md", output, "command")
+    text = (tmp_path / "results.md").read_text()
+    assert all(f"]({name})" in text for name in drawn)
+    assert drawn["results_birds.png"] == (
+        {"BPT": {9: 13.5, 19: 11.5}},
+        "val/top1, mean of the seeds",
+    )
+    sizes, label = drawn["results_birds_rms.png"]
+    assert sizes == {"BPT": {9: pytest.approx(12.5**0.5)}} and "root mean square" in label
 
 
 @pytest.mark.parametrize("behavior", ["diverge", "predict nothing"])

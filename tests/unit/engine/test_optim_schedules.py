@@ -111,6 +111,12 @@ def test_the_published_schedule_drops_after_epochs_27_and_33():
         assert schedule(int(epoch * per_epoch) / max_iter) == pytest.approx(factor)
 
 
+@pytest.mark.parametrize("milestone", [0, 1, 30, -0.5, float("nan")])
+def test_a_milestone_that_is_no_fraction_of_the_run_is_refused(milestone):
+    with pytest.raises(InputError, match=r"fractions of the run.*give 0\.75"):
+        build_multistep_schedule(100, [0.5, milestone], 10)
+
+
 @pytest.mark.parametrize("max_iter", [1, 2, 3, 20])
 def test_a_run_shorter_than_its_warm_up_still_ends_in_the_full_rate_before_the_drop(max_iter):
     schedule = build_multistep_schedule(max_iter, [27 / 37, 33 / 37], warmup_iters=250)

@@ -1,0 +1,12 @@
+"""The plan of cars.py on CUB-200-2011: other photographs, all else equal.
+
+Run:    python tools/compare.py --plan configs/compare/cub_supervised.py
+Data:   CUB-200-2011, laid out as in datasets/README.md, and the weights of cars.py
+Result: not measured yet
+"""
+
+from .cars import plan
+
+plan.update(name="cub_supervised", title="CUB-200-2011, frozen ViT-Tiny, supervised")
+for _method in plan.methods.values():
+    _method.config = "configs/fgvc/cub.py"
