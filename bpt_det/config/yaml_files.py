@@ -18,17 +18,15 @@ from omegaconf.errors import OmegaConfBaseException
 from omegaconf.grammar_parser import parse
 
 from bpt_det.utils.errors import InputError, one_line
+from bpt_det.utils.limits import Limit
 
 from .tree import walk
 
 TRUST_VARIABLE = "BPT_DET_TRUST"
 TARGETS_FILE = Path(__file__).with_name("targets.txt")
 
-# Of what a file may hold: the largest number, and the variable that sets another one.
-_LIMITS = {
-    "bytes": (1_000_000, "BPT_DET_MAX_CONFIG_BYTES"),
-    "values": (200_000, "BPT_DET_MAX_CONFIG_NODES"),
-}
+_BYTES = Limit("BPT_DET_MAX_CONFIG_BYTES", 1_000_000, "bytes")
+_VALUES = Limit("BPT_DET_MAX_CONFIG_NODES", 200_000, "values")
 _TARGET = "_target_"
 _NAME_TAG = "tag:yaml.org,2002:python/name:"
 _MAX_DEPTH = 100  # of nested lists and mappings; ours have about 10
@@ -48,7 +46,7 @@ def read_yaml_config(path: str, trust: Sequence[str] = ()) -> DictConfig:
         InputError: the file cannot be read, is not a mapping, is larger than the limits, or names
             something that is not allowed.
     """
-    _check_size(os.path.getsize(path), "bytes", path)
+    _BYTES.check(os.path.getsize(path), f"config file '{path}'")
     text = Path(path).read_bytes()
     allowed = _Allowed(path, trust)
     try:
@@ -111,19 +109,6 @@ class _Allowed:
             )
 
 
-def _check_size(size: int, unit: str, path: str) -> None:
-    """Check that a file holds no more than `_LIMITS` allow, whose variables are read now."""
-    default, variable = _LIMITS[unit]
-    text = os.environ.get(variable, str(default))
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise InputError(f"{variable} must be an integer >= 1, got '{text}'.")
-    if size > int(text):
-        raise InputError(
-            f"config file '{path}' has {size:,} {unit}, more than the {int(text):,} that are "
-            f"allowed; where that is meant, set {variable}={size}."
-        )
-
-
 def _check_depth(text: bytes, path: str) -> None:
     """Check the depth of a YAML text by its events, which takes no recursion."""
     depth = 0
@@ -158,7 +143,7 @@ def _load(text: bytes, path: str, allowed: _Allowed) -> Any:
         node = loader.get_single_node()
         if node is None:
             return None
-        _check_size(_count(node, {}, path), "values", path)
+        _VALUES.check(_count(node, {}, path), f"config file '{path}'")
         return loader.construct_document(node)
     finally:
         loader.dispose()
