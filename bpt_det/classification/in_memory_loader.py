@@ -12,12 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from detectron2.data.samplers import TrainingSampler
-from detectron2.utils import comm
 from torch import Tensor
 
 from bpt_det.data.images import read_stored
-from bpt_det.engine.loaders import TrainLoader, derive_seed
+from bpt_det.engine.loaders import TrainLoader, position_seed
 from bpt_det.engine.precision import resolve_device
 from bpt_det.utils.available_memory import available_memory
 from bpt_det.utils.errors import InputError
@@ -113,17 +111,14 @@ class InMemoryLoader(TrainLoader):
         records = list(self.dataset)
         images = keep_images(records, self.device, num_threads=max(1, self.num_workers))
         sizes = np.array([image.shape[1:] for image in images])
-        order = iter(TrainingSampler(len(records), shuffle=True, seed=self.seed))
-        order = itertools.islice(order, self.start_batch * self.batch_size, None)
-        for number in itertools.count(self.start_batch):
-            chosen = list(itertools.islice(order, self.batch_size))
+        for number, chosen in self.batch_indexes():
             crops = self._crop([images[i] for i in chosen], sizes[chosen], number)
             yield [{**records[i], "image": crop} for i, crop in zip(chosen, crops, strict=True)]
 
     def _crop(self, images: Sequence[Tensor], sizes: np.ndarray, number: int) -> Tensor:
         """Return the crops of batch ``number``, (B, 3, S, S)."""
         size = self.mapper.image_size
-        random = np.random.default_rng(derive_seed(self.seed, comm.get_rank(), number))
+        random = np.random.default_rng(position_seed(self.seed, number))
         if self.mapper.augment:
             if self.mapper.crop == "resized":
                 windows = draw_windows(sizes, size, self.mapper.min_area, random)

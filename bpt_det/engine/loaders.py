@@ -1,8 +1,9 @@
 """Loaders: endless training batches that can start anywhere, and test batches.
 
 Detectron2's training loader always begins its stream anew, and draws augmentations from generators
-that depend on the worker. Here the i-th sample of a process and its augmentation are functions of
-(seed, rank, i) alone, whatever the number of workers.
+that depend on the worker. Here batch i of the run and its augmentation are functions of (seed, i)
+alone, whatever the number of workers. Several processes take its batches in turn, so that N
+processes see what one sees that accumulates N batches.
 """
 
 import itertools
@@ -16,11 +17,11 @@ import torch
 from detectron2.config import instantiate
 from detectron2.data import DatasetFromList, MapDataset, MetadataCatalog
 from detectron2.data.build import trivial_batch_collator
-from detectron2.data.samplers import InferenceSampler, TrainingSampler
+from detectron2.data.samplers import InferenceSampler
 from detectron2.utils import comm
 from detectron2.utils.registry import locate
 from omegaconf import DictConfig, OmegaConf
-from torch.utils.data import BatchSampler, DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from bpt_det.config.loading import Datasets
 from bpt_det.utils.errors import InputError, check_count
@@ -95,7 +96,7 @@ class TrainLoader:
             )
         self.mapper = mapper
         self.class_names = class_names_of(dataset)
-        self.samples = _SeededSamples(dataset, mapper, seed, comm.get_rank())
+        self.samples = _SeededSamples(dataset, mapper, seed)
         self.dataset = self.samples.records  # not as given, so that the larger list is freed
         self.total_batch_size = total_batch_size
         self.batch_size = total_batch_size // world_size
@@ -109,35 +110,49 @@ class TrainLoader:
         Raises:
             InputError: the mapper has raised it, in this process or in a loading one.
         """
-        order = TrainingSampler(len(self.samples), shuffle=True, seed=self.seed)
-        skipped = self.start_batch * self.batch_size
-        positions: Any = itertools.islice(enumerate(order), skipped, None)
+        keys = (
+            [(number * self.batch_size + i, index) for i, index in enumerate(chosen)]
+            for number, chosen in self.batch_indexes()
+        )
         batches = DataLoader(
             self.samples,
-            batch_sampler=BatchSampler(positions, self.batch_size, drop_last=True),
+            batch_sampler=keys,
             num_workers=self.num_workers,
             collate_fn=trivial_batch_collator,
         )
         yield from raise_input_errors(batches)
 
+    def batch_indexes(self) -> Iterator[tuple[int, list[int]]]:
+        """Yield the number of each batch of this process in the run, and what it takes, forever."""
+        order = _shuffle_forever(len(self.samples), self.seed)
+        rank, world_size = comm.get_rank(), comm.get_world_size()
+        for number in itertools.count():
+            chosen = list(itertools.islice(order, self.batch_size))
+            if number % world_size == rank and number // world_size >= self.start_batch:
+                yield number, chosen
+
+
+def _shuffle_forever(size: int, seed: int) -> Iterator[int]:
+    """Yield the order of Detectron2's `TrainingSampler`, as one process sees it."""
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        yield from torch.randperm(size, generator=generator).tolist()
+
 
 class _SeededSamples(Dataset):
-    """Samples by (position in the stream, index in the dataset)."""
+    """Samples by (position in the run, index in the dataset)."""
 
-    def __init__(
-        self, dataset: Sequence[dict], mapper: Callable[[dict], Any], seed: int, rank: int
-    ) -> None:
+    def __init__(self, dataset: Sequence[dict], mapper: Callable[[dict], Any], seed: int) -> None:
         self.records = DatasetFromList(list(dataset), copy=False)
         self.mapper = InputErrorsAsValues(mapper)
         self.seed = seed
-        self.rank = rank
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, key: tuple[int, int]) -> Any:
         position, index = key
-        seed_cpu_generators(derive_seed(self.seed, self.rank, position))
+        seed_cpu_generators(position_seed(self.seed, position))
         return self.mapper(self.records[index])
 
 
@@ -265,6 +280,11 @@ def seed_cpu_generators(seed: int) -> None:
     torch.default_generator.manual_seed(seed)
 
 
-def derive_seed(*parts: int) -> int:
-    """Return a 32-bit seed that depends on every part and on their order."""
-    return int(np.random.SeedSequence(parts).generate_state(1)[0])
+def position_seed(seed: int, position: int) -> int:
+    """Return the 32-bit seed of a position in the run: of a sample, or of a batch.
+
+    Args:
+        seed: of the run.
+        position: counted over all processes.
+    """
+    return int(np.random.SeedSequence((seed, 0, position)).generate_state(1)[0])

@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from bpt_det.utils.errors import InputError
 
-from .loaders import TrainLoader, derive_seed
+from .loaders import TrainLoader, position_seed
 from .precision import Precision
 from .result import DivergenceError
 
@@ -28,7 +28,8 @@ class Trainer(SimpleTrainer):
     """Detectron2's `SimpleTrainer`, whose every step depends on (seed, iteration, rank) alone.
 
     Iteration i is one step of the optimizer, on the mean gradient of the batches i * N to
-    i * N + N - 1 of ``data_loader`` for ``accumulate_steps`` = N.
+    i * N + N - 1 of ``data_loader`` for ``accumulate_steps`` = N. W processes take the steps that
+    one takes with W times as many batches of the same size.
 
     Args:
         model: takes a batch of ``data_loader`` and returns a dict of scalar losses.
@@ -112,8 +113,9 @@ class Trainer(SimpleTrainer):
 
     def _add_gradients(self, batch: Any, part: int) -> dict[str, Tensor]:
         """Add the share of a batch to the gradient, and return its losses."""
-        position = self.iter * self.accumulate_steps + part  # in the stream of batches
-        torch.manual_seed(derive_seed(self.seed, comm.get_rank(), position))
+        number = self.iter * self.accumulate_steps + part  # of this process
+        number = number * comm.get_world_size() + comm.get_rank()  # in the run
+        torch.manual_seed(position_seed(self.seed, number))
         try:
             with self.precision.autocast():
                 losses = self.model(batch)
