@@ -19,7 +19,8 @@ def read_records(metrics_file: str | Path) -> Iterator[dict[str, Any]]:
     """Yield the records of a metrics.json; lines that an interruption has cut are left out.
 
     Args:
-        metrics_file: one record per line, with an ``iteration`` each; it need not exist.
+        metrics_file: one record per line, with an ``iteration`` each; it need not exist. null there
+            is nan here.
     """
     path = Path(metrics_file)
     for line in path.read_text(errors="replace").splitlines() if path.is_file() else []:
@@ -28,7 +29,7 @@ def read_records(metrics_file: str | Path) -> Iterator[dict[str, Any]]:
         except json.JSONDecodeError:
             continue
         if isinstance(record, dict) and "iteration" in record:
-            yield record
+            yield {name: math.nan if value is None else value for name, value in record.items()}
 
 
 def read_final_metrics(

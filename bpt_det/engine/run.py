@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from detectron2.config import LazyConfig, instantiate
-from detectron2.engine import default_writers, hooks
+from detectron2.engine import hooks
 from detectron2.engine.defaults import create_ddp_model
 from detectron2.utils import comm
 from omegaconf import DictConfig
@@ -32,6 +32,7 @@ from .hooks import (
     RecordPromptRms,
     ResultRecorder,
     build_early_stopping,
+    build_writers,
 )
 from .hooks.best import BEST_NAME
 from .loaders import build_named_loader, find_class_names
@@ -131,7 +132,7 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
         stop = build_early_stopping(settings, checkpointer, metric)
         periodic = hooks.PeriodicCheckpointer(checkpointer, **settings.checkpointer)
         save = periodic if is_main else None
-        writers = default_writers(str(folder), settings.max_iter) if is_main else []
+        writers = build_writers(str(folder), settings.max_iter) if is_main else []
         write = MetricsWriter(writers, period=settings.log_period, eval_period=settings.eval_period)
         has_curves = settings.get("curves") is not None
         trainer.register_hooks(

@@ -4,7 +4,7 @@ from ..ema import EmaUpdate
 from .best import BestCheckpoint, BestMetric, EarlyStopping, build_early_stopping
 from .final_test import FinalTest
 from .recorder import ResultRecorder
-from .writers import DrawCurves, MetricsWriter, Progress, RecordPromptRms
+from .writers import DrawCurves, MetricsWriter, Progress, RecordPromptRms, build_writers
 
 __all__ = [
     "BestCheckpoint",
@@ -18,4 +18,5 @@ __all__ = [
     "RecordPromptRms",
     "ResultRecorder",
     "build_early_stopping",
+    "build_writers",
 ]

@@ -1,14 +1,21 @@
 """Metric writers: hooks that show progress, record metrics, and draw curves at the end."""
 
+import json
 import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from detectron2.engine import HookBase
 from detectron2.engine.hooks import PeriodicWriter
-from detectron2.utils.events import CommonMetricPrinter, EventWriter
+from detectron2.utils.events import (
+    CommonMetricPrinter,
+    EventWriter,
+    JSONWriter,
+    TensorboardXWriter,
+)
 from torch import nn
 
 from bpt_det.utils.progress import format_seconds, progress_bar
@@ -23,6 +30,38 @@ logger = logging.getLogger(__name__)
 
 _WINDOW = 20  # iterations that losses are smoothed over, as in metrics.json
 _MAX_TIMES = 1000  # iterations that the remaining time is estimated from
+
+
+def build_writers(output_dir: str, max_iter: int) -> list[EventWriter]:
+    """Return Detectron2's writers, of which that of metrics.json keeps to JSON's standard."""
+    return [
+        CommonMetricPrinter(max_iter),
+        _StrictJSONWriter(f"{output_dir}/{METRICS_NAME}"),
+        TensorboardXWriter(output_dir),
+    ]
+
+
+class _StrictJSONWriter(JSONWriter):
+    """Detectron2's `JSONWriter` with null for NaN, the metric of a class without truth."""
+
+    def __init__(self, json_file: str) -> None:
+        super().__init__(json_file)
+        self._file_handle: Any = _StrictFile(self._file_handle)
+
+
+class _StrictFile:
+    """A file of JSON lines, written without NaN and infinities."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def write(self, line: str) -> None:
+        """Write a line; null takes the place of what JSON has no number for."""
+        record = json.loads(line, parse_constant=lambda constant: None)
+        self._file.write(json.dumps(record, allow_nan=False) + "\n")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
 
 class MetricsWriter(PeriodicWriter):

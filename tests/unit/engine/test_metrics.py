@@ -48,6 +48,12 @@ def test_lines_that_were_cut_off_are_left_out(run):
     assert list(read_records(run / "metrics.json")) == expected
 
 
+def test_null_is_read_as_nan(tmp_path):
+    (tmp_path / "metrics.json").write_text('{"iteration": 1, "bbox/APl": null, "bbox/AP": 2.5}\n')
+    (record,) = read_records(tmp_path / "metrics.json")
+    assert math.isnan(record.pop("bbox/APl")) and record == {"iteration": 1, "bbox/AP": 2.5}
+
+
 def test_the_ap_table_has_a_dash_where_there_is_no_value():
     metrics = {"bbox/AP": 41.26, "bbox/APl": math.nan, "segm/AP": 0.0}
     box, mask = (line.split() for line in format_ap_table(metrics).splitlines()[2:])

@@ -1,12 +1,13 @@
-"""The size of prompts over the training, against values that are set by hand."""
+"""The size of prompts over the training, against values set by hand; metrics.json is JSON."""
 
+import json
 import math
 
 import pytest
 import torch
 from detectron2.utils.events import EventStorage
 
-from bpt_det.engine.hooks import RecordPromptRms
+from bpt_det.engine.hooks import RecordPromptRms, build_writers
 from bpt_det.prompts import BilinearPrompt
 from bpt_det.vit import PromptedViT
 from tests.support.vits import TINY_SIZES, tiny_vit
@@ -43,3 +44,14 @@ def test_each_block_is_recorded_at_the_first_iteration_and_every_period():
         for iteration in (0, 2, 5)
     }
     assert not any(math.isnan(value) for value in recorded.values())
+
+
+def test_what_json_has_no_number_for_is_null_in_metrics_json(tmp_path):
+    with EventStorage() as storage:
+        storage.put_scalars(ap=2.5, none=math.nan, low=-math.inf, smoothing_hint=False)
+        for writer in build_writers(str(tmp_path), max_iter=1):
+            writer.write()
+            writer.close()
+    (line,) = (tmp_path / "metrics.json").read_text().splitlines()
+    record = json.loads(line, parse_constant=pytest.fail)
+    assert record == {"ap": 2.5, "iteration": 0, "low": None, "none": None}
