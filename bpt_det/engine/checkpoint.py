@@ -1,6 +1,7 @@
 """Checkpoints: what was trained, tied to the frozen network that it was trained on."""
 
 import logging
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,9 +14,9 @@ from fvcore.common.checkpoint import Checkpointer
 from torch import Tensor, nn
 
 from bpt_det.utils.atomic import atomic_write
-from bpt_det.utils.errors import InputError, shorten
+from bpt_det.utils.errors import InputError, one_line, shorten
 from bpt_det.vit import fingerprint
-from bpt_det.vit.weights.files import compare_states, read_weights
+from bpt_det.vit.weights.files import check_weights, compare_states, read_weights
 
 from .ema import EMA
 from .protocols import HasCheckpointSettings, PromptedNetwork, prompted_networks
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 LAST_CHECKPOINT = "last_checkpoint"  # file that names the checkpoint to resume from
 CLASS_NAMES, SETTINGS = "class_names", "settings"  # keys of a file
+_MAX_NAME = 1000  # bytes of a file's name
 _HINT = "Give the path of a model_*.pth that a training run has written."
 _PUBLISHED = "docs/how_to/coco.md has the address of Detectron2's published model."
 _BUFFERS = re.compile(r"pixel_(mean|std)$|anchor_generator\.cell_anchors\.")  # the config has these
@@ -122,8 +124,24 @@ class FrozenAwareCheckpointer(Checkpointer):
         self.model.load_state_dict(_as_in(self.model, checkpoint.pop("model")), strict=False)
         for key in names:
             if key in checkpoint:
-                self.checkpointables[key].load_state_dict(checkpoint.pop(key))
+                self._restore(key, checkpoint.pop(key), path)
         return checkpoint
+
+    def _restore(self, key: str, state: Any, path: str) -> None:
+        try:
+            self.checkpointables[key].load_state_dict(state)
+        except InputError:
+            raise
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise InputError(
+                f"'{path}' does not hold the state of this {key} ({one_line(error)[:200]}); "
+                "continue with the config of its run, or start from its weights alone with "
+                "train.init_checkpoint and a new train.output_dir."
+            ) from error
+
+    def get_checkpoint_file(self) -> str:
+        """Return the path of the last checkpoint, see `last_checkpoint`."""
+        return last_checkpoint(self.save_dir)
 
 
 def read_class_names(path: str) -> list[str] | None:
@@ -147,7 +165,11 @@ def last_checkpoint(output_dir: str) -> str:
             f"no checkpoint to load: '{output_dir}' holds none. Give one with "
             "train.init_checkpoint=PATH, or the run's folder with train.output_dir=FOLDER."
         )
-    return str(tag.with_name(tag.read_text().strip()))
+    with tag.open("rb") as file:
+        name = os.fsdecode(file.read(_MAX_NAME)).strip()
+    if not name or Path(name).name != name or "\0" in name:
+        raise InputError(f"'{tag}' is damaged: it does not name a checkpoint beside it; delete it.")
+    return str(tag.with_name(name))
 
 
 def trained_state(model: nn.Module) -> dict[str, Tensor]:
@@ -192,7 +214,34 @@ def read_checkpoint(path: str) -> dict[str, Any]:
     checkpoint = read_weights(path, source=hint)
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("model"), dict):
         raise InputError(f"'{path}' is not a checkpoint of this project. {_HINT}")
+    if "frozen" in checkpoint:
+        _check_contents(checkpoint, path)
     return checkpoint
+
+
+def _check_contents(checkpoint: dict[str, Any], path: str) -> None:
+    """Check the types of what a file of `FrozenAwareCheckpointer` holds."""
+    state, averages = checkpoint["model"], checkpoint.get(EMA, {})
+    names = checkpoint.get(CLASS_NAMES)
+    are_right = {
+        "model": _are_tensors(state),
+        "frozen": isinstance(checkpoint["frozen"], dict),
+        CLASS_NAMES: names is None
+        or (isinstance(names, list) and all(isinstance(name, str) for name in names)),
+        SETTINGS: isinstance(checkpoint.get(SETTINGS, {}), dict),
+        EMA: isinstance(averages, dict) and _are_tensors(averages),
+    }
+    wrong = [key for key, is_right in are_right.items() if not is_right]
+    if wrong:
+        raise InputError(
+            f"'{path}' is not a checkpoint of this project: its {', '.join(wrong)} are something "
+            f"else. {_HINT}"
+        )
+    check_weights(averages, path)
+
+
+def _are_tensors(state: dict) -> bool:
+    return all(isinstance(n, str) and isinstance(value, Tensor) for n, value in state.items())
 
 
 def _adopt_detectron2(checkpoint: dict[str, Any], model: nn.Module, path: str) -> dict[str, Any]:
@@ -268,13 +317,24 @@ def _check_weights(state: dict[str, Tensor], model: nn.Module, path: str) -> Non
         f"{key} is {tuple(state[key].shape)} there, {tuple(expected[key].shape)} here"
         for key in resized
     ]
-    groups = {"of another size": sizes, "missing there": missing, "unknown here": unknown}
+    types = [
+        f"{key} is {state[key].dtype} there, {value.dtype} here"
+        for key, value in expected.items()
+        if key in state and state[key].is_floating_point() != value.is_floating_point()
+    ]
+    groups = {
+        "of another size": sizes,
+        "of another type": types,
+        "missing there": missing,
+        "unknown here": unknown,
+    }
     problems = [f"{len(keys)} {what} ({shorten(keys)})" for what, keys in groups.items() if keys]
     if problems:
         raise InputError(
             f"'{path}' does not fit this model: {'; '.join(problems)}. Set prompt_length, rank, "
             "placement, num_classes, head_batch_norm and sizes as in that run's config.yaml."
         )
+    check_weights(state, path)
 
 
 def _as_in(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -26,9 +26,9 @@ def read_records(metrics_file: str | Path) -> Iterator[dict[str, Any]]:
     for line in path.read_text(errors="replace").splitlines() if path.is_file() else []:
         try:
             record = json.loads(line)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):  # also numbers of 5,000 digits
             continue
-        if isinstance(record, dict) and "iteration" in record:
+        if isinstance(record, dict) and isinstance(record.get("iteration"), int):
             yield {name: math.nan if value is None else value for name, value in record.items()}
 
 

@@ -17,9 +17,11 @@ from omegaconf import DictConfig, OmegaConf
 from bpt_det.utils.atomic import atomic_write
 from bpt_det.utils.compat import name_of_target
 from bpt_det.utils.errors import EXIT_BAD_INPUT, EXIT_STATUS, InputError, one_line
+from bpt_det.utils.limits import Limit
 from bpt_det.version import __version__
 
 RESULT_NAME = "result.json"
+_BYTES = Limit("BPT_DET_MAX_RESULT_BYTES", 10_000_000, "bytes")
 _PACKAGES = ("detectron2", "torch", "torchvision", "timm", "numpy")
 
 Metrics = dict[str, float | None]  # by name such as bbox/AP; None: NaN or infinite
@@ -91,13 +93,28 @@ def read_result(folder: str | Path) -> RunResult:
     if not path.is_file():
         raise InputError(f"'{folder}' holds no {RESULT_NAME}, so no run has begun there.")
     try:
+        _BYTES.check(path.stat().st_size, f"'{path}'")
         result = RunResult(**json.loads(path.read_text()))
-        is_complete = result.status in EXIT_STATUS and set(result.metrics) >= {"last", "best"}
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"'{path}' is damaged ({one_line(error)}); delete it.") from error
+        is_complete = result.status in [*EXIT_STATUS] and _are_metrics(result.metrics)
+    except InputError:
+        raise
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"'{path}' is damaged ({one_line(error)[:200]}); delete it.") from error
     if not is_complete:
         raise InputError(f"'{path}' is damaged (status {result.status!r}); delete it.")
     return result
+
+
+def _are_metrics(metrics: Any) -> bool:
+    """Return whether these are numbers by their names, for each of an evaluation's kinds."""
+    return (
+        isinstance(metrics, dict)
+        and set(metrics) >= {"last", "best", "final"}
+        and all(isinstance(named, dict) for named in metrics.values())
+        and all(
+            v is None or isinstance(v, int | float) for m in metrics.values() for v in m.values()
+        )
+    )
 
 
 def status_of(error: BaseException | None, *, is_stopped: bool = False) -> str:

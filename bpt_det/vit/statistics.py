@@ -18,11 +18,11 @@ from torch import Tensor
 from bpt_det.prompts import BlockStatistics, SecondMoment, query_key_product
 from bpt_det.prompts.whitening import published_interaction
 from bpt_det.utils.atomic import atomic_write
-from bpt_det.utils.errors import InputError
+from bpt_det.utils.errors import InputError, one_line
 
 from .embedding import embed_images
 from .identity import fingerprint
-from .weights.files import SIGNS_OF_DAMAGE
+from .weights.files import SIGNS_OF_DAMAGE, check_file, check_safetensors, check_weights
 
 FIELDS = ("second_moment", "tokens", "published_interaction")
 _TENSORS = (*FIELDS, "patch_embeddings")
@@ -180,12 +180,13 @@ def load_statistics(path: str | Path) -> TokenStatistics:
     Raises:
         InputError: the file does not exist, is damaged, or is another one.
     """
-    if not Path(path).is_file():
-        raise InputError(f"token statistics '{path}' do not exist.", hint=_HINT)
+    check_file(Path(path), f"token statistics '{path}'", hint=_HINT)
     try:
+        check_safetensors(Path(path))
         with safetensors.safe_open(path, framework="pt") as file:
             description = json.loads(file.metadata()["token_statistics"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}
+        check_weights(tensors, str(path))
         blocks = {
             int(index): BlockStatistics(
                 second_moment=tensors.get(f"second_moment.{index}"),
@@ -197,9 +198,12 @@ def load_statistics(path: str | Path) -> TokenStatistics:
             for index, numbers in description.pop("blocks").items()
         }
         return TokenStatistics(blocks=blocks, source=str(path), **description)
+    except InputError:
+        raise
     except SIGNS_OF_DAMAGE as error:
         raise InputError(
-            f"'{path}' is damaged or holds no token statistics ({type(error).__name__}: {error}).",
+            f"'{path}' is damaged or holds no token statistics ({type(error).__name__}: "
+            f"{one_line(error)[:200]}).",
             hint=_HINT,
         ) from error
 

@@ -63,6 +63,38 @@ def write_timm_file(path: Path, vit_kwargs: dict, num_classes: int = 11) -> Stat
     return state
 
 
+def write_hugging_face_file(path: Path, vit_kwargs: dict, prefix: str = "vit.") -> State:
+    """Write a file as of transformers' ViTMAEForPreTraining: with a decoder, safetensors."""
+    state = timm_state(vit_kwargs)
+    width = vit_kwargs["embed_dim"]
+    names = {
+        "cls_token": "embeddings.cls_token",
+        "pos_embed": "embeddings.position_embeddings",
+        "patch_embed.proj": "embeddings.patch_embeddings.projection",
+        "blocks": "encoder.layer",
+        "norm1": "layernorm_before",
+        "norm2": "layernorm_after",
+        "attn.proj": "attention.output.dense",
+        "mlp.fc1": "intermediate.dense",
+        "mlp.fc2": "output.dense",
+    }
+    renamed = {}
+    for name, value in state.items():
+        if name.startswith("norm."):
+            renamed[f"layernorm.{name.removeprefix('norm.')}"] = value
+            continue
+        for old, new in names.items():
+            name = name.replace(old, new)
+        if "attn.qkv" not in name:
+            renamed[name] = value
+            continue
+        for part, rows in zip(("query", "key", "value"), value.split(width), strict=True):
+            renamed[name.replace("attn.qkv", f"attention.attention.{part}")] = rows.clone()
+    decoder = random_state({"decoder.mask_token": (1, 1, 6), "decoder.decoder_norm.bias": (6,)})
+    save_file({**_prefixed(prefix, renamed), **(decoder if prefix else {})}, path)
+    return state
+
+
 def write_maws_file(path: Path, vit_kwargs: dict, clip: bool = False) -> State:
     """Write a file of facebookresearch/maws: a bare state_dict, or that of its CLIP model."""
     state = timm_state(vit_kwargs)

@@ -9,7 +9,7 @@ which trusts a file about memory, does not run: stand-ins take the description a
 import pickle
 import re
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,10 @@ import numpy as np
 import torch
 
 from bpt_det.utils.errors import InputError
+
+from .pickle_scan import PickleScan, check_copies, scan_pickle
+
+_MAX_COPIES = 4  # of the bytes of a file, in all of its arrays
 
 
 def read_detectron2_pickle(path: Path) -> dict[str, Any]:
@@ -32,30 +36,29 @@ def read_detectron2_pickle(path: Path) -> dict[str, Any]:
         InputError: the file is not a dictionary, or holds Python objects besides numerical arrays
             and plain data; none of these is executed.
     """
+    scan = PickleScan()
     with path.open("rb") as file:
-        content = _ArrayUnpickler(file, path).load()
+        scan_pickle(file, path, lambda name: _key(name) in _ALLOWED, scan)
+        if scan.copied_bytes > _MAX_COPIES * path.stat().st_size:
+            raise pickle.UnpicklingError("more bytes than the file has")
+        file.seek(0)
+        content = _ArrayUnpickler(file, encoding="latin1").load()  # zoo files: Python 2 and 3
+    check_copies(content, path)
     if not isinstance(content, dict):
         raise InputError(
             f"'{path}' holds a {type(content).__name__}, not the dictionary of a Detectron2 model."
         )
+    arrays = list(_arrays_in(content))
+    if sum(len(array.data) for array in arrays) > _MAX_COPIES * path.stat().st_size:
+        raise pickle.UnpicklingError("arrays larger than the file")
     return _to_tensors(content, path)
 
 
 class _ArrayUnpickler(pickle.Unpickler):
     """Unpickler that knows the names which NumPy 1 and 2 write for arrays, and no others."""
 
-    def __init__(self, file: Any, path: Path) -> None:
-        super().__init__(file, encoding="latin1")  # zoo files come from Python 2 and 3
-        self._path = path
-
     def find_class(self, module: str, name: str) -> Callable:
-        try:
-            return _ALLOWED[module.replace("numpy.core.", "numpy._core."), name]
-        except KeyError:
-            raise InputError(
-                f"'{self._path}' holds Python objects besides arrays ({module}.{name}) and was "
-                "not opened; save its state_dict alone with torch.save."
-            ) from None
+        return _ALLOWED[_key(f"{module}.{name}")]  # the scan has found no other
 
 
 class _DType:
@@ -102,6 +105,11 @@ class _Array:
         return torch.from_numpy(np.array(array, dtype=native, order="C"))
 
 
+def _key(name: str) -> str:
+    """Return a full name as NumPy 2 writes it."""
+    return name.replace("numpy.core.", "numpy._core.", 1)
+
+
 def _encode(text: str, encoding: str) -> bytes:
     """Return bytes that protocol 2 wrote as latin1 text; other codecs are not needed."""
     if encoding != "latin1":
@@ -109,21 +117,29 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-_ALLOWED: dict[tuple[str, str], Callable] = {
-    ("numpy._core.multiarray", "_reconstruct"): lambda *_: _Array(),
-    ("numpy._core.multiarray", "scalar"): _Array,
-    ("numpy._core.numeric", "_frombuffer"): lambda data, *rest: _Array(rest[0], data, *rest[1:]),
-    ("numpy", "ndarray"): _Array,
-    ("numpy", "dtype"): _DType,
-    ("collections", "OrderedDict"): OrderedDict,
-    ("_codecs", "encode"): _encode,
+_ALLOWED: dict[str, Callable] = {
+    "numpy._core.multiarray._reconstruct": lambda *_: _Array(),
+    "numpy._core.multiarray.scalar": _Array,
+    "numpy._core.numeric._frombuffer": lambda data, *rest: _Array(rest[0], data, *rest[1:]),
+    "numpy.ndarray": _Array,
+    "numpy.dtype": _DType,
+    "collections.OrderedDict": OrderedDict,
+    "_codecs.encode": _encode,
 }
+
+
+def _arrays_in(value: Any) -> Iterator[_Array]:
+    if isinstance(value, _Array):
+        yield value
+    elif isinstance(value, dict):
+        for item in dict.values(value):
+            yield from _arrays_in(item)
 
 
 def _to_tensors(value: Any, path: Path, name: str = "") -> Any:
     if isinstance(value, dict):
         prefix = f"{name}." if name else ""
-        return {key: _to_tensors(item, path, f"{prefix}{key}") for key, item in value.items()}
+        return {key: _to_tensors(item, path, f"{prefix}{key}") for key, item in dict.items(value)}
     if not isinstance(value, _Array):
         return value
     return value.to_tensor(path, name)

@@ -6,20 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from bpt_det.utils.errors import InputError, shorten
 
-from .files import compare_states, read_weights
+from .files import check_weights, compare_states, read_weights
 from .fitting import fit_patch_embedding, fit_positions, patch_size_advice
-from .readers import MAE, READERS, Converted, Reader, WeightFile
+from .readers import MAE, READERS, Converted, Reader, WeightFile, without_wrappers
 
 logger = logging.getLogger(__name__)
 
 _CONTAINERS = ("model", "state_dict")
-# Modules with these names change what a ViT computes, so none may be left out unnoticed.
-_VIT_MODULES = ("patch_embed.", "norm_pre.", "reg_token", "dist_token")
+# Tensors of these names change what a ViT computes, so none may be left out unnoticed: those of the
+# stem, tokens besides the class token (registers have many names), and relative positions.
+_VIT_MODULES = re.compile(
+    r"(patch_embed|norm_pre|pre_norm|ln_pre|rope\w*|rel_pos_bias)\.|(?!mask_)\w*tokens?$"
+)
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def load_weights(
     file = _to_weight_file(
         read_weights(location, source=source_of(location), hint="weights"), location
     )
-    reader = _choose_reader(file)
+    file, reader = _choose_reader(file)
     converted = reader.convert(file)
     state, expected = dict(converted.state), vit.state_dict()
     resampled = (
@@ -87,6 +91,7 @@ def load_weights(
         fit_positions(state, expected, vit.num_prefix_tokens, pretrained_patch_size),
     )
     _check_differences(state, converted, vit, location)
+    check_weights({name: state[name] for name in expected}, location)
     vit.load_state_dict({name: state[name] for name in expected})
     report = LoadReport(
         pretraining=reader.name,
@@ -109,20 +114,51 @@ def source_of(location: str) -> str:
 
 
 def _to_weight_file(content: object, location: str) -> WeightFile:
+    """Find the tensors of a network in a file; those of several are refused.
+
+    Raises:
+        InputError: there are none, or those of several networks.
+    """
     extras = content if isinstance(content, dict) else {}
-    container = next((key for key in _CONTAINERS if isinstance(extras.get(key), dict)), "")
-    named = extras[container] if container else extras
-    state = {name: value for name, value in named.items() if isinstance(value, Tensor)}
+    networks = {key: state for key, value in extras.items() if (state := _tensors_of(value))}
+    inner = next((key for key in _CONTAINERS if key in networks), "")
+    if not inner and len(networks) == 1:
+        (inner,) = networks
+    state = networks.get(inner) or _tensors_of(extras)
+    if not state and networks:
+        names = ", ".join(str(key) for key in networks)
+        raise InputError(
+            f"'{location}' holds several networks: {names}; save one of them alone, as in "
+            f"torch.save(torch.load('{location}')['{[*networks][-1]}'], 'alone.pth')."
+        )
     if not state:
         places = " or ".join(f"'{key}'" for key in _CONTAINERS)
         raise InputError(f"'{location}' holds no state_dict, neither bare nor under {places}.")
-    return WeightFile(location, state, container, extras)
+    others = {f"{key}.*": torch.empty(0) for key in networks if key != inner}
+    return WeightFile(location, {**state, **others} if inner else state, inner, extras)
 
 
-def _choose_reader(file: WeightFile) -> Reader:
-    for reader in READERS:
-        if reader.recognize(file):
-            return reader
+def _tensors_of(value: object) -> dict[str, Tensor]:
+    """Return the tensors of a mapping by name, or of the one mapping in it that has some."""
+    if not isinstance(value, dict):
+        return {}
+    state = {n: v for n, v in value.items() if isinstance(n, str) and isinstance(v, Tensor)}
+    inner = [value[key] for key in _CONTAINERS if isinstance(value.get(key), dict)]
+    return state or (_tensors_of(inner[0]) if inner else {})
+
+
+def _choose_reader(file: WeightFile) -> tuple[WeightFile, Reader]:
+    """Return the reader of a file, and the file as it reads it: without a prefix of all names."""
+    for rename in (lambda file: file, without_wrappers):
+        named = rename(file)
+        for reader in READERS:
+            if reader.recognize(named):
+                return named, reader
+    if "frozen" in file.extras:
+        raise InputError(
+            f"'{file.location}' is a checkpoint of a run, which holds what was trained but no "
+            "frozen ViT; give the file that the ViT of that run was loaded from."
+        )
     formats = ", ".join(f"{reader.name} ({reader.layout})" for reader in READERS)
     raise InputError(
         f"'{file.location}' is in no known format: its names are "
@@ -136,17 +172,20 @@ def _check_differences(
 ) -> None:
     expected = vit.state_dict()
     missing, resized, unknown = compare_states(state, expected)
-    sizes = [
-        f"{name} is {tuple(state[name].shape)} but the ViT needs {tuple(expected[name].shape)}"
-        for name in resized
+    sizes = [_describe_size(name, state[name], expected[name]) for name in resized]
+    types = [
+        f"{name} is {state[name].dtype}"
+        for name in expected
+        if name in state and not state[name].is_floating_point()
     ]
     further, foreign = _split_by_depth([n for n in unknown if n.startswith("blocks.")], vit)
-    foreign += [name for name in unknown if name.startswith(_VIT_MODULES)]
+    foreign += [name for name in unknown if _VIT_MODULES.match(name)]
     problems = [
         f"{len(names)} {what} ({shorten(names)})"
         for names, what in (
             (missing, "missing"),
             (sizes, "of another size"),
+            (types, "of no floating-point numbers"),
             (further, "of further blocks"),
             (foreign, "for modules that this ViT does not have"),
         )
@@ -158,10 +197,34 @@ def _check_differences(
         problems.append(f"num_heads={num_heads} but it was made with {converted.num_heads}")
     if problems:
         raise InputError(
-            f"'{location}' does not hold this ViT: {'; '.join(problems)}. Choose the architecture "
-            "that the file was made with (embed_dim, num_blocks, num_heads, patch_size)"
-            f"{patch_size_advice(state, expected)}."
+            f"'{location}' does not hold this ViT: {'; '.join(problems)}. "
+            f"{_advice(state, expected, foreign, is_foreign_alone=len(problems) == 1)}"
         )
+
+
+def _describe_size(name: str, stored: Tensor, expected: Tensor) -> str:
+    sizes = [tuple(tensor.shape) for tensor in (stored, expected)]
+    is_transposed = stored.ndim == 2 and sizes[0] == sizes[1][::-1]
+    note = " (transposed)" if is_transposed else ""
+    return f"{name} is {sizes[0]} but the ViT needs {sizes[1]}{note}"
+
+
+def _advice(
+    state: dict[str, Tensor],
+    expected: dict[str, Tensor],
+    foreign: Sequence[str],
+    *,
+    is_foreign_alone: bool,
+) -> str:
+    """Return the end of the error about a file that does not hold the ViT."""
+    timm = "a ViT with such modules loads with checkpoint=timm:NAME, if timm has it."
+    if foreign and is_foreign_alone:
+        return f"No sizes change this: {timm}"
+    sizes = (
+        "Choose the architecture that the file was made with (embed_dim, num_blocks, num_heads, "
+        f"patch_size){patch_size_advice(state, expected)}"
+    )
+    return f"{sizes}; {timm}" if foreign else f"{sizes}."
 
 
 def _split_by_depth(names: Sequence[str], vit: VisionTransformer) -> tuple[list[str], list[str]]:

@@ -5,16 +5,21 @@ A reader recognizes its format by the names of the tensors and translates them t
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from bpt_det.utils.errors import InputError
+
 from .google_npz import convert_google, is_google
+from .hugging_face import convert_hugging_face, is_hugging_face
 
 _MAWS_WIDTHS = (2560, 4096)  # ViT-2B and ViT-6.5B, which nobody else published
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation, RGB
+_PATCHES = "patch_embed.proj.weight"
+_VITDET_PREFIX = "backbone.net."
 _FACEBOOK = "https://dl.fbaipublicfiles.com"
 
 
@@ -80,8 +85,37 @@ def _has_timm_names(file: WeightFile) -> bool:
     return all(any(name.startswith(prefix) for name in file.state) for prefix in names)
 
 
+def without_wrappers(file: WeightFile) -> WeightFile:
+    """Return a file whose ViT has timm's names, where one is in it under a prefix.
+
+    Networks around a ViT, processes and compilation give its names prefixes, also nested ones, such
+    as ``module.``, ``_orig_mod.``, ``model.`` and ``backbone.``. What has not the prefix of the ViT
+    is something else: a head, a decoder.
+
+    Raises:
+        InputError: there are several ViTs.
+    """
+    ends = [name for name in file.state if name.endswith(f".{_PATCHES}")]
+    prefixes = [name.removesuffix(_PATCHES) for name in ends]
+    if len(prefixes) > 1:
+        raise InputError(
+            f"'{file.location}' holds several ViTs, under {', '.join(prefixes)}; save the tensors "
+            "of one of them alone, without the prefix."
+        )
+    if not prefixes:
+        return file
+    prefix = prefixes[0].removesuffix(_VITDET_PREFIX)
+    return replace(file, state=_without_prefix(file.state, prefix))
+
+
 def _as_it_is(file: WeightFile) -> Converted:
-    return Converted(dict(file.state))
+    """A ViT that was fine-tuned on the mean of its patches has its norm after that: ``fc_norm``."""
+    state = dict(file.state)
+    if "fc_norm.weight" not in state or "norm.weight" in state:
+        return Converted(state)
+    width = state["fc_norm.weight"].shape[-1:]
+    state |= {"norm.weight": torch.ones(width), "norm.bias": torch.zeros(width)}
+    return Converted(state, made=("norm (ones and zeros: fc_norm is of the mean of patches)",))
 
 
 def _is_mae(file: WeightFile) -> bool:
@@ -117,7 +151,7 @@ def _convert_google(file: WeightFile) -> Converted:
 
 def _convert_vitdet(file: WeightFile) -> Converted:
     """ViTDet's `ViT` (arXiv:2203.16527) has neither a class token nor a final norm."""
-    prefix = "backbone.net."
+    prefix = _VITDET_PREFIX
     state = {}
     for name, value in file.state.items():
         is_relative = re.search(r"\.rel_pos_[hw]$", name)  # the plain ViT has no place for them
@@ -164,7 +198,7 @@ MAWS = Reader(
 VITDET = Reader(
     name="ViTDet",
     layout="backbone.net.*",
-    recognize=_has_prefix("backbone.net."),
+    recognize=_has_prefix(_VITDET_PREFIX),
     convert=_convert_vitdet,
     spelling=r"vitdet|model_final_\w+\.pkl",
     source=(
@@ -184,6 +218,17 @@ GOOGLE = Reader(
         "https://storage.googleapis.com/vit_models/augreg."
     ),
 )
+HUGGING_FACE = Reader(
+    name="Hugging Face's",
+    layout="embeddings.*, encoder.layer.*",
+    recognize=lambda file: is_hugging_face(file.state),
+    convert=lambda file: Converted(convert_hugging_face(file.state, file.location)),
+    spelling=r"vit-mae|vit-(base|large|huge)-patch",
+    source=(
+        "Weights of transformers' ViT and ViTMAE are at https://huggingface.co, each with its "
+        "license; give checkpoint=timm:NAME to have timm download one of its own."
+    ),
+)
 TIMM = Reader(
     name="timm's",
     layout="timm's names",
@@ -197,4 +242,4 @@ TIMM = Reader(
 )
 
 # The first that recognizes a file reads it; those of files in timm's names come last.
-READERS = (GOOGLE, MOCO, VITDET, MAWS, MAE, TIMM)
+READERS = (GOOGLE, MOCO, VITDET, HUGGING_FACE, MAWS, MAE, TIMM)

@@ -191,3 +191,85 @@ def test_a_missing_file_is_refused_with_where_such_files_come_from(name, hint):
     with pytest.raises(InputError) as refused:
         FrozenAwareCheckpointer(Detector()).load(name)
     assert str(refused.value).startswith(f"weights '{name}' do not exist. {hint}")
+
+
+def changed(path, change):
+    """Apply a change to the content of a file."""
+    content = torch.load(path, weights_only=True)
+    change(content)
+    torch.save(content, path)
+
+
+def refusal(path, **checkpointables):
+    model = Detector(init_seed=0)
+    with pytest.raises(InputError) as caught:
+        FrozenAwareCheckpointer(model, **checkpointables).load(str(path))
+    assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_file_of_numbers_that_are_not_finite_is_refused_by_tensor(tmp_path, value):
+    path = saved(tmp_path, Detector())
+    changed(path, lambda content: content["model"]["head.bias"].fill_(value))
+    assert "holds NaN or infinite numbers in 1 of 4 tensors (head.bias)" in refusal(path)
+    changed(path, lambda content: content["model"]["head.bias"].fill_(0))
+    changed(path, lambda content: content.update(ema={"head.bias": torch.tensor([value])}))
+    assert "holds NaN or infinite numbers in 1 of 1 tensors (head.bias)" in refusal(path)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
+def test_weights_of_another_type_are_refused_with_both_types(tmp_path, dtype):
+    path = saved(tmp_path, Detector())
+    changed(path, lambda content: content["model"].update({"head.bias": torch.zeros(7).to(dtype)}))
+    assert f"1 of another type (head.bias is {dtype} there, torch.float32 here)" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("model", {"head.bias": 3}),
+        ("model", {3: torch.zeros(2)}),
+        ("frozen", ["backbone.vit"]),
+        ("class_names", "cat"),
+        ("class_names", [["cat"]]),
+        ("settings", 3),
+        ("ema", [torch.zeros(3)]),
+        ("ema", {"head.bias": 0.5}),
+    ],
+)
+def test_contents_of_another_kind_are_refused_by_key(tmp_path, key, value):
+    path = saved(tmp_path, Detector())
+    changed(path, lambda content: content.update({key: value}))
+    assert f"not a checkpoint of this project: its {key} are something else" in refusal(path)
+
+
+class Counter:
+    """A checkpointable with one number."""
+
+    def state_dict(self):
+        return {"count": 3}
+
+    def load_state_dict(self, state):
+        self.count = int(state["count"])
+
+
+@pytest.mark.parametrize("state", [None, [], {}, {"count": "three"}, {"count": [3]}])
+def test_a_state_of_another_kind_is_refused_by_key(tmp_path, state):
+    path = saved(tmp_path, Detector())
+    changed(path, lambda content: content.update(trainer=state))
+    assert "does not hold the state of this trainer (" in refusal(path, trainer=Counter())
+
+
+@pytest.mark.parametrize("content", [b"", b"../model.pth", b"/etc/passwd", b"a\0b", b"a/" * 9999])
+def test_a_tag_that_names_no_file_beside_it_is_refused(tmp_path, content):
+    saved(tmp_path, Detector())
+    (tmp_path / "last_checkpoint").write_bytes(content)
+    with pytest.raises(InputError, match="last_checkpoint' is damaged"):
+        FrozenAwareCheckpointer(Detector(), str(tmp_path)).resume_or_load("", resume=True)
+
+
+def test_a_tag_of_no_text_names_a_missing_file(tmp_path):
+    (tmp_path / "last_checkpoint").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="do not exist"):
+        FrozenAwareCheckpointer(Detector(), str(tmp_path)).resume_or_load("", resume=True)

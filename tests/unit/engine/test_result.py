@@ -44,11 +44,27 @@ def test_a_folder_without_a_result_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"status": "finished", "color": 1}', '{"status": "done"}']
+    "text",
+    [
+        *("", "{", "[]", '{"status": "finished", "color": 1}', '{"status": "done"}'),
+        '{"status": "finished", "metrics": {"last": 3, "best": {}, "final": {}}}',
+        '{"status": "finished", "metrics": {"last": {"AP": "1"}, "best": {}, "final": {}}}',
+        '{"status": ["finished"]}',
+        '{"seconds": ' + "9" * 5000 + "}",
+        "[" * 100_000,
+    ],
+    ids=str.__len__,
 )
 def test_a_damaged_result_is_refused(tmp_path, text):
     (tmp_path / "result.json").write_text(text)
     with pytest.raises(InputError, match=r"result\.json' is damaged"):
+        read_result(tmp_path)
+
+
+def test_a_large_result_is_refused_unread(tmp_path, monkeypatch):
+    monkeypatch.setenv("BPT_DET_MAX_RESULT_BYTES", "100")
+    RunResult().write(tmp_path)
+    with pytest.raises(InputError, match="more than the 100 .* BPT_DET_MAX_RESULT_BYTES="):
         read_result(tmp_path)
 
 

@@ -10,6 +10,7 @@ from bpt_det.prompts import BilinearPrompt, FreePrompt, WhitenedPrompt, Whitenin
 from bpt_det.utils.errors import InputError
 from bpt_det.vit import PromptedViT, collect_statistics, fingerprint
 from bpt_det.vit.statistics import check_statistics, load_statistics, save_statistics
+from tests.support.hostile_weights import FILES
 from tests.support.vits import TINY_SIZES, tiny_vit
 
 WIDTH, NUM_BLOCKS = TINY_SIZES["embed_dim"], TINY_SIZES["num_blocks"]
@@ -176,6 +177,30 @@ def test_a_damaged_file_is_refused(saved, tmp_path, damage):
     broken.write_bytes(damage(saved[1].read_bytes()))
     with pytest.raises(InputError, match=rf"^'{broken}' is damaged or holds no token statistics"):
         load_statistics(broken)
+
+
+KINDS = ("safetensors", "pipe", "device", "folder", "link")
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.startswith(KINDS)])
+def test_a_hostile_file_is_refused(tmp_path, name):
+    FILES[name](tmp_path / "statistics")
+    with pytest.raises(InputError, match=f"'{tmp_path}/statistics'") as refused:
+        load_statistics(tmp_path / "statistics")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_statistics_that_are_not_finite_are_refused_by_tensor(saved, tmp_path, value):
+    statistics, _ = saved
+    index, block = next((i, b) for i, b in statistics.blocks.items() if b.second_moment is not None)
+    moment = block.second_moment.clone()
+    moment[0, 0] = value
+    broken = {**statistics.blocks, index: dataclasses.replace(block, second_moment=moment)}
+    path = tmp_path / "broken.safetensors"
+    save_statistics(dataclasses.replace(statistics, blocks=broken), path)
+    with pytest.raises(InputError, match=rf"NaN or infinite numbers .*second_moment\.{index}\)"):
+        load_statistics(path)
 
 
 @pytest.mark.parametrize("description", [None, "{}", "[]", '{"blocks": {"0": {}}}'])

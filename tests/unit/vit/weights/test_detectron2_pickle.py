@@ -106,7 +106,7 @@ def test_a_pickle_of_objects_is_refused_and_not_executed(path, tmp_path, protoco
     content = {**CONTENT, "model": {**ARRAYS, "intruder": Intruder(marker)}}
     path.write_bytes(pickle.dumps(content, protocol=protocol))
     text = refusal(path)
-    assert text.startswith(f"'{path}' holds Python objects besides arrays (")
+    assert text.startswith(f"'{path}' holds Python objects besides tensors (")
     assert "torch.save" in text
     assert not marker.exists()
     pickle.loads(path.read_bytes())
@@ -131,7 +131,7 @@ def test_an_array_of_objects_is_refused_by_name(path, tmp_path):
     assert "torch.save" in text
     array[0] = Intruder(marker)
     path.write_bytes(pickle.dumps({"model": {"weight": array}}))
-    assert "holds Python objects besides arrays" in refusal(path)
+    assert "holds Python objects besides tensors" in refusal(path)
     assert not marker.exists()
 
 

@@ -10,7 +10,6 @@ from safetensors.torch import save_file
 
 from bpt_det.utils.errors import InputError
 from bpt_det.vit.weights.files import read_weights
-from tests.support.vits import FolderServer
 
 STATE = {"weight": torch.arange(600.0).reshape(20, 30), "bias": torch.arange(20.0)}
 
@@ -18,15 +17,6 @@ STATE = {"weight": torch.arange(600.0).reshape(20, 30), "bias": torch.arange(20.
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "weights.pth"
-
-
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # its cache is in hub/checkpoints
-    (tmp_path / "served").mkdir()
-    monkeypatch.setenv("no_proxy", "*")
-    with FolderServer(tmp_path / "served") as server:
-        yield server
 
 
 def assert_is_state(content):
@@ -150,7 +140,6 @@ def test_a_truncated_file_is_named_with_its_size(path, zipped, kept):
     "content",
     [
         b"hello world, this is a text",
-        b'{"message": "Not Found"}',
         b"\x89PNG\r\n\x1a\n" + bytes(100),
         bytes(range(256)) * 9,
         bytes(2000),
@@ -206,39 +195,3 @@ def test_a_plain_pickle_is_refused_and_not_executed(path, tmp_path):
     path.write_bytes(pickle.dumps({"model": Intruder(marker)}, protocol=2))
     refusal(path)
     assert not marker.exists()
-
-
-def test_an_address_is_downloaded_once_and_cached(server, tmp_path):
-    torch.save(STATE, tmp_path / "served" / "weights.pth")
-    address = server.address("weights.pth")
-    assert_is_state(read_weights(address))
-    assert server.requested_paths == ["/weights.pth"]
-    server.stop()
-    assert_is_state(read_weights(address))
-    assert server.requested_paths == ["/weights.pth"]
-    cached = tmp_path / "hub" / "checkpoints" / "weights.pth"
-    assert cached.is_file() and list(cached.parent.iterdir()) == [cached]
-
-
-def test_an_address_without_a_file_is_named_in_one_line(server, tmp_path):
-    address = server.address("absent.pth")
-    assert refusal(address).startswith(f"cannot download '{address}' (HTTP Error 404: ")
-    assert list((tmp_path / "hub" / "checkpoints").iterdir()) == []
-
-
-def test_an_address_that_does_not_answer_is_named_in_one_line(server):
-    address = server.address("weights.pth")
-    server.stop()
-    assert refusal(address).startswith(f"cannot download '{address}' (<urlopen error ")
-
-
-def test_a_damaged_download_is_named_by_the_path_to_delete(server, tmp_path):
-    (tmp_path / "served" / "weights.pth").write_text("<html>Sign in</html>")
-    cached = tmp_path / "hub" / "checkpoints" / "weights.pth"
-    assert refusal(server.address("weights.pth")).startswith(
-        f"'{cached}' is a web page saved as weights; delete it "
-    )
-
-
-def test_a_folder_is_not_called_missing(tmp_path):
-    assert refusal(tmp_path).startswith(f"weights '{tmp_path}' are a folder; give the path of a fi")

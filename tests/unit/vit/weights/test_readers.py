@@ -12,6 +12,7 @@ from bpt_det.vit.weights.files import read_weights
 from tests.support.vits import TINY_PRETRAIN_SIZE, TINY_SIZES, timm_state, write_mae_file
 from tests.support.weight_files import (
     write_google_file,
+    write_hugging_face_file,
     write_maws_file,
     write_moco_file,
     write_timm_file,
@@ -26,6 +27,7 @@ FORMATS = {
     "MAWS": (write_maws_file, "maws_vit_2b14.pt", MICRO),
     "Google's supervised": (write_google_file, "ViT-B_16.npz", MICRO),
     "ViTDet": (write_vitdet_file, "model_final_435fa9.pkl", MICRO),
+    "Hugging Face's": (write_hugging_face_file, "vit-mae-base.safetensors", MICRO),
 }
 
 
@@ -132,6 +134,7 @@ def test_a_truncated_file_of_every_format_is_named(published):
         ("ViT-B_16.npz", "/vit_models/imagenet21k/ViT-B_16.npz", "Apache 2.0"),
         ("model_final_435fa9.pkl", "arXiv:2203.16527", "CC BY-SA 3.0"),
         ("model.safetensors", "https://huggingface.co/timm", "license"),
+        ("vit-mae-base.safetensors", "https://huggingface.co, each", "license"),
         ("anything.pth", "/mae/pretrain/mae_pretrain_vit_base.pth", "CC BY-NC 4.0"),
     ],
 )
@@ -243,7 +246,15 @@ def test_a_file_of_another_network_is_refused_with_the_formats_that_are_read(tmp
     torch.save({"conv1.weight": torch.zeros(2, 3, 7, 7), "bn1.bias": torch.zeros(2)}, path)
     text = refusal(path, MICRO)
     assert text.startswith(f"'{path}' is in no known format: its names are conv1.weight, bn1.bias.")
-    for name in ("Google's supervised", "MoCo v3", "ViTDet", "MAWS", "MAE", "timm's"):
+    for name in (
+        "Google's supervised",
+        "MoCo v3",
+        "ViTDet",
+        "MAWS",
+        "MAE",
+        "timm's",
+        "Hugging Face's",
+    ):
         assert f"{name} (" in text
     assert "checkpoint=timm:NAME" in text
 
