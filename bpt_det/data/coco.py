@@ -1,35 +1,40 @@
-"""COCO annotation files: reader, explanation of unusable ones, and sources FILE:FOLDER."""
+"""COCO annotation files: reader, and sources FILE:FOLDER."""
 
 import json
 import math
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeGuard
 
-from bpt_det.utils.errors import InputError
+from bpt_det.utils.errors import InputError, one_line
 
 LISTS = ("images", "annotations", "categories")
 
 
 def read_annotation_file(path: str | Path) -> dict:
-    """Return the content of a COCO-format annotation file.
+    """Return the content of a COCO-format annotation file, in UTF-8, UTF-16 or UTF-32.
+
+    A file of images alone, as COCO has for its test images, may lack ``annotations``.
 
     Raises:
-        InputError: the file cannot be read, is not JSON, or lacks one of the three `LISTS`.
+        InputError: the file cannot be read, is not JSON or in another encoding, or is not in COCO's
+            format.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
+        if os.path.exists(path) and not os.path.isfile(path):  # a pipe would wait for ever
+            raise InputError(f"annotation file '{path}' is not a file; correct the path.")
+        data = Path(path).read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: the path holds a NUL
+        if isinstance(error, InputError):
+            raise
+        reason = getattr(error, "strerror", None) or error
         raise InputError(
-            f"annotation file '{path}' cannot be read ({error.strerror or error}); correct the "
-            "path."
+            f"annotation file '{path}' cannot be read ({reason}); correct the path."
         ) from error
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(
-            f"annotation file '{path}' is truncated or not JSON ({error}); copy it again."
-        ) from error
-    if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in LISTS):
+    content = _parse(data, path)
+    if not isinstance(content, dict) or not all(
+        isinstance(content.get(name, [] if name == "annotations" else None), list) for name in LISTS
+    ):
         raise InputError(
             f"annotation file '{path}' is not in COCO's format: it needs the lists "
             f"{', '.join(LISTS)}."
@@ -37,36 +42,31 @@ def read_annotation_file(path: str | Path) -> dict:
     return content
 
 
-def explain_bad_annotations(
-    path: str | Path, registered_category_ids: Iterable[int] | None = None
-) -> None:
-    """Raise an `InputError` that says what is wrong with an annotation file, if something is.
+def _parse(data: bytes, path: str | Path) -> object:
+    try:
+        return json.loads(data, object_pairs_hook=_refuse_repeated_keys)
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"annotation file '{path}' is not UTF-8 (byte {error.object[error.start]:#04x} at "
+            f"{error.start}); save it in the encoding UTF-8."
+        ) from error
+    except json.JSONDecodeError as error:
+        what = "is empty" if not data.strip() else f"is truncated or not JSON ({error})"
+        raise InputError(f"annotation file '{path}' {what}; copy it again.") from error
+    except (ValueError, RecursionError, MemoryError) as error:
+        # A number of thousands of digits, lists in lists by the thousand, a key twice.
+        raise InputError(
+            f"annotation file '{path}' cannot be used ({one_line(error)}); correct it."
+        ) from error
 
-    Args:
-        path: of the file.
-        registered_category_ids: category ids that the dataset's name stands for; None takes the
-            file's own.
-    """
-    content = read_annotation_file(path)
-    if not content["images"] or not content["categories"]:
-        what = "images" if not content["images"] else "categories"
-        raise InputError(f"annotation file '{path}' is empty: it lists no {what}.")
-    if all(annotation.get("iscrowd", 0) for annotation in content["annotations"]):
-        raise InputError(
-            f"annotation file '{path}' is empty: no image in it has an annotation that is "
-            "not a crowd region."
-        )
-    known = {category.get("id") for category in content["categories"]}
-    unknown = {annotation.get("category_id") for annotation in content["annotations"]} - known
-    expected = known if registered_category_ids is None else set(registered_category_ids)
-    if unknown or known != expected:
-        ids = sorted(unknown or known ^ expected, key=str)  # an entry may lack its id: None
-        raise InputError(
-            f"annotation file '{path}': category ids {ids[:3]} are not among those "
-            f"of {'its categories' if unknown else 'the registered dataset'}; correct the file, "
-            "or load it under a name of its own with json_file and image_root.",
-            hint="check_dataset",
-        )
+
+def _refuse_repeated_keys(pairs: list[tuple[str, object]]) -> dict:
+    entry = dict(pairs)
+    if len(entry) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"an object has the key {twice[:40]!r} twice")
+    return entry
 
 
 def split_source(value: object, option: str) -> tuple[str, str]:
@@ -81,6 +81,11 @@ def split_source(value: object, option: str) -> tuple[str, str]:
     Raises:
         InputError: it does not have two parts.
     """
+    if not isinstance(value, str | int | os.PathLike):
+        raise InputError(
+            f"{option} takes one FILE:FOLDER, got a list or mapping ({str(value)[:100]}); write "
+            "the entries of several files into one, with ids of their own."
+        )
     text = str(value)
     splits = [(text[:i], text[i + 1 :]) for i, letter in enumerate(text) if letter == ":"]
     splits = [parts for parts in splits if all(part.strip() for part in parts)]

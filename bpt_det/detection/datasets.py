@@ -5,17 +5,25 @@ Registers `shapes_train` and `shapes_val` under ``$DETECTRON2_DATASETS/shapes`` 
 """
 
 import difflib
+import logging
 import os
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
+from typing import Any
 
-from detectron2.data import DatasetCatalog, MetadataCatalog, get_detection_dataset_dicts
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.build import print_instances_class_histogram
+from detectron2.data.catalog import Metadata
 from detectron2.data.datasets import register_coco_instances
+from detectron2.structures import BoxMode
 
-from bpt_det.data.coco import explain_bad_annotations
-from bpt_det.data.rle import RleError, decode_rle
+from bpt_det.data.coco_dataset import CocoDataset, read_coco
+from bpt_det.data.coco_files import check_image_sizes, explain_missing, find_image_files
 from bpt_det.utils.errors import InputError, shorten
+
+_COPIED = ("iscrowd", "bbox", "keypoints", "segmentation")  # from annotations to records
+
+logger = logging.getLogger(__name__)
 
 
 def load_dataset(
@@ -23,9 +31,10 @@ def load_dataset(
     *,
     num_classes: int | None = None,
     filter_empty: bool = True,
-    image_ids: Sequence[int] | None = None,
+    image_ids: Sequence[Hashable] | None = None,
     json_file: str | None = None,
     image_root: str | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> list[dict]:
     """Load a COCO-format dataset in Detectron2's standard form, after checking it.
 
@@ -37,6 +46,8 @@ def load_dataset(
         image_ids: only these images, in this order.
         json_file: COCO-format annotation file of a custom dataset.
         image_root: folder of its images.
+        class_names: of the model, in its order: the file's categories are matched by name. None
+            takes those of the file, in the order of their ids.
 
     Raises:
         InputError: names what is missing or wrong, and what to do about it.
@@ -61,17 +72,8 @@ def load_dataset(
             parameter="names",
         )
     _check_files(names, Path(metadata.json_file), Path(metadata.image_root))
-    try:
-        records = get_detection_dataset_dicts(names, filter_empty=filter_empty)
-    except (AssertionError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
-        explain_bad_annotations(
-            metadata.json_file, metadata.get("thing_dataset_id_to_contiguous_id")
-        )
-        raise InputError(
-            f"annotation file '{metadata.json_file}' cannot be used "
-            f"({type(error).__name__}: {error}); correct it.",
-            hint="check_dataset",
-        ) from error
+    dataset = read_coco(metadata.json_file, keep=not filter_empty)
+    set_classes(metadata, dataset, class_names)
     count = len(metadata.thing_classes)
     if num_classes is not None and num_classes != count:
         raise InputError(
@@ -79,11 +81,131 @@ def load_dataset(
             f"set num_classes={count}.",
             parameter="num_classes",
         )
+    records = _records(dataset, metadata)
+    if filter_empty:
+        records = _with_objects(records, metadata.json_file)
     if image_ids is not None:
         records = _select(records, image_ids, names)
-    _check_images(records, names)
-    _check_rle(records, metadata.json_file)
+    _find_images(records, names, metadata.image_root)
+    if dataset.is_annotated:
+        print_instances_class_histogram(records, metadata.thing_classes)
     return records
+
+
+def set_classes(
+    metadata: Metadata, dataset: CocoDataset, class_names: Sequence[str] | None = None
+) -> None:
+    """Set the class names of a registered dataset, and the class index of its category ids.
+
+    Args:
+        metadata: of the dataset; its ``thing_classes`` and ``thing_dataset_id_to_contiguous_id``
+            are set.
+        dataset: what its annotation file holds.
+        class_names: see `load_dataset`.
+
+    Raises:
+        InputError: the file has other categories than those the name stands for, or no class has a
+            name of the model's.
+    """
+    file = metadata.json_file
+    if class_names is None or list(class_names) == list(dataset.class_names.values()):
+        indexes = {key: index for index, key in enumerate(dataset.class_names)}
+        names = list(dataset.class_names.values())
+        known = metadata.get("thing_dataset_id_to_contiguous_id")
+        is_other = known is not None and known.keys() != indexes.keys()
+        if class_names is None and is_other:
+            ids = sorted(map(str, known.keys() ^ indexes.keys()))
+            raise InputError(
+                f"annotation file '{file}': category ids [{shorten(ids)}] are not among those of "
+                "the registered dataset; correct the file, or load it under a name of its own "
+                "with json_file and image_root.",
+                hint="check_dataset",
+            )
+    else:
+        names = list(class_names)
+        indexes = match_classes(names, dataset.class_names, file)
+    # Not by attribute, which refuses another value.
+    metadata.__dict__.update(thing_classes=names, thing_dataset_id_to_contiguous_id=indexes)
+
+
+def match_classes(
+    class_names: Sequence[str], categories: dict[Hashable, str], file: str
+) -> dict[Hashable, int]:
+    """Return the index of each category in a model's classes of the same name.
+
+    Raises:
+        InputError: no name is common to both, or one occurs twice.
+    """
+    for what, names in (("the model's classes", class_names), (f"'{file}'", categories.values())):
+        repeated = sorted({name for name in names if list(names).count(name) > 1})
+        if repeated:
+            raise InputError(
+                f"{what}: the class name '{repeated[0]}' occurs twice, so classes in another order "
+                "cannot be matched by name; give each a name of its own."
+            )
+    indexes = {
+        key: class_names.index(name) for key, name in categories.items() if name in class_names
+    }
+    if not indexes:
+        raise InputError(
+            f"annotation file '{file}' has none of the model's classes: it has "
+            f"{shorten(list(categories.values()))}, the model {shorten(list(class_names))}."
+        )
+    return indexes
+
+
+def _records(dataset: CocoDataset, metadata: Metadata) -> list[dict]:
+    """Return Detectron2's records; annotations of classes that the model lacks are left out."""
+    indexes = metadata.thing_dataset_id_to_contiguous_id
+    root = metadata.image_root
+    records = []
+    num_other = 0
+    for key, image in dataset.images.items():
+        annotations = dataset.annotations[key]
+        kept = [_record_of(a, indexes) for a in annotations if a["category_id"] in indexes]
+        num_other += len(annotations) - len(kept)
+        file_name = os.path.join(root, image["file_name"])
+        size = {"height": image["height"], "width": image["width"]}
+        record = {"file_name": file_name, **size, "image_id": key}
+        records.append({**record, "annotations": kept} if dataset.is_annotated else record)
+    lacking = [name for name in metadata.thing_classes if name not in dataset.class_names.values()]
+    if num_other or lacking:
+        logger.warning(
+            "'%s': classes are matched by name; %d annotations of classes that the model lacks are "
+            "left out, and %d classes of the model are not in the file (%s)",
+            metadata.json_file,
+            num_other,
+            len(lacking),
+            shorten(lacking) or "none",
+        )
+    return records
+
+
+def _record_of(annotation: dict, indexes: dict[Hashable, int]) -> dict:
+    record: dict[str, Any] = {key: annotation[key] for key in _COPIED if annotation.get(key)}
+    record.setdefault("iscrowd", 0)
+    if "keypoints" in record:  # pixel indexes there, coordinates here
+        points = record["keypoints"]
+        record["keypoints"] = [v if i % 3 == 2 else v + 0.5 for i, v in enumerate(points)]
+    record["bbox_mode"] = BoxMode.XYWH_ABS
+    record["category_id"] = indexes[annotation["category_id"]]
+    return record
+
+
+def _with_objects(records: list[dict], json_file: str) -> list[dict]:
+    kept = [r for r in records if any(not a["iscrowd"] for a in r.get("annotations", ()))]
+    if kept:
+        logger.info("%d images with objects, %d without", len(kept), len(records) - len(kept))
+        return kept
+    num_crowds = sum(len(record.get("annotations", ())) for record in records)
+    crowds = (
+        f"; all {num_crowds} annotations are crowd regions: set iscrowd to 0 where each is a "
+        "single object, as exports of brush masks need it"
+    )
+    raise InputError(
+        f"annotation file '{json_file}' is empty: no image in it has an annotation that is not a "
+        f"crowd region{crowds if num_crowds else ''}."
+    )
 
 
 def _register(name: str, json_file: str, image_root: str | None) -> None:
@@ -103,42 +225,19 @@ def _check_files(name: str, json_file: Path, image_root: Path) -> None:
             raise InputError(f"dataset '{name}': {what} '{path}' does not exist.", hint="datasets")
 
 
-def _check_images(records: list[dict], name: str) -> None:
-    """Compare the listed files with what their folders hold, one listing per folder."""
-    by_folder = defaultdict(list)
-    for record in records:
-        folder, file_name = os.path.split(record["file_name"])
-        by_folder[folder].append(file_name)
-    missing = []
-    for folder, file_names in by_folder.items():
-        present = set(os.listdir(folder)) if os.path.isdir(folder) else set()
-        missing += [os.path.join(folder, f) for f in file_names if f not in present]
+def _find_images(records: list[dict], name: str, image_root: str) -> None:
+    """Set the paths of image files, in place, and compare their sizes."""
+    names = {i: os.path.relpath(r["file_name"], image_root) for i, r in enumerate(records)}
+    paths, missing = find_image_files(names, image_root)
     if missing:
-        raise InputError(
-            f"dataset '{name}': {len(missing)} of {len(records)} listed images do not exist "
-            f"({shorten(missing)}). Restore them or remove them from the annotation file."
-        )
+        text = explain_missing(missing, len(records), image_root)
+        raise InputError(f"dataset '{name}': {text}")
+    for index, record in enumerate(records):
+        record["file_name"] = paths[index]
+    check_image_sizes(records)
 
 
-def _check_rle(records: list[dict], json_file: str) -> None:
-    """Check run lengths, as an evaluation would never end on those that do not add up."""
-    for record in records:
-        for annotation in record.get("annotations", ()):
-            segmentation = annotation.get("segmentation")
-            if not isinstance(segmentation, dict):
-                continue
-            try:
-                decode_rle(segmentation, record["height"], record["width"])
-            except RleError as error:
-                raise InputError(
-                    f"annotation file '{json_file}': a mask (RLE) of image "
-                    f"'{record['file_name']}' cannot be used: {error}; correct or remove "
-                    "it.",
-                    hint="check_dataset",
-                ) from error
-
-
-def _select(records: list[dict], image_ids: Sequence[int], name: str) -> list[dict]:
+def _select(records: list[dict], image_ids: Sequence[Hashable], name: str) -> list[dict]:
     by_id = {record["image_id"]: record for record in records}
     absent = [image_id for image_id in image_ids if image_id not in by_id]
     if absent:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from omegaconf import DictConfig
 
 from bpt_det.config.custom_data import chosen_keys, set_num_classes
-from bpt_det.data.coco import read_annotation_file, split_source
+from bpt_det.data.coco import split_source
+from bpt_det.data.coco_dataset import read_coco
 from bpt_det.utils.errors import InputError, shorten
 
 _LOADERS = {"train": "train", "val": "test"}  # key of `data`: key of `dataloader`
@@ -21,7 +22,7 @@ logger = logging.getLogger(__name__)
 class _Summary:
     """Facts of an annotation file that a config depends on; crowd regions have no say in masks."""
 
-    class_names: list[str]  # in the order of their ids, as Detectron2 numbers them
+    class_names: list[str]  # in the order of their ids
     has_masks: bool
     has_rle: bool
 
@@ -111,29 +112,11 @@ def _summarize(json_file: str, image_root: str, option: str) -> _Summary:
     ):
         if not exists(path):
             raise InputError(f"{option}: {what} '{path}' does not exist; correct the path.")
-    content = read_annotation_file(json_file)
-    try:
-        name_by_id = {category["id"]: category["name"] for category in content["categories"]}
-        names = [name_by_id[key] for key in sorted(name_by_id)]
-        objects = [entry for entry in content["annotations"] if not entry.get("iscrowd", 0)]
-        without = [entry for entry in objects if not entry.get("segmentation")]
-        has_rle = any(isinstance(entry.get("segmentation"), dict) for entry in objects)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{option}: annotation file '{json_file}' has malformed entries "
-            f"({type(error).__name__}: {error}); correct them.",
-            hint="check_dataset",
-        ) from error
-    if not names:
-        raise InputError(f"{option}: annotation file '{json_file}' lists no categories.")
-    if without and len(without) < len(objects):
-        ids = shorten([str(entry.get("id")) for entry in without])
-        raise InputError(
-            f"{option}: {len(without)} of the {len(objects)} objects in '{json_file}' have no "
-            f"segmentation (ids {ids}); complete or remove them, or remove all segmentations to "
-            "train on boxes alone."
-        )
-    return _Summary(names, has_masks=not without, has_rle=has_rle)
+    dataset = read_coco(json_file)
+    objects = dataset.objects
+    has_rle = any(isinstance(entry.get("segmentation"), dict) for entry in objects)
+    has_masks = all("segmentation" in entry for entry in objects)
+    return _Summary(list(dataset.class_names.values()), has_masks, has_rle)
 
 
 def _common_class_names(summaries: dict[str, _Summary]) -> list[str]:

@@ -12,7 +12,9 @@ ALSO = {
     "duplicate_category_name": {"category_without_instances": 1},
     "duplicate_file_name": {"image_without_annotations": 1},
 }
-ALONE = ("no_masks", "empty_list")  # cannot be together with others
+# Of a whole dataset: cannot be together with others, and bring further findings.
+ALONE = ("no_masks", "empty_list", "no_annotations", "boxes_are_fractions", "boxes_disagree")
+ALONE += ("all_left_out", "many_crowds", "boxes_look_like_corners", "boxes_in_one_corner")
 
 
 def fault(kind: str):
@@ -36,7 +38,7 @@ def rle(height, width, counts, **changes):
     return {"segmentation": {"size": [height, width], "counts": counts}, **changes}
 
 
-fault_of_annotation("wrong_type", 1, "image_id is '1', not an integer", image_id="1")
+fault_of_annotation("wrong_type", 1, "image_id is [1], not an integer or a text", image_id=[1])
 fault_of_annotation("area_invalid", 2, "area is -3", area=-3)
 fault_of_annotation(
     "area_mismatch",
@@ -70,9 +72,22 @@ fault_of_annotation("mask_missing", 24, "", segmentation=[])
 fault_of_annotation(
     "polygon_malformed",
     25,
-    "a polygon of 4 numbers",
-    segmentation=[[1, 2, 9, 9], [1, 2, 3, 4, 5, 6]],
+    "a polygon of 7 numbers",
+    segmentation=[[1, 2, 9, 9, 5, 6, 7], [1, 2, 3, 4, 5, 6]],
 )
+fault_of_annotation(
+    "far_outside",
+    26,
+    "the mask reaches from [21, 5] to [1000000000.0, 32]",
+    segmentation=[[21, 5, 1e9, 5, 21, 32]],
+)
+fault_of_annotation(
+    "mask_of_points", 28, "it has 2 of one or two points alone", segmentation=[[9, 9], [12, 12]]
+)
+fault_of_annotation(
+    "turned_rectangle", 30, "attributes.rotation is 35", attributes={"rotation": 35}
+)
+
 fault_of_annotation(
     "rle_malformed",
     7,
@@ -125,6 +140,73 @@ def _(content, images):
 def _(content, images):
     del content["annotations"][45]["area"]
     return "annotations[45]", "has no area"
+
+
+@fault("polygon_of_points")
+def _(content, images):
+    content["annotations"][32]["segmentation"].append([1, 2, 9, 9])
+    return "annotations[32]", "1 of one or two points"
+
+
+@fault("crowd_without_mask")
+def _(content, images):
+    content["annotations"][35].update(segmentation=[], iscrowd=1)
+    return "annotations[35]", ""
+
+
+@fault("duplicate_annotation")
+def _(content, images):
+    content["annotations"].append({**content["annotations"][36], "id": 5000})
+    return f"annotations[{len(content['annotations']) - 1}]", "the same as annotations[36]"
+
+
+@fault("no_annotations")
+def _(content, images):
+    del content["annotations"]
+    return "annotations", "annotations is not there"
+
+
+@fault("boxes_are_fractions")
+def _(content, images):
+    for annotation in content["annotations"]:
+        annotation["bbox"] = [value / 64 for value in annotation["bbox"]]
+    return "annotations", "all 78 boxes are within [0, 1]"
+
+
+@fault("boxes_disagree")
+def _(content, images):
+    for annotation in content["annotations"]:
+        annotation["bbox"] = [value / 2 for value in annotation["bbox"]]
+    return "annotations", "7"
+
+
+@fault("all_left_out")
+def _(content, images):
+    for annotation in content["annotations"]:
+        annotation["bbox"][2] = 0
+    return "annotations", "none of "
+
+
+@fault("many_crowds")
+def _(content, images):
+    for annotation in content["annotations"][:40]:
+        annotation["iscrowd"] = 1
+    return "annotations", "40 of 78 annotations are crowd regions"
+
+
+@fault("boxes_look_like_corners")
+def _(content, images):
+    for annotation in content["annotations"]:
+        x, y, width, height = annotation["bbox"]
+        annotation.update(bbox=[x, y, x + width, y + height], segmentation=[])
+    return "annotations", "of 78 boxes"
+
+
+@fault("boxes_in_one_corner")
+def _(content, images):
+    for annotation in content["annotations"]:
+        annotation.update(bbox=[value / 2 for value in annotation["bbox"]], segmentation=[])
+    return "annotations", "all 78 boxes lie within the first"
 
 
 @fault("duplicate_annotation_id")

@@ -1,6 +1,6 @@
 """Dataset checker: everything that is wrong with a dataset, at once; two sets of checks."""
 
-from .coco_checks import COCO_KINDS, check_coco
+from .coco_checks import COCO_KINDS, check_coco, check_content
 from .coco_shapes import Limits
 from .findings import ERROR, NOTE, SEVERITIES, WARNING, Findings, Kind
 from .folder_checks import FOLDER_KINDS, check_labeled
@@ -17,6 +17,7 @@ __all__ = [
     "SEVERITIES",
     "WARNING",
     "check_coco",
+    "check_content",
     "check_labeled",
     "format_report",
     "report_as_dict",

@@ -5,10 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tqdm import tqdm
 
+from bpt_det.data.coco import LISTS
 from bpt_det.data.images import read_rgb
 from bpt_det.utils.errors import InputError
 
 from .coco_entries import Entries, check_entries, is_size_valid
+from .coco_plausibility import check_plausibility
 from .coco_shapes import Limits, check_boxes, check_masks
 from .findings import ERROR, NOTE, WARNING, Findings, Kind, place
 
@@ -19,33 +21,48 @@ COCO_KINDS = {
     "wrong_type": Kind(ERROR, "values of a wrong type"),
     "empty_list": Kind(ERROR, "lists without entries"),
     "duplicate_image_id": Kind(ERROR, "image ids that occur twice: one image hides the other"),
-    "duplicate_annotation_id": Kind(ERROR, "annotation ids that occur twice"),
     "duplicate_category_id": Kind(ERROR, "category ids that occur twice: one hides the other"),
-    "ignore_key": Kind(ERROR, "annotations with the key 'ignore', which Detectron2 refuses"),
-    "unknown_image": Kind(ERROR, "annotations of an image that is not listed: they are lost"),
+    "ignore_key": Kind(ERROR, "annotations with the key 'ignore', which nothing here reads"),
+    "unknown_image": Kind(ERROR, "annotations of an image that is not listed"),
     "unknown_category": Kind(ERROR, "annotations of a category that is not listed"),
     "bbox_malformed": Kind(ERROR, "boxes that are not four finite numbers"),
     "bbox_negative_size": Kind(ERROR, "boxes of negative width or height"),
-    "bbox_outside_image": Kind(ERROR, "boxes wholly outside the image"),
+    "far_outside": Kind(ERROR, "boxes or masks that leave their image by more than its size"),
+    "boxes_are_fractions": Kind(ERROR, "datasets whose boxes are fractions, not pixels"),
+    "boxes_disagree": Kind(ERROR, "datasets whose boxes disagree with most of the masks"),
+    "all_left_out": Kind(ERROR, "datasets in which every object is left out"),
     "mask_missing": Kind(ERROR, "annotations without a segmentation, while others have one"),
-    "polygon_malformed": Kind(ERROR, "polygons that are not at least three finite points x, y"),
+    "polygon_malformed": Kind(ERROR, "polygons that are no lists of finite numbers x, y"),
     "rle_malformed": Kind(ERROR, "run-length codes (RLE) that cannot be decoded"),
     "rle_size": Kind(ERROR, "run-length codes (RLE) of another size than the image"),
-    "mask_box_mismatch": Kind(ERROR, "masks that disagree with their box"),
-    "image_size_invalid": Kind(ERROR, "images recorded with a size below one pixel"),
+    "image_size_invalid": Kind(ERROR, "images recorded with a size that none can have"),
     "image_missing": Kind(ERROR, "image files that do not exist"),
     "image_unreadable": Kind(ERROR, "image files that cannot be decoded"),
     "image_size_differs": Kind(ERROR, "image files of another size than recorded"),
+    "no_annotations": Kind(WARNING, "files without annotations: nothing to train on or to score"),
+    "many_crowds": Kind(WARNING, "datasets with many crowd regions", True),
+    "boxes_look_like_corners": Kind(WARNING, "datasets whose boxes look like two corners", True),
+    "boxes_in_one_corner": Kind(WARNING, "datasets with all boxes in one part of the images", True),
+    "turned_rectangle": Kind(
+        WARNING, "rectangles that are turned (rotated), which COCO's boxes cannot be", True
+    ),
+    "duplicate_annotation": Kind(WARNING, "annotations that repeat another one", True),
     "optional_key_missing": Kind(WARNING, "annotations without area or iscrowd, which others need"),
-    "area_invalid": Kind(WARNING, "areas that are not positive: evaluation measures them"),
-    "area_mismatch": Kind(WARNING, "areas that are far from those of the masks"),
-    "duplicate_category_name": Kind(WARNING, "category names that occur twice"),
+    "area_invalid": Kind(WARNING, "areas that are not positive: evaluation measures them", True),
+    "area_mismatch": Kind(WARNING, "areas that are far from those of the masks", True),
+    "mask_box_mismatch": Kind(WARNING, "masks that disagree with their box", True),
+    "duplicate_annotation_id": Kind(WARNING, "annotation ids that occur twice: numbered anew"),
+    "duplicate_category_name": Kind(WARNING, "category names that occur twice", True),
     "category_without_instances": Kind(WARNING, "categories without an annotation"),
-    "duplicate_file_name": Kind(WARNING, "image files that are listed twice"),
-    "bbox_zero_size": Kind(WARNING, "boxes without width or height: left out in training"),
+    "duplicate_file_name": Kind(WARNING, "image files that are listed twice", True),
+    "bbox_zero_size": Kind(WARNING, "boxes without width or height: left out", True),
+    "bbox_outside_image": Kind(WARNING, "boxes wholly outside the image: left out", True),
     "bbox_beyond_image": Kind(WARNING, "boxes that reach beyond the image: clipped in training"),
     "mask_beyond_image": Kind(WARNING, "masks that reach beyond the image: clipped in training"),
-    "mask_empty": Kind(WARNING, "masks that cover no pixel"),
+    "mask_empty": Kind(WARNING, "masks that cover no pixel: left out", True),
+    "mask_of_points": Kind(WARNING, "masks of one or two points: left out", True),
+    "polygon_of_points": Kind(WARNING, "masks with a part of one or two points: it is left out"),
+    "crowd_without_mask": Kind(WARNING, "crowd regions without a mask: their box is taken", True),
     "mask_tiny": Kind(WARNING, "tiny masks"),
     "no_masks": Kind(NOTE, "datasets without any segmentation: boxes alone can be trained"),
     "image_without_annotations": Kind(NOTE, "images without an annotation: left out in training"),
@@ -66,15 +83,26 @@ def check_coco(
         limits: what counts as wrong; None takes the defaults.
         num_workers: threads that decode images; None takes one per core.
     """
-    totals = {name: len(content[name]) for name in ("images", "annotations", "categories")}
+    entries, findings = check_content(content, limits)
+    if image_root is not None:
+        check_images(entries, image_root, findings, num_workers)
+    return findings
+
+
+def check_content(content: dict, limits: Limits | None = None) -> tuple[Entries, Findings]:
+    """Check everything but the image files, as a run does before it starts.
+
+    Returns:
+        The entries that are sound enough to be used, and what was found.
+    """
+    totals = {name: len(content.get(name, [])) for name in LISTS}
     heading = ", ".join(f"{count} {name}" for name, count in totals.items())
     findings = Findings(COCO_KINDS, heading, {"totals": totals}, _MAX_EXAMPLES)
     entries = check_entries(content, findings)
     check_boxes(entries, findings)
     check_masks(entries, limits or Limits(), findings)
-    if image_root is not None:
-        check_images(entries, image_root, findings, num_workers)
-    return findings
+    check_plausibility(entries, findings)
+    return entries, findings
 
 
 def check_images(

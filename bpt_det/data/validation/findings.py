@@ -4,16 +4,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-# Error: a run stops, or learns or measures something wrong. Warning: training leaves the object
-# out or clips it, or it may be meant. Note: nothing to do.
+# Error: a run refuses the dataset. Warning: the object is left out or clipped, or a value is
+# computed or may be wrong. Note: nothing to do.
 ERROR, WARNING, NOTE = SEVERITIES = ("error", "warning", "note")
 
 
 class Kind(NamedTuple):
-    """A kind of finding: how bad it is, and what it is called in the plural."""
+    """A kind of finding: how bad it is, and what it is called in the plural.
+
+    ``is_told`` says whether a run, which does not list findings, warns of it.
+    """
 
     severity: str
     title: str
+    is_told: bool = False
 
 
 @dataclass

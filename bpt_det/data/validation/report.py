@@ -36,7 +36,7 @@ def _example_lines(findings: Findings, kind: str, num_examples: int, width: int)
             continue
         detail = f": {example['detail']}" if example["detail"] else ""
         yield from textwrap.wrap(
-            _describe(example) + detail,
+            describe_place(example) + detail,
             width,
             initial_indent="    ",
             subsequent_indent="      ",
@@ -48,7 +48,7 @@ def _example_lines(findings: Findings, kind: str, num_examples: int, width: int)
         yield f"    and {more} more"
 
 
-def _describe(example: dict) -> str:
+def describe_place(example: dict) -> str:
     """Return where a finding is: ``annotation 5 of image 3, a.jpg``."""
     parts = []
     if "annotation_id" in example:

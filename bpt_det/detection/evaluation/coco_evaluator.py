@@ -9,14 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
+from detectron2.data import MetadataCatalog
 from detectron2.evaluation import COCOEvaluator
 from faster_coco_eval import COCO, COCOeval_faster
 from pycocotools.mask import area as mask_area
 from pycocotools.mask import iou as box_iou
 from torch import nn
 
+from bpt_det.data.coco_dataset import read_coco
 from bpt_det.utils.errors import InputError
 
+from ..datasets import set_classes
 from .roi_mask_detector import roi_instances_to_coco, without_pasting
 from .truth import prepare_truth
 
@@ -55,9 +59,13 @@ class CocoEvaluator(COCOEvaluator):
                 f"overlap_iou must be in (0, 1), or null (off), got {overlap_iou}.",
                 parameter="overlap_iou",
             )
-        super().__init__(
-            dataset_name, tasks=tuple(tasks), output_dir=output_dir, use_fast_impl=False
-        )
+        # Not Detectron2's own __init__, which reads the annotation file by other rules than ours.
+        self._logger = logger
+        self._distributed = True
+        self._output_dir = output_dir
+        self._tasks = tuple(tasks)
+        self._cpu_device = torch.device("cpu")
+        self._metadata = MetadataCatalog.get(dataset_name)
         self._overlap_iou = overlap_iou
         self._truth: tuple[dict, dict] | None = None  # see `prepare_truth`
 
@@ -80,23 +88,26 @@ class CocoEvaluator(COCOEvaluator):
         """Called by `evaluate` with what `process` has collected; fills ``self._results``."""
         image_ids = img_ids or [prediction["image_id"] for prediction in predictions]
         results = list(itertools.chain(*(p["instances"] for p in predictions)))
-        dataset_ids = {v: k for k, v in self._metadata.thing_dataset_id_to_contiguous_id.items()}
-        for result in results:
-            result["category_id"] = dataset_ids[result["category_id"]]
+        if self._truth is None:
+            self._truth = self._read_truth()
+        content, numbers = self._truth
         if self._output_dir:
             path = Path(self._output_dir) / "coco_instances_results.json"
             logger.debug("Saving results to %s", path)
-            path.write_text(json.dumps(results))
-        if not self._do_evaluation:
-            logger.info("The annotation file holds no annotations to score against.")
+            path.write_text(json.dumps(self._with_category_ids(results)))
+        if not content["annotations"]:
+            logger.warning("There are no annotations to score against: results are written alone.")
             return
-        if self._truth is None:
-            self._truth = prepare_truth(self._coco_api.dataset)
-        content, numbers = self._truth
-        results = [{**result, "image_id": numbers[result["image_id"]]} for result in results]
+        results = [
+            {**r, "category_id": r["category_id"] + 1, "image_id": numbers[r["image_id"]]}
+            for r in results
+        ]
         image_ids = [numbers[image_id] for image_id in image_ids]
         truth = COCO(content)
         for task in self._tasks:
+            if task == "segm" and "segmentation" not in content["annotations"][0]:
+                logger.warning("No annotation has a segmentation: boxes alone are scored.")
+                continue
             scored = score_results(truth, results, task, image_ids)
             self._results[task] = self._derive_coco_results(
                 scored, task, class_names=self._metadata.get("thing_classes")
@@ -106,9 +117,29 @@ class CocoEvaluator(COCOEvaluator):
             logger.info("%s: %s (%d images)", task, text, len(image_ids))
         if self._overlap_iou is not None:
             overlapping = keep_overlapping(content, self._overlap_iou)
-            for task in self._tasks:
+            for task in self._results:
                 ap = score_overlapping(overlapping, results, task, image_ids)
                 self._results[task]["AP_overlapping"] = ap
+
+    def _read_truth(self) -> tuple[dict, dict]:
+        dataset = read_coco(self._metadata.json_file)
+        if self._metadata.get("thing_dataset_id_to_contiguous_id") is None:
+            set_classes(self._metadata, dataset)  # of a dataset that nobody has loaded
+        indexes = self._metadata.thing_dataset_id_to_contiguous_id
+        return prepare_truth(dataset, indexes, len(self._metadata.thing_classes))
+
+    def _with_category_ids(self, results: list[dict]) -> list[dict]:
+        """Return results with the ids of the annotation file, those of its classes alone."""
+        ids = {v: k for k, v in self._metadata.thing_dataset_id_to_contiguous_id.items()}
+        chosen = [result for result in results if result["category_id"] in ids]
+        if len(chosen) < len(results):
+            logger.warning(
+                "%d of %d predictions are of classes that the annotation file lacks: they are not "
+                "written",
+                len(results) - len(chosen),
+                len(results),
+            )
+        return [{**result, "category_id": ids[result["category_id"]]} for result in chosen]
 
 
 def keep_overlapping(content: dict, least_iou: float) -> dict:

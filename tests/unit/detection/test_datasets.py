@@ -142,7 +142,7 @@ def test_a_missing_annotation_file_is_named_with_a_hint(folder):
     assert refusal.value.hint == "datasets"
 
 
-@pytest.mark.parametrize("kept", [0, 1, 200])
+@pytest.mark.parametrize("kept", [1, 200])
 def test_a_truncated_annotation_file_is_named(folder, kept):
     folder.json_file.write_text(folder.json_file.read_text()[:kept])
     text = (
@@ -153,7 +153,7 @@ def test_a_truncated_annotation_file_is_named(folder, kept):
 
 def test_an_annotation_file_of_other_bytes_is_named(folder):
     folder.json_file.write_bytes(b"\xff\xd8\xff\xe0")
-    assert "is truncated or not JSON (" in folder.refusal()
+    assert f"annotation file '{folder.json_file}' is not UTF-8 (byte 0xff at 0)" in folder.refusal()
 
 
 @pytest.mark.parametrize(
@@ -178,46 +178,42 @@ def test_an_annotation_file_that_is_not_cocos_is_named(folder, content):
 @pytest.mark.parametrize("key", ["images", "categories"])
 def test_an_annotation_file_without_entries_is_empty(folder, key):
     folder.change(**{key: []})
-    assert folder.refusal() == (
-        f"annotation file '{folder.json_file}' is empty: it lists no {key}."
-    )
+    assert f"'{folder.json_file}'" in folder.refusal() and f"{key} is empty" in folder.refusal()
 
 
 @pytest.mark.parametrize("annotations", [[], [annotation(1, 3, 2, iscrowd=1)]])
 def test_a_dataset_of_crowds_alone_is_empty(folder, annotations):
     folder.change(annotations=annotations)
-    assert folder.refusal() == (
-        f"annotation file '{folder.json_file}' is empty: no image in it has an annotation that is "
-        "not a crowd region."
-    )
+    text = folder.refusal()
+    assert f"'{folder.json_file}' is empty" in text and "crowd" in text
+    assert ("set iscrowd to 0" in text) == bool(annotations)
     assert len(folder.load(filter_empty=False)) == 3  # for evaluation it will do
 
 
 @pytest.mark.parametrize(
-    ("spoil", "reason"),
+    ("changes", "detail"),
     [
-        (lambda entry: entry.update(id=1), r"AssertionError: Annotation ids in .* are not unique!"),
-        (lambda entry: entry.update(bbox=[]), r"ValueError: .* contains empty 'bbox' value!"),
-        (lambda entry: entry.pop("image_id"), r"KeyError: 'image_id'"),
+        ({"bbox": []}, "bbox is []"),
+        ({"image_id": 4}, "image_id 4 is not among the images"),
+        ({"category_id": 90}, "category_id 90 is not among the categories"),
+        ({"category_id": None}, "category_id is None, not an integer or a text"),
     ],
 )
-def test_another_fault_of_an_annotation_is_passed_on_in_one_error(folder, spoil, reason):
+def test_a_fault_of_an_annotation_is_refused_in_one_line_that_names_it(folder, changes, detail):
     content = coco_content()
-    spoil(content["annotations"][1])
+    content["annotations"][1].update(changes)
     folder.write(content)
     text = folder.refusal()
-    assert text.startswith(f"annotation file '{folder.json_file}' cannot be used (")
-    assert re.search(reason, text)
+    for fact in (str(folder.json_file), "annotation 2 of image", detail):
+        assert fact in text
+    assert "\n" not in text
 
 
-@pytest.mark.parametrize("category_id", [1, 90, None])
-def test_a_category_id_outside_the_files_own_is_named(folder, category_id):
-    folder.change(annotations=[annotation(1, 3, category_id), annotation(2, 5, 7)])
-    assert folder.refusal() == (
-        f"annotation file '{folder.json_file}': category ids [{category_id}] are not among those "
-        "of its categories; correct the file, or load it under a name of its own with json_file "
-        "and image_root."
-    )
+def test_an_annotation_id_that_occurs_twice_is_a_label_like_any_other(folder):
+    content = coco_content()
+    content["annotations"][1]["id"] = 1
+    folder.write(content)
+    assert [len(record["annotations"]) for record in folder.load()] == [2, 1]
 
 
 def test_categories_that_differ_from_the_registered_ones_are_named(folder):
@@ -247,7 +243,7 @@ def test_listed_images_that_are_missing_are_counted_and_named(folder):
 
 def test_of_many_missing_images_some_are_named(folder):
     images = [{**coco_content()["images"][0], "id": n, "file_name": f"{n}.png"} for n in range(5)]
-    folder.change(images=images)
+    folder.change(images=images, annotations=[])
     text = folder.refusal(filter_empty=False)
     assert ": 5 of 5 listed images do not exist (" in text
     assert "/2.png and 2 more)" in text and "3.png" not in text

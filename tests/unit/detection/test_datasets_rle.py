@@ -34,6 +34,6 @@ def test_masks_whose_runs_add_up_are_loaded(tmp_path, counts):
 def test_a_mask_that_cannot_be_used_is_refused_before_the_run(tmp_path, change, fault):
     with pytest.raises(InputError) as caught:
         load(tmp_path, {**RLE, **change})
-    for fact in (tmp_path / "train.json", tmp_path / "train_images/a.jpg", fault):
+    for fact in (tmp_path / "train.json", "image 3, a.jpg", fault):
         assert str(fact) in str(caught.value)
     assert caught.value.hint == "check_dataset"

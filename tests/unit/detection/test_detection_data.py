@@ -246,24 +246,21 @@ def test_the_two_ways_of_naming_a_dataset_exclude_each_other(train, val, key):
 def test_objects_without_a_mask_among_others_are_counted_and_named(tmp_path, val):
     annotations = [entry(1), *(entry(n, None) for n in (4, 5, 6, 8))]
     train = write_data(tmp_path, "train", [*annotations, entry(9, None, iscrowd=1)])
-    assert refusal(new_config(train=train, val=val)) == (
-        f"data.train: 4 of the 5 objects in '{tmp_path}/train.json' have no segmentation (ids 4, "
-        "5, 6 and 1 more); complete or remove them, or remove all segmentations to train on boxes "
-        "alone."
-    )
+    text = refusal(new_config(train=train, val=val))
+    assert f"'{tmp_path}/train.json': 4 annotations without a segmentation" in text
+    assert "annotation 4 of image 3" in text
 
 
 def test_a_file_without_categories_is_refused(tmp_path, val):
     train = write_data(tmp_path, "train", classes={})
-    assert refusal(new_config(train=train, val=val)) == (
-        f"data.train: annotation file '{tmp_path}/train.json' lists no categories."
-    )
+    text = refusal(new_config(train=train, val=val))
+    assert f"'{tmp_path}/train.json'" in text and "categories is empty" in text
 
 
 @pytest.mark.parametrize("annotations", [[3], ["text"], [None]])
 def test_malformed_entries_are_passed_on_to_the_check(tmp_path, val, annotations):
     train = write_data(tmp_path, "train", annotations)
-    with pytest.raises(InputError, match=r"train\.json' has malformed entries \(Attr") as caught:
+    with pytest.raises(InputError, match=r"train\.json': 1 values of a wrong type") as caught:
         use_detection_data(new_config(train=train, val=val))
     assert caught.value.hint == "check_dataset"
 

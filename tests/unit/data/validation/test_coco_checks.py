@@ -58,10 +58,8 @@ def test_a_fault_is_found_where_it_is_and_nothing_else(kind, content, images):
     example = findings.examples[kind][0]
     assert example["entry"] == entry
     assert example["detail"].startswith(detail) and bool(example["detail"]) == bool(detail)
-    also = {} if kind in ALONE else ALSO.get(kind, {})
-    assert {k: n for k, n in findings.counts.items() if k != kind} == also
-    if kind != "empty_list":
-        assert findings.counts[kind] == 1
+    if kind not in ALONE:
+        assert findings.counts == {kind: 1, **ALSO.get(kind, {})}
 
 
 def test_all_faults_are_found_at_once(content, images):
@@ -133,7 +131,7 @@ def test_a_mask_of_several_parts_is_measured_as_their_union(content):
 @pytest.mark.parametrize(
     ("segmentation", "kind", "detail"),
     [
-        ([1, 2, 9, 2, 9, 9], "polygon_malformed", "a polygon is no list of finite numbers"),
+        ([1, 2, 9, 2, 9, 9], "polygon_malformed", "its numbers are in no list"),
         ([[1, 2, 9, 2, 9, 9, 3]], "polygon_malformed", "a polygon of 7 numbers"),
         ([[1, 2, 9, 2, 9, None]], "polygon_malformed", "a polygon is no list of finite numbers"),
         ("mask.png", "wrong_type", "segmentation is of type str, not polygons or RLE"),
@@ -154,7 +152,7 @@ def test_malformed_masks_are_told_apart(content, segmentation, kind, detail):
     content["annotations"][45]["segmentation"] = segmentation
     findings = check_coco(content, None)
     assert findings.counts == {kind: 1}
-    assert findings.examples[kind][0]["detail"] == detail
+    assert findings.examples[kind][0]["detail"].startswith(detail)
 
 
 @pytest.mark.parametrize("far", [1e9, -1e9])
@@ -162,7 +160,7 @@ def test_a_polygon_far_away_is_not_drawn(content, far):
     """Drawing it would take as long as it is large."""
     content["annotations"][45]["segmentation"] = [[21, 5, far, 5, 21, 32]]
     counts = check_coco(content, None).counts
-    assert counts == {"mask_beyond_image": 1, "mask_box_mismatch": 1}
+    assert counts == {"far_outside": 1}
 
 
 @pytest.mark.parametrize("name", ["images", "annotations", "categories"])
@@ -189,7 +187,7 @@ def test_entries_without_any_key_lack_all_of_them(content):
 
 def test_categories_of_broken_annotations_are_not_called_empty(content):
     for annotation in content["annotations"]:
-        del annotation["id"]
+        del annotation["bbox"]
     assert check_coco(content, None).counts == {"missing_key": 78}
 
 
@@ -219,11 +217,15 @@ def test_a_check_reports_whatever_a_value_is_replaced_by(content, value):
             format_report(check_coco(spoilt, None))
 
 
-def test_a_dataset_without_annotations_is_an_error(content, images):
-    """Training on it stops, and there is nothing to measure."""
-    content["annotations"] = []
+@pytest.mark.parametrize(
+    "change", [lambda c: c.update(annotations=[]), lambda c: c.pop("annotations")]
+)
+def test_a_file_without_annotations_is_told(content, images, change):
+    """As of test-dev: there is nothing to train on or to score, but results can be written."""
+    change(content)
     findings = check_coco(content, str(images))
-    assert [example["entry"] for example in findings.examples["empty_list"]] == ["annotations"]
+    assert findings.kinds(ERROR) == []
+    assert findings.counts["no_annotations"] == 1
 
 
 def test_an_image_of_16_bits_cannot_be_used(content, images):

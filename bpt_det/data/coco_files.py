@@ -1,0 +1,142 @@
+"""Image files of a COCO dataset: found by name in their folder, and compared in size."""
+
+import logging
+import os
+import posixpath
+import unicodedata
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import unquote
+
+from PIL import Image
+
+from bpt_det.utils.errors import InputError, shorten
+
+_ORIENTATION, _QUARTER_TURNS = 0x0112, (5, 6, 7, 8)  # EXIF tag, and its values that swap the sides
+_MOST_OPENED = 5000  # images whose size is compared before a run; the others are when they are read
+
+logger = logging.getLogger(__name__)
+
+
+def find_image_files(
+    names: Mapping[Hashable, str], root: str | os.PathLike
+) -> tuple[dict[Hashable, str], list[str]]:
+    """Return the path of each image below a folder, and the paths of those that are not there.
+
+    A name that is not there stands for the one file whose name differs only in slashes (``\\``),
+    in the form of its Unicode letters, in ``%20`` and the like, or in case, if no other image has
+    that file. The log says how many are found so.
+
+    Args:
+        names: ``file_name`` by image id.
+        root: the folder.
+    """
+    files = {key: os.path.join(root, name) for key, name in names.items()}
+    present = _existing(files.values())
+    absent = [key for key, path in files.items() if path not in present]
+    others = _other_names(root) if absent else {}
+    taken = Counter(files[key] for key in files if files[key] in present)
+    found = {
+        key: os.path.join(root, others[form])
+        for key in absent
+        if (form := _form(names[key])) in others
+    }
+    taken.update(found.values())
+    found = {key: path for key, path in found.items() if taken[path] == 1}
+    if found:
+        first = next(iter(found))
+        logger.warning(
+            "%d of %d images are found under names that are written in another way (%r is %r)",
+            len(found),
+            len(names),
+            names[first],
+            os.path.relpath(found[first], root),
+        )
+    missing = [files[key] for key in absent if key not in found]
+    return {**files, **found}, missing
+
+
+def _existing(paths: Iterable[str]) -> set[str]:
+    """Return the paths that exist, by one listing per folder."""
+    by_folder: dict[str, list[str]] = {}
+    for path in paths:
+        by_folder.setdefault(os.path.dirname(path), []).append(path)
+    existing = set()
+    for folder, members in by_folder.items():
+        try:
+            present = set(os.listdir(folder))
+        except (OSError, ValueError):
+            continue
+        existing |= {path for path in members if os.path.basename(path) in present}
+    return existing
+
+
+def _other_names(root: str | os.PathLike) -> dict[str, str]:
+    """Return the paths below a folder, relative to it, by the form that several ways share."""
+    by_form: dict[str, list[str]] = {}
+    for folder, _, members in os.walk(os.fspath(root)):
+        for name in members:
+            path = os.path.relpath(os.path.join(folder, name), root)
+            by_form.setdefault(_form(path), []).append(path)
+    return {form: paths[0] for form, paths in by_form.items() if len(paths) == 1}
+
+
+def _form(name: str) -> str:
+    """Return what names have in common that are written in different ways."""
+    path = posixpath.normpath(unquote(name).replace("\\", "/"))
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
+
+
+def explain_missing(missing: Sequence[str], count: int, root: str | os.PathLike) -> str:
+    """Return what is known of images that are not there, for an error."""
+    text = f"{len(missing)} of {count} listed images do not exist ({shorten(missing)})"
+    try:
+        present = set(os.listdir(root))
+    except OSError:
+        present = set()
+    last_parts = [path.replace("\\", "/").rpartition("/")[2] for path in missing]
+    num_flat = sum(part in present for part in last_parts)
+    if num_flat:
+        text += f"; {num_flat} of them are in '{root}' itself, without the folders in their names"
+    return f"{text}. Restore them or remove them from the annotation file."
+
+
+def check_image_sizes(images: Sequence[Mapping]) -> None:
+    """Compare recorded sizes with those in the headers of image files, up to 5,000 evenly spread.
+
+    Args:
+        images: with ``file_name``, ``height`` and ``width`` each.
+
+    Raises:
+        InputError: they differ, as where height and width are swapped.
+    """
+    step = max(1, len(images) // _MOST_OPENED)
+    chosen = images[::step][:_MOST_OPENED]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        sizes = pool.map(_stored_size, [image["file_name"] for image in chosen])
+        pairs = [(i, s) for i, s in zip(chosen, sizes, strict=True) if s is not None]
+    wrong = [(i, s) for i, s in pairs if s != (i["height"], i["width"])]
+    if not wrong:
+        return
+    image, (height, width) = wrong[0]
+    swapped = all(s == (i["width"], i["height"]) for i, s in wrong) and height != width
+    raise InputError(
+        f"{len(wrong)} of {len(chosen)} images are of another size than recorded: "
+        f"'{image['file_name']}' is of {width} x {height} pixels (width x height), recorded as "
+        f"{image['width']} x {image['height']}; "
+        + ("width and height are swapped in the records." if swapped else "correct the records."),
+        hint="check_dataset",
+    )
+
+
+def _stored_size(path: str) -> tuple[int, int] | None:
+    """Return height and width of an image as it is upright, None where the header does not say."""
+    try:
+        with Image.open(path) as image:
+            if image.format == "TIFF":  # whose orientation the reader knows
+                return None
+            is_turned = image.getexif().get(_ORIENTATION) in _QUARTER_TURNS
+            return image.size if is_turned else image.size[::-1]
+    except Exception:  # the reader says what is wrong with it
+        return None
