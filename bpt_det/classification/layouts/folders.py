@@ -1,13 +1,19 @@
 """Class folders: ImageNet and any other folder with one folder per class."""
 
 import logging
-from collections import Counter
-from pathlib import PurePosixPath
+from collections.abc import Iterable
 
 from bpt_det.data.archives import FileTree
-from bpt_det.data.images import IMAGE_SUFFIXES
+from bpt_det.data.images import is_image_name, select_images
 from bpt_det.data.splits import SPLITS, LabeledImage, Layout, LayoutError
 from bpt_det.utils.errors import InputError, shorten
+
+# By name, in any case: the split that a folder holds.
+_SPLIT_NAMES = {
+    **{name: "train" for name in ("train", "training")},
+    **{name: "val" for name in ("val", "valid", "validation")},
+    **{name: "test" for name in ("test", "testing")},
+}
 
 logger = logging.getLogger(__name__)
 
@@ -15,22 +21,50 @@ logger = logging.getLogger(__name__)
 def read_class_folders(tree: FileTree) -> Layout:
     """Read class folders, either below ``train/`` (and ``val/``, ``test/``) or directly.
 
-    A class is all images in or below its folder; other files are left out. Where there is no
-    ``val/`` and no ``test/`` the layout does not have that split.
+    Folders of splits may be called ``Train/``, ``valid/`` and so on. A class is all images in or
+    below its folder; other files are left out, which is logged. Where there is no ``val/`` and no
+    ``test/`` the layout does not have that split.
 
     Raises:
-        InputError: there are no class folders, one is empty, or ``val/`` has a class of its own.
+        InputError: there are no class folders, one is empty, ``val/`` has a class of its own, or
+            two folders hold the same split.
     """
-    splits = [split for split in SPLITS if split in tree.folders]
-    if splits and "train" not in splits:
+    tops = find_splits(tree.folders, tree.file_name(""))
+    if tops and "train" not in tops:
         raise InputError(f"'{tree.file_name('train')}' is missing; {tree.advice}")
-    tops = {split: f"{split}/" for split in splits} or {"train": ""}
-    images = [image for split, top in tops.items() for image in _images_below(tree, split, top)]
+    _report_outside(tree, tops)
+    tops = tops or {"train": ""}
+    inside = (path for path in tree.files if _is_below(path, tops.values()))
+    files = select_images(inside, tree.left_out, f"class folders of '{tree.file_name('')}'")
+    images = [image for split, top in tops.items() for image in _images_below(files, split, top)]
     class_ids = sorted(_class_folders(tree, tops["train"]))
     _check_classes(tree, images, class_ids, tops)
-    _report_other_files(tree, tops)
     names = {class_id: class_id for class_id in class_ids}
     return Layout(images, names, tree.file_name(""), tuple(tops))
+
+
+def find_splits(folders: Iterable[str], where: str) -> dict[str, str]:
+    """Return the folders of the splits, with a closing slash, in the order of `SPLITS`.
+
+    Args:
+        folders: all folders of a tree; those at its top count.
+        where: the tree, for the error.
+
+    Raises:
+        InputError: two folders hold the same split.
+    """
+    tops: dict[str, str] = {}
+    for folder in sorted(folders):
+        split = _SPLIT_NAMES.get(folder.lower())
+        if split is None:
+            continue
+        if split in tops:
+            raise InputError(
+                f"'{where}' has both {tops[split]} and {folder}/ for the split '{split}'; rename "
+                "or remove one of them"
+            )
+        tops[split] = f"{folder}/"
+    return {split: tops[split] for split in SPLITS if split in tops}
 
 
 def _class_folders(tree: FileTree, top: str) -> set[str]:
@@ -38,35 +72,38 @@ def _class_folders(tree: FileTree, top: str) -> set[str]:
     return {folder.split("/")[0] for folder in inside if folder}
 
 
-def _images_below(tree: FileTree, split: str, top: str) -> list[LabeledImage]:
+def _images_below(files: Iterable[str], split: str, top: str) -> list[LabeledImage]:
     return [
         LabeledImage(path, path.removeprefix(top).split("/")[0], split)
-        for path in sorted(tree.files)
-        if path.startswith(top)
-        and "/" in path.removeprefix(top)
-        and path.lower().endswith(IMAGE_SUFFIXES)
+        for path in files
+        if _is_below(path, [top])
     ]
 
 
-def _report_other_files(tree: FileTree, tops: dict[str, str]) -> None:
-    """Warn of files in class folders that are left out, as images of another format would be."""
-    others = Counter(
-        PurePosixPath(path).suffix.lower() or "no suffix"
-        for top in tops.values()
+def _is_below(path: str, tops: Iterable[str]) -> bool:
+    """Whether a file is in or below a class folder, which lie in these folders."""
+    return any(path.startswith(top) and "/" in path.removeprefix(top) for top in tops)
+
+
+def _report_outside(tree: FileTree, tops: dict[str, str]) -> None:
+    """Warn of folders beside those of the splits, and of images outside of class folders."""
+    where = tree.file_name("")
+    beside = sorted(f for f in tree.folders if "/" not in f and f"{f}/" not in tops.values())
+    beside = beside if tops else []
+    if beside:
+        text = "'%s': folders beside those of the splits are left out: %s"
+        logger.warning(text, where, shorten(beside))
+    prefixes = tuple(f"{folder}/" for folder in beside)
+    outside = [
+        path
         for path in tree.files
-        if path.startswith(top)
-        and "/" in path.removeprefix(top)
-        and not path.lower().endswith(IMAGE_SUFFIXES)
-    )
-    if others:
-        known = ", ".join(IMAGE_SUFFIXES)
-        logger.warning(
-            "%d files in class folders of '%s' are left out (%s); images are %s",
-            others.total(),
-            tree.file_name(""),
-            shorten(sorted(others)),
-            known,
-        )
+        if is_image_name(path)
+        and not path.startswith(prefixes)
+        and not _is_below(path, tops.values() or [""])
+    ]
+    if outside:
+        text = "'%s': %d images outside of class folders are left out: %s"
+        logger.warning(text, where, len(outside), shorten(sorted(outside)))
 
 
 def _check_classes(

@@ -12,6 +12,7 @@ from bpt_det.data.splits import TRAINVAL, Layout, LayoutError, draw_validation, 
 from bpt_det.utils.errors import InputError, shorten
 
 from .catalog import FOLDER_PREFIX, DatasetSpec, find_spec
+from .folders import find_splits
 from .split_files import SPLIT_FILES, has_split_files, read_split_files
 
 logger = logging.getLogger(__name__)
@@ -22,7 +23,7 @@ class ClassificationData(Sequence):
     """One split of a dataset: a sequence of its records.
 
     Args:
-        records: ``file_name`` (for `read_stored`), ``label`` (index into ``class_names``) and
+        records: ``file_name`` (for `read_rgb`), ``label`` (index into ``class_names``) and
             ``image_id`` (path within the dataset), sorted by the last.
         class_names: one per class; those of the whole dataset, whatever the split.
     """
@@ -132,17 +133,21 @@ def _find_tree(name: str, spec: DatasetSpec, root: str | Path | None) -> FileTre
         root = Path(root or os.environ.get("DETECTRON2_DATASETS") or "datasets").expanduser()
         return locate(root, spec.folder, (*spec.anchors, *SPLIT_FILES), spec.advice)
     folder = Path(name.removeprefix(FOLDER_PREFIX)).expanduser()
-    if not folder.exists():
+    if not os.path.exists(folder):
         raise InputError(f"{name}: '{folder}' does not exist; {spec.advice}", parameter="name")
-    prefix = ""
-    if folder.is_file():  # an archive often holds one folder that holds everything
-        while len(tops := _top_entries(FileTree(folder, prefix))) == 1 and tops[0] != "train":
-            prefix += f"{tops[0]}/"
-    return FileTree(folder, prefix, spec.advice)
+    tree = FileTree(folder, advice=spec.advice)
+    while (inner := _single_folder(tree)) is not None:
+        tree = tree.inside(inner)
+    return tree
 
 
-def _top_entries(tree: FileTree) -> list[str]:
-    return sorted({path.split("/")[0] for path in tree.files if "/" in path or path in SPLIT_FILES})
+def _single_folder(tree: FileTree) -> str | None:
+    """Return the one folder around all class folders or splits, as exports and archives have it."""
+    tops = [folder for folder in tree.folders if "/" not in folder]
+    if len(tops) != 1 or has_split_files(tree) or find_splits(tops, ""):
+        return None
+    inside = [folder for folder in tree.folders if folder.startswith(f"{tops[0]}/")]
+    return tops[0] if inside or has_split_files(tree.inside(tops[0])) else None
 
 
 def _read_layout(tree: FileTree, spec: DatasetSpec) -> Layout:

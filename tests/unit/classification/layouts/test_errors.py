@@ -1,5 +1,6 @@
 """Every mistake in a dataset is one line that names the file and the next step."""
 
+import os
 import shutil
 
 import numpy as np
@@ -192,22 +193,25 @@ def test_a_prefix_without_a_path_is_refused():
 def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
     WRITERS["cub"](tmp_path)
 
-    def walk(root, onerror, followlinks):
-        onerror(PermissionError(13, "Permission denied", f"{root}/images"))
-        yield from ()
+    list_folder = os.scandir
 
-    monkeypatch.setattr("os.walk", walk)
-    refuses(r"folder '.*/images' cannot be read \(Permission denied\)", "cub", tmp_path)
+    def scandir(folder):
+        if folder.rstrip("/").endswith("/images"):
+            raise PermissionError(13, "Permission denied", folder)
+        return list_folder(folder)
+
+    monkeypatch.setattr("os.scandir", scandir)
+    refuses(r"folder '.*/images/?' cannot be read \(Permission denied\)", "cub", tmp_path)
 
 
 def test_files_that_are_no_images_are_counted_in_a_warning(tmp_path, caplog):
     class_trees.write_class_folders(tmp_path, ("",))
     folder = next(path for path in sorted(tmp_path.iterdir()) if path.is_dir())
-    for name in ("a.GIF", "b.gif", "notes.txt", "README"):
+    for name in ("a.HEIC", "b.heic", "notes.txt", "README", ".hidden.png"):
         (folder / name).touch()
     load_classification(f"folder:{tmp_path}")
-    assert "4 files in class folders of" in caplog.text
-    assert "are left out (.gif, .txt, no suffix); images are .bmp, .jpeg, .jpg," in caplog.text
+    assert "class folders of" in caplog.text
+    assert "left out: 2 .heic, 1 .txt, 1 hidden, 1 without suffix" in caplog.text
 
 
 def change_mat(path, **arrays):
