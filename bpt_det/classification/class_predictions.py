@@ -24,7 +24,7 @@ class Prediction(NamedTuple):
 
     Args:
         image_id: path within the dataset.
-        file_name: for `read_stored`.
+        file_name: for `read_rgb`.
         label: index of the true class.
         ranked: indices of the likeliest classes, the likeliest first, at most `NUM_RANKED`; empty
             if the logits are not finite.

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bpt_det.data.images import read_stored
+from bpt_det.data.images import read_rgb
 from bpt_det.engine.loaders import TrainLoader, position_seed
 from bpt_det.engine.precision import resolve_device
 from bpt_det.utils.available_memory import available_memory
@@ -157,7 +157,7 @@ def keep_images(
 
 
 def _read(record: dict[str, Any]) -> Tensor:
-    return torch.from_numpy(read_stored(record["file_name"])).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(read_rgb(record["file_name"])).permute(2, 0, 1).contiguous()
 
 
 def _check_memory(needed: int, count: int, device: torch.device) -> None:

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from bpt_det.data.images import read_stored
+from bpt_det.data.images import read_rgb
 from bpt_det.utils.errors import InputError, check_choice, check_count
 
 from .batch_crops import INTERPOLATIONS
@@ -109,7 +109,7 @@ class ClassificationMapper:
         """Return the sample of a fixed view, or with None that of a new random one."""
         if self.features is not None and view is not None:
             return {**record, "tokens": self.features.read(record["image_id"], view)}
-        image = Image.fromarray(read_stored(record["file_name"]))
+        image = Image.fromarray(read_rgb(record["file_name"]))
         if view is None or not self.augment:
             return {**record, "image": self._transform(image)}
         with torch.random.fork_rng(devices=[]):

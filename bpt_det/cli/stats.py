@@ -19,11 +19,10 @@ and for a classifier
 
 import argparse
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from detectron2.config import instantiate
 from omegaconf import DictConfig
@@ -31,7 +30,7 @@ from torch import Tensor
 
 from bpt_det.config.loading import Datasets, load_config_and_data
 from bpt_det.config.tree import find_vit_owner
-from bpt_det.data.images import folder_records, read_rgb, read_stored, spread_evenly
+from bpt_det.data.images import folder_records, read_rgb, spread_evenly
 from bpt_det.detection import load_dataset
 from bpt_det.engine.precision import resolve_device
 from bpt_det.utils.atomic import make_writable
@@ -99,10 +98,9 @@ def collect(args: argparse.Namespace) -> None:
     }
     model.grid_size(preprocessing["image_size"], preprocessing["image_size"])
     device = resolve_device(cfg.train.device)
-    read = read_rgb if is_detector(cfg) else read_stored  # as the training reads them
     statistics = collect_statistics(
         model.vit.to(device),
-        _batches(files, read, args.batch_size, preprocessing, device),
+        _batches(files, args.batch_size, preprocessing, device),
         model.needed_statistics,
         num_token_images=args.token_images,
         preprocessing=preprocessing,
@@ -176,7 +174,6 @@ def _image_files(records: Sequence[dict], count: int) -> list[str]:
 
 def _batches(
     files: Sequence[str],
-    read: Callable[[str], np.ndarray],
     batch_size: int,
     preprocessing: dict,
     device: str,
@@ -186,7 +183,7 @@ def _batches(
     is_bgr = preprocessing["input_format"] == "BGR"
     with progress_bar(total=len(files), desc="collecting", unit=" images") as progress:
         for start in range(0, len(files), batch_size):
-            images = [read(file) for file in files[start : start + batch_size]]
+            images = [read_rgb(file) for file in files[start : start + batch_size]]
             ordered = [image[:, :, ::-1].copy() if is_bgr else image for image in images]
             batch = [center_square(image, size, mean, std) for image in ordered]
             yield torch.stack(batch).to(device)

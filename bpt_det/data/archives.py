@@ -1,16 +1,23 @@
 """File trees: the files of a dataset in a folder or a zip archive; relative paths, with slashes."""
 
+import io
 import os
 import re
+import stat
 import struct
 import zipfile
 import zlib
+from collections import Counter
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image
 
 from bpt_det.utils.errors import InputError, one_line, shorten
+
+from .listing import list_folder
+from .zip_files import ZipArchive
 
 # What reading a damaged file or decoding a damaged image raises.
 UNREADABLE = (
@@ -26,7 +33,7 @@ UNREADABLE = (
     NotImplementedError,
     KeyError,
 )
-_ARCHIVES: dict[str, tuple[int, zipfile.ZipFile]] = {}
+_ARCHIVES: dict[str, tuple[int, ZipArchive]] = {}
 
 
 class FileTree:
@@ -48,31 +55,39 @@ class FileTree:
         """Return the name under which `read_bytes` and `read_rgb` find a file."""
         return f"{self._base}/{self.prefix}{path}".rstrip("/")
 
-    @cached_property
+    @property
     def files(self) -> frozenset[str]:
         """All files; hidden ones and what macOS adds to archives are left out."""
         return self._listing[0]
 
-    @cached_property
+    @property
     def folders(self) -> frozenset[str]:
         """All folders, empty ones too."""
         return self._listing[1]
 
+    @property
+    def left_out(self) -> Counter[str]:
+        """By kind, the number of files that are left out."""
+        return self._listing[2]
+
+    def inside(self, folder: str) -> "FileTree":
+        """Return the tree below one of the folders."""
+        if os.path.isdir(self.root):
+            return FileTree(self.root / folder, advice=self.advice)
+        return FileTree(self.root, f"{self.prefix}{folder}/", self.advice)
+
     @cached_property
-    def _listing(self) -> tuple[frozenset[str], frozenset[str]]:
-        if self.root.is_dir():
-            files, folders = _list_folder(str(self.root))
+    def _listing(self) -> tuple[frozenset[str], frozenset[str], Counter[str]]:
+        if os.path.isdir(self.root):
+            listing = list_folder(str(self.root))
         else:
-            names = archive(self.root).namelist()
-            inside = [n.removeprefix(self.prefix) for n in names if n.startswith(self.prefix)]
-            files = {name for name in inside if name and not name.endswith("/")}
-            folders = _folders_above(files | {name for name in inside if name.endswith("/")})
-        return _visible(files), _visible(folders)
+            listing = archive(self.root).list_below(self.prefix)
+        return frozenset(listing.files), frozenset(listing.folders), listing.left_out
 
     def holds(self, path: str) -> bool:
         """Say whether there is such a file, without listing a folder."""
-        if self.root.is_dir():
-            return (self.root / path).is_file()
+        if os.path.isdir(self.root):
+            return os.path.isfile(self.root / path)
         return path in self.files
 
     def read(self, path: str) -> bytes:
@@ -99,44 +114,77 @@ class FileTree:
             )
 
 
-def archive(path: str | Path) -> zipfile.ZipFile:
+def archive(path: str | Path) -> ZipArchive:
     """Return an open archive; each process has its own, also after a fork.
 
     A forked process that read through its parent's handle would move the parent's file position.
 
     Raises:
-        InputError: it is not a zip archive.
+        InputError: it is not a zip archive, or one that is not read, see `ZipArchive`.
     """
     pid, name = os.getpid(), str(path)
     if name not in _ARCHIVES or _ARCHIVES[name][0] != pid:
         try:
-            _ARCHIVES[name] = (pid, zipfile.ZipFile(name))
-        except (OSError, zipfile.BadZipFile) as error:
+            _ARCHIVES[name] = (pid, ZipArchive(name))
+        except (OSError, zipfile.BadZipFile, struct.error, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
             raise InputError(
                 f"'{name}' cannot be read as a zip archive ({one_line(error)}); download it again"
             ) from error
     return _ARCHIVES[name][1]
 
 
-def read_bytes(file_name: str | os.PathLike) -> bytes:
-    """Return a file's bytes; ``ARCHIVE.zip/inner/path`` is read out of the archive.
+def open_file(file_name: str | os.PathLike) -> BinaryIO:
+    """Return an open file; ``ARCHIVE.zip/inner/path`` is read out of the archive.
+
+    Only regular files are opened, so nothing waits for a pipe or a device.
 
     Raises:
-        InputError: it is missing or cannot be read.
+        InputError: it is missing, no regular file, or cannot be read.
     """
     name = os.fspath(file_name)
     try:
         for match in re.finditer(r"\.zip/", name, re.IGNORECASE):
             outer, inner = name[: match.end() - 1], name[match.end() :]
             if os.path.isfile(outer):
-                return archive(outer).read(inner)
-        return Path(name).read_bytes()
+                return io.BytesIO(archive(outer).read(inner))
+        mode = os.stat(name).st_mode
+        if not stat.S_ISREG(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, device or socket"
+            raise InputError(f"'{name}' cannot be read (it is {kind}); give a regular file.")
+        return open(name, "rb")
     except UNREADABLE as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"'{name}' cannot be read ({one_line(error)}); restore the file or remove it."
-        ) from error
+        raise unreadable(name, error) from error
+
+
+def read_bytes(file_name: str | os.PathLike) -> bytes:
+    """Return a file's bytes, see `open_file`.
+
+    Raises:
+        InputError: it is missing or cannot be read.
+    """
+    try:
+        with open_file(file_name) as stream:
+            return stream.read()
+    except UNREADABLE as error:
+        raise unreadable(file_name, error) from error
+
+
+def unreadable(name: str | os.PathLike, error: Exception, kind: str = "") -> InputError:
+    """Return the error of a file that cannot be read; an `InputError` stays as it is.
+
+    Args:
+        name: of the file.
+        error: what reading it raised, one of `UNREADABLE`.
+        kind: what the file is, before its name.
+    """
+    if isinstance(error, InputError):
+        return error
+    reason = one_line(error)
+    return InputError(
+        f"{kind}'{os.fspath(name)}' cannot be read ({reason}); restore the file or remove it."
+    )
 
 
 def file_status(file_name: str) -> os.stat_result:
@@ -165,9 +213,9 @@ def locate(root: str | Path, folder: str, anchors: tuple[str, ...], advice: str)
     """
     root = Path(root)
     for place in (root, root / folder, root / f"{folder}.zip"):
-        if place.is_dir() and any((place / anchor).exists() for anchor in anchors):
+        if os.path.isdir(place) and any(os.path.exists(place / a) for a in anchors):
             return FileTree(place, advice=advice)
-        if place.is_file():
+        if os.path.isfile(place):
             whole = FileTree(place, advice=advice)
             paths = whole.files | whole.folders
             prefixes = [
@@ -178,44 +226,11 @@ def locate(root: str | Path, folder: str, anchors: tuple[str, ...], advice: str)
             ]
             if prefixes:
                 return FileTree(place, min(prefixes, key=lambda p: (p.count("/"), p)), advice)
-    problem = "does not exist" if not root.exists() else f"holds none of {', '.join(anchors)}"
+    problem = (
+        "does not exist" if not os.path.exists(root) else f"holds none of {', '.join(anchors)}"
+    )
     raise InputError(
         f"'{root}' {problem} (nor does '{folder}' or '{folder}.zip' in it); if it lies elsewhere, "
         f"name the folder as root or in the variable DETECTRON2_DATASETS; {advice}",
         parameter="root",
     )
-
-
-def _list_folder(root: str) -> tuple[set[str], set[str]]:
-    files: set[str] = set()
-    folders: set[str] = set()
-    for folder, inner_folders, inner_files in os.walk(
-        root, onerror=_raise_unreadable, followlinks=True
-    ):
-        top = Path(folder).relative_to(root).as_posix()
-        top = "" if top == "." else f"{top}/"
-        files.update(top + name for name in inner_files)
-        folders.update(top + name for name in inner_folders)
-    return files, folders
-
-
-def _raise_unreadable(error: OSError) -> None:
-    raise InputError(
-        f"folder '{error.filename}' cannot be read ({error.strerror}); make it readable"
-    ) from error
-
-
-def _folders_above(paths: set[str]) -> set[str]:
-    """Return all folders that paths lie in; a path with a closing slash is one itself."""
-    folders: set[str] = set()
-    for path in paths:
-        folder = path.rpartition("/")[0]
-        while folder and folder not in folders:
-            folders.add(folder)
-            folder = folder.rpartition("/")[0]
-    return folders
-
-
-def _visible(paths: set[str]) -> frozenset[str]:
-    """Leave out hidden files and what macOS adds to archives."""
-    return frozenset(p for p in paths if not p.startswith((".", "__MACOSX")) and "/." not in p)

@@ -19,9 +19,9 @@ class ImageNamingMapper(DatasetMapper):
     Semantic segmentations and precomputed proposals are not read.
 
     Raises:
-        InputError: an image is missing, cannot be decoded, has more than 8 bits per channel,
-            another size than recorded, or is too thin to be resized; its annotations are malformed;
-            or its masks are RLE where polygons are asked for.
+        InputError: an image is missing, cannot be decoded, has another size than recorded, or is
+            too thin to be resized; its annotations are malformed; or its masks are RLE where
+            polygons are asked for.
     """
 
     def __call__(self, dataset_dict: dict) -> dict:
@@ -67,11 +67,10 @@ def read_record_image(record: dict) -> np.ndarray:
     """Return the image of a dataset record as RGB (H, W, 3), uint8, as training sees it.
 
     Raises:
-        InputError: it is missing, cannot be decoded, has more than 8 bits per channel or another
-            size than recorded.
+        InputError: it is missing, cannot be decoded, or has another size than recorded.
     """
     path = record["file_name"]
-    image = read_rgb(path, deep="refuse")
+    image = read_rgb(path)
     height, width = image.shape[:2]
     recorded = (record.get("height", height), record.get("width", width))
     if recorded != (height, width):

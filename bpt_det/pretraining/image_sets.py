@@ -1,12 +1,13 @@
 """Image sets to pre-train on, without labels: any folder, zip archive, or COCO-format dataset."""
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from bpt_det.data.archives import FileTree
 from bpt_det.data.coco import absolute_path, read_annotation_file, split_source
-from bpt_det.data.images import IMAGE_SUFFIXES
+from bpt_det.data.images import IMAGE_SUFFIXES, select_images
 from bpt_det.data.splits import in_hash_order
 from bpt_det.utils.errors import InputError, shorten
 
@@ -16,7 +17,7 @@ HELD_OUT_SHARE, MOST_HELD_OUT = 0.02, 500
 
 
 def load_images(train: str, val: str | None = None, *, split: str = "train") -> list[dict]:
-    """Return one record for each image of a split: ``file_name`` (for `read_stored`), ``image_id``.
+    """Return one record for each image of a split: ``file_name`` (for `read_rgb`), ``image_id``.
 
     Args:
         train: source of the training images: a folder or a zip archive, all images below which
@@ -105,10 +106,10 @@ def _records(source: str, option: str) -> list[dict]:
 
 def _all_images(source: str, option: str) -> tuple[FileTree, list[str]]:
     root = Path(source).expanduser()
-    if not root.exists():
+    if not os.path.exists(root):
         raise InputError(f"{option}: '{source}' does not exist; correct the path.")
     tree = FileTree(root)
-    paths = sorted(path for path in tree.files if path.lower().endswith(IMAGE_SUFFIXES))
+    paths = select_images(tree.files, tree.left_out, f"{option} '{source}'")
     if not paths:
         raise InputError(
             f"{option}: '{source}' holds no images; files that end in "

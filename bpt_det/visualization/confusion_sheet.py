@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from bpt_det.data.images import read_stored
+from bpt_det.data.images import read_rgb
 from bpt_det.utils.errors import InputError
 
 from .labels import text_width
@@ -41,7 +41,7 @@ _NUMBER = re.compile(r"^(?:\d+\.|n\d{8}[-_])(?=[^\W\d_])")
 class Example:
     """An image and how sure the classifier was of the class that it gave it, in [0, 1]."""
 
-    file_name: str  # for `read_stored`
+    file_name: str  # for `read_rgb`
     confidence: float
 
 
@@ -177,7 +177,7 @@ def _draw_example(sheet: Sheet, left: int, top: int, example: Example, color: st
 def _thumbnail(file_name: str) -> np.ndarray | None:
     """Return the central square of an image, (_SIDE, _SIDE, 3) uint8; None if it is unreadable."""
     try:
-        image = Image.fromarray(read_stored(file_name))
+        image = Image.fromarray(read_rgb(file_name))
     except InputError as error:
         logger.warning("%s; its cell of the confusion sheet stays empty", error)
         return None

@@ -103,8 +103,8 @@ def test_each_training_and_validation_view_is_read_once_and_test_images_as_they_
     run, monkeypatch
 ):
     names = []
-    read_stored = module.read_stored
-    monkeypatch.setattr(module, "read_stored", lambda name: names.append(name) or read_stored(name))
+    read_rgb = module.read_rgb
+    monkeypatch.setattr(module, "read_rgb", lambda name: names.append(name) or read_rgb(name))
     run("run")
     counts = sorted(names.count(name) for name in set(names))
     assert counts == [1] * (3 + 10) + [3] * 27  # validation and test; training by views

@@ -127,10 +127,10 @@ def check_images(
 
 def _read_fault(path: str, image: dict) -> tuple[str, str] | None:
     """Return kind and detail of what is wrong with an image file, if anything is."""
-    if not os.path.isfile(path):
+    if not os.path.exists(path):
         return "image_missing", f"'{path}' does not exist"
     try:
-        height, width = read_rgb(path, deep="refuse").shape[:2]  # turned upright as EXIF says
+        height, width = read_rgb(path).shape[:2]  # turned upright as EXIF says
     except InputError as error:
         return "image_unreadable", str(error)
     if (height, width) == (image["height"], image["width"]) or not is_size_valid(image):

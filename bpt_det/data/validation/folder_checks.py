@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tqdm import tqdm
 
-from bpt_det.data.archives import read_bytes
+from bpt_det.data.archives import open_file
 from bpt_det.data.images import decode_rgb
 from bpt_det.data.labeled_dataset import LabeledDataset
 from bpt_det.data.splits import LabeledImage
@@ -81,11 +81,15 @@ def _check_contents(
 def _read(file_name: str) -> bytes | str:
     """Return a hash of an image file's bytes, or what is wrong with it."""
     try:
-        data = read_bytes(file_name)
-        decode_rgb(data, file_name, exif=False, deep="refuse")
+        with open_file(file_name) as stream:
+            decode_rgb(stream, file_name)
+            stream.seek(0)
+            digest = hashlib.sha256()
+            while chunk := stream.read(2**20):
+                digest.update(chunk)
     except InputError as error:
         return str(error)
-    return hashlib.sha256(data).digest()
+    return digest.digest()
 
 
 def _classes_without_images(dataset: LabeledDataset) -> Iterator[str]:

@@ -97,7 +97,7 @@ def test_without_augmentation_there_is_one_view(records):
 
 def test_a_sample_keeps_the_entries_of_its_record_and_no_image_is_read(records, monkeypatch):
     mapper = filled_mapper(classifier(), records)
-    monkeypatch.setattr(mapper_module, "read_stored", lambda *_: pytest.fail("read"))
+    monkeypatch.setattr(mapper_module, "read_rgb", lambda *_: pytest.fail("read"))
     sample = mapper(records[3])
     assert {**sample, "tokens": None} == {**records[3], "tokens": None}
     assert sample["tokens"].shape == (NUM_TOKENS, EMBED_DIM)
@@ -183,7 +183,7 @@ def test_the_size_and_the_place_are_announced_before_an_image_is_read(records, c
         raise KeyboardInterrupt
 
     caplog.set_level("INFO")
-    monkeypatch.setattr(mapper_module, "read_stored", read)
+    monkeypatch.setattr(mapper_module, "read_rgb", read)
     with pytest.raises(KeyboardInterrupt):
         filled_mapper(classifier(), records)
 
@@ -215,7 +215,7 @@ def refuse(records, monkeypatch):
 
     def refuse(model, loaders, folder=None):
         loaders = loaders if isinstance(loaders, list) else [loaders]
-        monkeypatch.setattr(mapper_module, "read_stored", lambda *_: pytest.fail("read"))
+        monkeypatch.setattr(mapper_module, "read_rgb", lambda *_: pytest.fail("read"))
         with pytest.raises(InputError) as caught:
             FeatureCache(True, folder).fill(model, loaders)
         assert "\n" not in str(caught.value)

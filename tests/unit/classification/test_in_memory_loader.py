@@ -68,13 +68,13 @@ def test_crops_differ_between_epochs_and_seeds(records: list[dict]) -> None:
 
 def test_every_file_is_read_once(records: list[dict], monkeypatch: pytest.MonkeyPatch) -> None:
     names = []
-    real = in_memory_loader.read_stored
+    real = in_memory_loader.read_rgb
 
     def read(name: str) -> np.ndarray:
         names.append(name)
         return real(name)
 
-    monkeypatch.setattr(in_memory_loader, "read_stored", read)
+    monkeypatch.setattr(in_memory_loader, "read_rgb", read)
     take(InMemoryLoader(records, RANDOM, 7, num_workers=2), 4)
     assert sorted(names) == sorted(record["file_name"] for record in records)
 

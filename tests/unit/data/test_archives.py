@@ -7,7 +7,7 @@ import zipfile
 import pytest
 
 from bpt_det.data.archives import archive, file_status, locate, read_bytes
-from bpt_det.data.images import read_stored
+from bpt_det.data.images import read_rgb
 from bpt_det.utils.errors import InputError
 from tests.support import class_trees
 
@@ -53,7 +53,7 @@ def test_a_file_that_is_no_archive_is_named(tmp_path):
 
 def test_a_folder_may_be_called_like_an_archive(tmp_path):
     class_trees.write_image(tmp_path / "old.zip/x.png", (1, 2, 3))
-    assert read_stored(f"{tmp_path}/old.zip/x.png")[0, 0].tolist() == [1, 2, 3]
+    assert read_rgb(f"{tmp_path}/old.zip/x.png")[0, 0].tolist() == [1, 2, 3]
 
 
 def test_a_process_keeps_its_handle_and_another_opens_its_own(tmp_path, monkeypatch):
@@ -66,7 +66,7 @@ def test_a_process_keeps_its_handle_and_another_opens_its_own(tmp_path, monkeypa
 
 
 def _read_all(names):
-    return [tuple(read_stored(name)[0, 0].tolist()) for name in names]
+    return [tuple(read_rgb(name)[0, 0].tolist()) for name in names]
 
 
 def test_forked_processes_read_from_one_archive_at_once(tmp_path):

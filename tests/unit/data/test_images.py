@@ -8,10 +8,8 @@ from detectron2.data.detection_utils import read_image
 from PIL import Image
 
 from bpt_det.data.images import (
-    decode_rgb,
     folder_records,
     read_rgb,
-    read_stored,
     spread_evenly,
     to_rgb,
 )
@@ -19,6 +17,7 @@ from bpt_det.utils.errors import InputError
 from tests.support import class_trees
 
 ORIENTATION = 0x0112
+LOSSLESS = {".webp": {"lossless": True}}
 
 
 def random_pixels(height=5, width=7):
@@ -28,7 +27,21 @@ def random_pixels(height=5, width=7):
 def write_turned(path, orientation):
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
-    Image.fromarray(random_pixels()).save(path, exif=exif)
+    Image.fromarray(random_pixels()).save(path, exif=exif, **LOSSLESS.get(path.suffix, {}))
+
+
+def oriented(stored, orientation):
+    """Turn stored pixels upright, by the definition of the eight orientations."""
+    return {
+        1: stored,
+        2: stored[:, ::-1],
+        3: stored[::-1, ::-1],
+        4: stored[::-1],
+        5: stored.transpose(1, 0, 2),
+        6: stored[::-1].transpose(1, 0, 2),
+        7: stored[::-1, ::-1].transpose(1, 0, 2),
+        8: stored[:, ::-1].transpose(1, 0, 2),
+    }[orientation]
 
 
 def ids(records):
@@ -43,8 +56,6 @@ def test_pixels_are_those_that_detectron2_reads(tmp_path, mode):
     image.convert("L" if mode == "LA" else mode).convert(mode).save(path)
     expected = read_image(str(path), "RGB")
     np.testing.assert_array_equal(read_rgb(path), expected)
-    np.testing.assert_array_equal(read_stored(path), expected)
-    np.testing.assert_array_equal(decode_rgb(path.read_bytes(), "a.tif"), expected)
 
 
 @pytest.mark.parametrize("transparency", [3, bytes(range(0, 256, 16))])
@@ -59,15 +70,15 @@ def test_a_palette_loses_its_transparency_without_a_warning(tmp_path, transparen
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_photograph_is_turned_upright_unless_asked_not_to(tmp_path, orientation):
-    path = tmp_path / "a.png"
+@pytest.mark.parametrize("suffix", ["png", "tif", "webp"])
+def test_an_image_is_turned_upright_once(tmp_path, orientation, suffix):
+    path = tmp_path / f"a.{suffix}"
     write_turned(path, orientation)
     upright = read_rgb(path)
-    assert upright.shape == ((5, 7, 3) if orientation < 5 else (7, 5, 3))
-    np.testing.assert_array_equal(upright, read_image(str(path), "RGB"))
+    expected = oriented(random_pixels(), orientation)
+    np.testing.assert_array_equal(upright, expected)
     with Image.open(path) as image:
         np.testing.assert_array_equal(to_rgb(image), upright)
-    np.testing.assert_array_equal(read_stored(path), random_pixels())
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 77])
@@ -77,7 +88,7 @@ def test_an_unknown_orientation_is_left_alone(tmp_path, orientation):
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_sixteen_bits_are_scaled_to_eight_or_refused(tmp_path, suffix):
+def test_sixteen_bits_are_scaled_to_eight(tmp_path, suffix):
     values = np.array([[0, 255, 256], [40000, 65279, 65535]], dtype=np.uint16)
     expected = np.repeat((values // 256)[:, :, None], 3, axis=2)
     path = tmp_path / f"a.{suffix}"
@@ -85,25 +96,20 @@ def test_sixteen_bits_are_scaled_to_eight_or_refused(tmp_path, suffix):
     np.testing.assert_array_equal(read_rgb(path), expected)
     np.testing.assert_array_equal(to_rgb(values), expected)
     np.testing.assert_array_equal(to_rgb(Image.fromarray(values.astype(np.int32))), expected)
-    with pytest.raises(InputError, match=rf"a.{suffix}' has more than 8 bits .*'I;16'.*8 bits"):
-        read_stored(path)
 
 
 @pytest.mark.parametrize("pixels", [np.zeros((5, 7), np.float32), np.full((5, 7), 2**16)])
 def test_pixels_without_a_known_range_are_refused(tmp_path, pixels):
     path = tmp_path / "a.tif"
     Image.fromarray(pixels.astype(pixels.dtype.str.replace("8", "4"))).save(path)
-    with pytest.raises(InputError, match=r"a.tif' cannot be read \(.* mode '[FI]'"):
+    with pytest.raises(InputError, match=r"a.tif' has values of no known range .* mode '[FI]'"):
         read_rgb(path)
-    with pytest.raises(InputError, match=r"a.tif' has more than 8 bits"):
-        read_stored(path)
 
 
 @pytest.mark.parametrize(
-    "content", [None, b"", b"\xff\xd8\xff no jpeg", b"\x89PNG\r\n\x1a\n", "half a PNG"]
+    "content", [None, b"no image", b"\xff\xd8\xff no jpeg", b"\x89PNG\r\n\x1a\n", "half a PNG"]
 )
-@pytest.mark.parametrize("read", [read_rgb, read_stored])
-def test_an_image_that_cannot_be_read_is_named_in_one_line(tmp_path, content, read):
+def test_an_image_that_cannot_be_read_is_named_in_one_line(tmp_path, content):
     path = tmp_path / "a.png"
     if content == "half a PNG":
         class_trees.write_image(path, (1, 2, 3))
@@ -111,7 +117,7 @@ def test_an_image_that_cannot_be_read_is_named_in_one_line(tmp_path, content, re
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(InputError, match=r"a.png' cannot be read \(.*\); restore") as info:
-        read(path)
+        read_rgb(path)
     assert "\n" not in str(info.value) and "0x" not in str(info.value)
 
 

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from bpt_det.data.images import read_stored
+from bpt_det.data.images import read_rgb
 from bpt_det.pretraining import load_images
 from bpt_det.pretraining.image_sets import absolute_source
 from bpt_det.utils.errors import InputError
@@ -31,7 +31,7 @@ def test_a_folder_gives_all_images_below_it_and_holds_out_a_part(folder):
     assert len(val) == 1 and len(train) == 59  # 2 % of 60
     assert sorted(ids(train) + ids(val)) == sorted(f"{'ab'[i % 2]}/{i:02d}.png" for i in range(60))
     assert ids(load_images(str(folder), split="val")) == ids(val)
-    assert np.array_equal(read_stored(train[0]["file_name"])[0, 0], [0, 0, 255])
+    assert np.array_equal(read_rgb(train[0]["file_name"])[0, 0], [0, 0, 255])
 
 
 def test_a_zip_archive_gives_the_same_images_and_the_same_split(folder, tmp_path):
@@ -39,7 +39,7 @@ def test_a_zip_archive_gives_the_same_images_and_the_same_split(folder, tmp_path
     for split in ("train", "val"):
         records = load_images(archive, split=split)
         assert ids(records) == ids(load_images(str(folder), split=split))
-    image = read_stored(records[0]["file_name"])
+    image = read_rgb(records[0]["file_name"])
     number = int(records[0]["image_id"][2:4])
     assert np.array_equal(image[0, 0], [number, 0, 255 - number])
 

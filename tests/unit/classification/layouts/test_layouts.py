@@ -8,7 +8,7 @@ import scipy.io
 
 from bpt_det.classification.layouts import load_classification
 from bpt_det.classification.layouts.catalog import SPECS
-from bpt_det.data.images import read_stored
+from bpt_det.data.images import read_rgb
 from tests.support import class_trees
 from tests.support.class_trees import TEST_SIZES, TRAIN_SIZES, VAL_SIZES, WRITERS
 
@@ -133,8 +133,8 @@ def test_a_zip_archive_gives_what_the_folder_gives(name, inside, tmp_path):
         for record, packed in zip(plain.records, zipped.records, strict=True):
             assert {**record, "file_name": None} == {**packed, "file_name": None}
             assert packed["file_name"].startswith(f"{archive}/")
-            pixels = read_stored(record["file_name"])
-            np.testing.assert_array_equal(pixels, read_stored(packed["file_name"]))
+            pixels = read_rgb(record["file_name"])
+            np.testing.assert_array_equal(pixels, read_rgb(packed["file_name"]))
 
 
 def test_an_archive_of_class_folders_in_one_folder_is_read(tmp_path):
@@ -173,4 +173,4 @@ def test_the_real_part_of_cub_is_read_with_its_split_files(cub_root):
         assert len(data.class_names) == 100 and data.class_names[-1] == "200.Common_Yellowthroat"
         for record in data.records:
             assert f"images/{data.class_names[record['label']]}/" in record["image_id"]
-    assert read_stored(splits[0].records[0]["file_name"]).shape == (227, 227, 3)
+    assert read_rgb(splits[0].records[0]["file_name"]).shape == (227, 227, 3)

@@ -1,0 +1,132 @@
+"""Zip archives: their list of files is checked, and entries are read without unpacking to disk."""
+
+import io
+import logging
+import re
+import stat
+import struct
+import zipfile
+
+from bpt_det.utils.errors import InputError
+from bpt_det.utils.limits import Limit
+
+from .listing import Listing, is_hidden
+
+# ImageNet-1k has 1,331,167 images. A list of that length takes 1 GB of memory.
+_ENTRIES = Limit("BPT_DET_MAX_ZIP_ENTRIES", 1_500_000, "entries")
+_BYTES = Limit("BPT_DET_MAX_ZIP_ENTRY_BYTES", 2**28, "bytes")
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others give no limit to what they unpack
+_ENCRYPTED = 1  # flag of an entry
+_CHUNK = 2**20  # bytes
+_OUTSIDE = re.compile(r"/|[A-Za-z]:|(.*/)?\.\.(/|$)")
+
+logger = logging.getLogger(__name__)
+
+
+class ZipArchive:
+    """An open archive whose entries are read one by one.
+
+    Backslashes in names, which some programs for Windows write, count as slashes.
+
+    Args:
+        path: of the archive.
+
+    Attributes:
+        members: entries by path within the archive; those of folders end in a slash.
+
+    Raises:
+        InputError: it has more entries than are allowed, is encrypted or compressed in an unusual
+            way, or names a file outside of it, or two by one name.
+        OSError, BadZipFile: it cannot be read.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        with open(path, "rb") as stream:
+            _ENTRIES.check(_count_entries(stream), f"archive '{path}'")
+        self._file = zipfile.ZipFile(path)
+        self.members: dict[str, zipfile.ZipInfo] = {}
+        self._add_members(self._file.infolist())
+
+    def _add_members(self, entries: list[zipfile.ZipInfo]) -> None:
+        renamed = 0
+        for entry in entries:
+            name = entry.filename.replace("\\", "/").removeprefix("./")
+            renamed += "\\" in entry.filename
+            if _OUTSIDE.match(name):
+                raise self._refusal(f"names the path '{name}' outside of it")
+            if entry.flag_bits & _ENCRYPTED:
+                raise self._refusal(f"is encrypted ('{name}')")
+            if entry.compress_type not in _METHODS:
+                raise self._refusal(f"is compressed by method {entry.compress_type} ('{name}')")
+            other = self.members.setdefault(name, entry)
+            if (other.CRC, other.file_size) != (entry.CRC, entry.file_size):
+                raise self._refusal(f"has two different files '{name}'")
+        if renamed:
+            text = "archive '%s': backslashes in %d names are read as slashes"
+            logger.warning(text, self.path, renamed)
+
+    def _refusal(self, problem: str) -> InputError:
+        return InputError(
+            f"archive '{self.path}' {problem}; unpack it, look at the files, and give the folder, "
+            "or pack it again with a plain zip."
+        )
+
+    def read(self, name: str) -> bytes:
+        """Return the content of an entry.
+
+        Raises:
+            InputError: it is larger than is allowed.
+            KeyError, BadZipFile, zlib.error, OSError: there is none, or it is damaged.
+        """
+        if name not in self.members:
+            raise KeyError(f"there is no '{name}' in the archive")
+        entry = self.members[name]
+        _BYTES.check(entry.file_size, f"'{self.path}/{name}'")
+        content = io.BytesIO()
+        with self._file.open(entry) as stream:
+            while chunk := stream.read(_CHUNK):  # never more at once, whatever the entry claims
+                content.write(chunk)
+        return content.getvalue()
+
+    def list_below(self, prefix: str) -> Listing:
+        """Return what is below a folder, "" or a path with a closing slash."""
+        listing = Listing()
+        for name, entry in self.members.items():
+            path = name.removeprefix(prefix)
+            if not name.startswith(prefix) or not path:
+                continue
+            if is_hidden(path.rstrip("/")):
+                listing.left_out["hidden"] += not path.endswith("/")
+            elif stat.S_ISLNK(entry.external_attr >> 16):
+                listing.left_out["link"] += 1
+            elif path.endswith("/"):
+                listing.folders.add(path.rstrip("/"))
+            else:
+                listing.files.add(path)
+        for path in listing.files | listing.folders:
+            while (path := path.rpartition("/")[0]) and path not in listing.folders:
+                listing.folders.add(path)
+        return listing
+
+
+def _count_entries(stream: io.BufferedReader) -> int:
+    """Return how many entries an archive has; one too large is only counted to the limit."""
+    record = zipfile._EndRecData(stream)  # type: ignore[attr-defined]  # what ZipFile goes by
+    if record is None:
+        return 0  # ZipFile says that it is no archive
+    signature, stated, size, location = record[0], record[4], record[5], record[9]
+    most = size // zipfile.sizeCentralDir  # type: ignore[attr-defined]
+    if max(stated, most) <= _ENTRIES.value or stated > _ENTRIES.value:
+        return stated
+    is_64 = signature == zipfile.stringEndArchive64  # type: ignore[attr-defined]
+    start = location - size - (76 if is_64 else 0)  # the sizes of two records before it
+    stream.seek(max(0, start))
+    count = 0
+    while count <= _ENTRIES.value and stream.tell() < start + size:
+        head = stream.read(46)
+        if len(head) < 46:
+            break
+        stream.seek(sum(struct.unpack("<3H", head[28:34])), io.SEEK_CUR)  # name, extra, comment
+        count += 1
+    return count
