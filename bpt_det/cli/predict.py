@@ -1,13 +1,14 @@
 """Detect objects in images, folders or videos: annotated pictures and a COCO-format JSON.
 
---output gets predictions.json and one picture per image; for a video (.mp4 .avi .mov .mkv) an
-annotated .mp4 of the same size and speed. Pictures of images under 512 pixels are magnified, those
-of images over 2048 shrunk. Folders give their images, not their videos.
+--output gets predictions.json and one picture per image; for a video (.mp4 .mov .avi .mkv .webm and
+others) an annotated .mp4 of the same size and speed. Pictures of images under 512 pixels are
+magnified, those of images over 2048 shrunk. Folders give their images, not their videos; what is
+left out is counted.
 
 predictions.json is complete in itself: images (id, file_name as given, width, height, of a video
-frame_number counted from 0), categories (id, name) and annotations (bbox XYWH in pixels, score, RLE
-segmentation, area). category_id is the model's class index + 1 whatever a dataset's ids are, so
-compare with other files by category name and file_name.
+frame_number counted from 0 and its time in seconds), categories (id, name) and annotations (bbox
+XYWH in pixels, score, RLE segmentation, area). category_id is the model's class index + 1 whatever
+a dataset's ids are, so compare with other files by category name and file_name.
 
 Without --checkpoint it is train.init_checkpoint, else the last one of train.output_dir, else the
 one that comes with the package for a config of shapes.
@@ -232,8 +233,8 @@ def _read(source: str, every: int, progress: tqdm) -> Iterator[Frame]:
         return
     reader = VideoReader(source, every)
     progress.total += reader.num_frames
-    for number, pixels in reader:
-        record = {"file_name": source, "frame_number": number}
+    for number, seconds, pixels in reader:
+        record = {"file_name": source, "frame_number": number, "seconds": round(seconds, 6)}
         yield Frame(source, record, pixels, fps=reader.fps)
 
 

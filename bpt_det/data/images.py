@@ -30,7 +30,7 @@ IMAGE_SUFFIXES = (
     *(".avif", ".bmp", ".gif", *_HEIF_SUFFIXES, ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo"),
     *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
 )
-_PIXELS = Limit("BPT_DET_MAX_PIXELS", 178_956_970, "pixels")  # Pillow's own limit
+MAX_PIXELS = Limit("BPT_DET_MAX_PIXELS", 178_956_970, "pixels")  # Pillow's own limit
 
 ImageLike = np.ndarray | Image.Image | str | os.PathLike
 
@@ -89,16 +89,16 @@ def decode_rgb(stream: BinaryIO, name: str | os.PathLike) -> np.ndarray:
     """Return the image in an open file, see `read_rgb`; ``name`` is for the error."""
     what = f"image '{os.fspath(name)}'"
     try:
-        _let_pillow_open(_PIXELS.value)
+        _let_pillow_open(MAX_PIXELS.value)
         with Image.open(stream, formats=_formats()) as image:
-            _PIXELS.check(image.width * image.height, what)
+            MAX_PIXELS.check(image.width * image.height, what)
             _check_frames(image, what)
             return _convert(image, what)
     except Image.UnidentifiedImageError as error:
         raise InputError(f"{what} cannot be read ({_describe_other(stream)}.") from error
     except Image.DecompressionBombError as error:  # Pillow's limit is asked before ours
         count = re.search(r"\d{4,}", str(error))
-        _PIXELS.check(int(count[0]) if count else 2**40, what)
+        MAX_PIXELS.check(int(count[0]) if count else 2**40, what)
         raise unreadable(name, error, "image ") from error
     except UNREADABLE as error:
         raise unreadable(name, error, "image ") from error
@@ -141,7 +141,7 @@ def _formats() -> list[str]:
 def _let_pillow_open(num_pixels: int) -> None:
     """Raise Pillow's own limit, beyond which it refuses twice the number, if ours is larger."""
     own = Image.MAX_IMAGE_PIXELS
-    if num_pixels > _PIXELS.default and own is not None and 2 * own < num_pixels:
+    if num_pixels > MAX_PIXELS.default and own is not None and 2 * own < num_pixels:
         Image.MAX_IMAGE_PIXELS = num_pixels // 2 + 1
 
 

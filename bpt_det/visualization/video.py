@@ -2,19 +2,30 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from bpt_det.data.archives import open_file
+from bpt_det.data.images import MAX_PIXELS
 from bpt_det.utils.errors import InputError
 from bpt_det.utils.opencv import cv2
 
-VIDEO_SUFFIXES = (".avi", ".mkv", ".mov", ".mp4")
+VIDEO_SUFFIXES = (
+    *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts"),
+    *(".ogv", ".ts", ".webm", ".wmv"),
+)
 _DEFAULT_FPS = 25.0  # of files that do not state theirs
 
 # FFmpeg would print lines of its own about a broken file; our errors say what matters.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+# A file may be a list of other files or addresses, which FFmpeg would open: only containers are.
+os.environ.setdefault(
+    "OPENCV_FFMPEG_CAPTURE_OPTIONS",
+    "protocol_whitelist;file|format_whitelist;"
+    "asf,avi,flv,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mpeg,mpegts,mpegvideo,h264,hevc,ogg",
+)
 
 logger = logging.getLogger(__name__)
 
@@ -26,53 +37,80 @@ class VideoReader:
         path: of the file.
         every: n, an integer >= 1; 1 reads all frames.
 
+    Frames are turned as the file says. Where they are not evenly spaced in time, or end before
+    the stated number, a warning says so once they have been read.
+
     Attributes:
         fps: of the frames that are read, in 1/s.
         num_frames: how many will be read as far as the file says; 0 if it does not.
 
     Raises:
-        InputError: OpenCV cannot open it.
+        InputError: it is no regular file, OpenCV cannot open it, or its frames have more pixels
+            than are allowed (``BPT_DET_MAX_PIXELS``).
     """
 
     def __init__(self, path: str, every: int = 1) -> None:
         self.path = path
         self.every = every
-        self._capture = cv2.VideoCapture(path)
+        open_file(path).close()  # a pipe would be waited for
+        self._capture = _open(path)
         if not self._capture.isOpened():
             raise InputError(
                 f"video '{path}' cannot be read; restore the file, or convert it to another format."
             )
+        sides = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+        width, height = (int(self._capture.get(side)) for side in sides)
+        MAX_PIXELS.check(width * height, f"video '{path}'")
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         self.fps = (fps if 0 < fps < 1000 else _DEFAULT_FPS) / every
         self._stated = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         self.num_frames = -(-self._stated // every)
 
-    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield (frame number counted from 0, frame); once.
+    def __iter__(self) -> Iterator[tuple[int, float, np.ndarray]]:
+        """Yield (frame number counted from 0, its time in seconds, frame); once.
 
         Raises:
             InputError: there is no frame at all.
         """
-        number = 0
+        times: list[float] = []  # of all frames
         try:
             while self._capture.grab():
-                if number % self.every == 0:
+                times.append(self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+                if (len(times) - 1) % self.every == 0:
                     is_decoded, frame = self._capture.retrieve()
                     if not is_decoded:
+                        times.pop()
                         break
-                    yield number, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
-                number += 1
+                    yield len(times) - 1, times[-1], cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
         finally:
             self._capture.release()
-        if not number:
+        if not times:
             raise InputError(f"video '{self.path}' holds no frame that can be read.")
-        if self._stated - number > self.fps * self.every:  # a second; what is stated is rounded
-            logger.warning(
-                "video '%s' ends after %d of %d frames; it may be truncated or damaged",
-                self.path,
-                number,
-                self._stated,
+        if self._stated > len(times):
+            text = (
+                "video '%s': %d of the %d stated frames can be read; it may be damaged at its end"
             )
+            logger.warning(text, self.path, len(times), self._stated)
+        if not _are_even(times):
+            text = "video '%s': its frames are not evenly spaced in time; go by the time of each"
+            logger.warning(text, self.path)
+
+
+def _open(path: str) -> cv2.VideoCapture:
+    """Open a file by FFmpeg alone; OpenCV would print that no other backend was tried."""
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+    try:
+        return cv2.VideoCapture(path, cv2.CAP_FFMPEG)
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
+def _are_even(times: Sequence[float]) -> bool:
+    """Whether no step from one frame to the next is far from the usual one."""
+    steps = np.diff(times)
+    if len(steps) < 2 or not times[-1] > 0:  # a file without times
+        return True
+    return bool(np.abs(steps - np.median(steps)).max() < 0.5 * np.median(steps))
 
 
 class VideoWriter:

@@ -109,7 +109,7 @@ def test_a_video_keeps_its_size_and_speed(predict, clip, tmp_path):
     assert predict(clip, options=["--every", "2"]) == 0
     reader = VideoReader(str(tmp_path / "out/a.mp4"))
     assert reader.fps == pytest.approx(3)  # every second frame, for as long as before
-    frames = [frame for _, frame in reader]
+    frames = [frame for _, _, frame in reader]
     assert [frame.shape for frame in frames] == [(40, 56, 3)] * 3
     images = read(tmp_path / "out/predictions.json")["images"]
     assert [image["frame_number"] for image in images] == [0, 2, 4]
