@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 from bpt_det.data.images import read_rgb
 from bpt_det.utils.errors import InputError
 
+from .fonts import drawable_names
 from .labels import text_width
 from .sheet import Sheet
 
@@ -117,10 +118,11 @@ def display_names(class_names: Sequence[str]) -> list[str]:
     """Return class names without numbers and underscores; equal ones keep their number."""
     shortened = [_clean(_NUMBER.sub("", name)) for name in class_names]
     occurrences = Counter(shortened)
-    return [
+    names = [
         short if short and occurrences[short] == 1 else _clean(name) or "(no name)"
         for short, name in zip(shortened, class_names, strict=True)
     ]
+    return drawable_names(names)
 
 
 def _clean(name: str) -> str:

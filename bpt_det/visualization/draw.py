@@ -14,6 +14,7 @@ from bpt_det.utils.opencv import cv2  # before detectron2 imports it: explains a
 from detectron2.utils.visualizer import Visualizer
 
 from .annotations import Annotation, resize_annotation
+from .fonts import font_families
 from .labels import label_text, place_labels
 
 MIN_PANEL_SIDE = 512  # pixels along the longest side
@@ -87,6 +88,9 @@ def draw_annotations(
         visualizer.draw_text(
             text, position, font_size=points, color=0.5 + color / 2, horizontal_alignment="left"
         )
+    for drawn in visualizer.output.ax.texts:
+        drawn.set_parse_math(False)  # a name may have a $
+        drawn.set_fontfamily(font_families(drawn.get_text()))
     return visualizer.get_output().get_image()
 
 

@@ -1,14 +1,11 @@
-"""Labels of annotations: text, font, width, and positions that overlap as little as possible."""
+"""Labels of annotations: text, width, and positions that overlap as little as possible."""
 
 from collections.abc import Sequence
-from functools import lru_cache
-from pathlib import Path
 
-import matplotlib
 import numpy as np
-from PIL import ImageFont
 
 from .annotations import Annotation
+from .fonts import drawable_names, load_font, split_by_font
 
 _POINT = 100 / 72  # pixels in a typographic point at Matplotlib's 100 dpi
 
@@ -17,7 +14,7 @@ def label_text(annotation: Annotation, class_names: Sequence[str] | None) -> str
     """Return the class and score; the class's number where its name is not known."""
     index, text = annotation.class_index, f"class {annotation.class_index}"
     if class_names is not None and index < len(class_names):
-        text = class_names[index]
+        text = drawable_names(class_names)[index]
     if annotation.score is not None:
         text += f" {annotation.score:.0%}"
     return f"{text} (crowd)" if annotation.is_crowd else text
@@ -68,13 +65,7 @@ def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
     return max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
 
 
-@lru_cache
-def font(size: float, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """Return the font of Matplotlib, and so of `Visualizer`; ``size`` in pixels."""
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf", name), size)
-
-
 def text_width(text: str, size: float, bold: bool = False) -> int:
     """Return the width of a line in pixels."""
-    return int(np.ceil(font(size, bold).getlength(text)))
+    stretches = split_by_font(text, bold)
+    return int(np.ceil(sum(load_font(path, size).getlength(part) for path, part in stretches)))

@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw
 from bpt_det.utils.atomic import atomic_write
 from bpt_det.utils.opencv import cv2
 
-from .labels import font, text_width
+from .fonts import default_font, drawable_text, load_font, split_by_font
+from .labels import text_width
 
 _SHEET_WIDTH = 2900
 _GAP = 8  # pixels between panels and tiles
@@ -53,9 +54,17 @@ class Sheet:
         color: str = "black",
         centered: bool = False,
     ) -> None:
-        """Write one line, ``size`` in pixels; with ``centered``, ``left`` is its middle."""
-        anchor = "ma" if centered else "la"
-        self._drawing.text((left, top), text, fill=color, font=font(size, bold), anchor=anchor)
+        """Write one line, ``size`` in pixels; with ``centered``, ``left`` is its middle.
+
+        Letters are of the first font that has them, see `drawable_text`.
+        """
+        baseline = top + load_font(default_font(bold), size).getmetrics()[0]
+        if centered:
+            left -= text_width(text, size, bold) / 2
+        for path, part in split_by_font(text, bold):
+            font = load_font(path, size)
+            self._drawing.text((left, baseline), part, fill=color, font=font, anchor="ls")
+            left += font.getlength(part)
 
     def save(self, path: Path) -> None:
         """Write a PNG file.
@@ -113,7 +122,7 @@ def contact_sheet(tiles: Sequence[np.ndarray], labels: Sequence[str]) -> np.ndar
         row, column = divmod(index, columns)
         left, top = _GAP + column * (width + _GAP), sum(heights[:row]) + _GAP * row
         sheet.image(tile, left, top + strip)
-        text = _cut_start(label, width, font_size)
+        text = _cut_start(drawable_text(label), width, font_size)
         sheet.text(text, left, top + font_size // 3, size=font_size)
     return sheet.pixels
 
