@@ -4,6 +4,7 @@ import contextlib
 import difflib
 import functools
 import importlib
+import io
 import os
 import select
 import sys
@@ -68,6 +69,8 @@ def run_command(name: str, argv: Sequence[str] | None = None) -> int:
         name: key of `COMMANDS`.
         argv: its arguments; None takes those of the process.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # stdout may lack letters, as stderr never does
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return importlib.import_module(COMMANDS[name].module).main(argv)
     except ModuleNotFoundError as error:

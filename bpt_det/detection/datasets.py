@@ -19,6 +19,7 @@ from detectron2.structures import BoxMode
 
 from bpt_det.data.coco_dataset import CocoDataset, read_coco
 from bpt_det.data.coco_files import check_image_sizes, explain_missing, find_image_files
+from bpt_det.data.validation.coco_shapes import are_finite
 from bpt_det.utils.errors import InputError, shorten
 
 _COPIED = ("iscrowd", "bbox", "keypoints", "segmentation")  # from annotations to records
@@ -184,8 +185,8 @@ def _records(dataset: CocoDataset, metadata: Metadata) -> list[dict]:
 def _record_of(annotation: dict, indexes: dict[Hashable, int]) -> dict:
     record: dict[str, Any] = {key: annotation[key] for key in _COPIED if annotation.get(key)}
     record.setdefault("iscrowd", 0)
-    if "keypoints" in record:  # pixel indexes there, coordinates here
-        points = record["keypoints"]
+    points = record.pop("keypoints", None)
+    if isinstance(points, list) and are_finite(points):  # pixel indexes there, coordinates here
         record["keypoints"] = [v if i % 3 == 2 else v + 0.5 for i, v in enumerate(points)]
     record["bbox_mode"] = BoxMode.XYWH_ABS
     record["category_id"] = indexes[annotation["category_id"]]

@@ -1,5 +1,6 @@
 """Findings of a dataset check: counts and examples by kind, each kind of one severity."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -95,9 +96,21 @@ def place(name: str, index: int, entry: object, image: dict | None = None) -> di
     where: dict = {"entry": f"{name}[{index}]"}
     if isinstance(entry, dict):
         key = {"images": "image_id", "annotations": "annotation_id", "categories": "category_id"}
-        where |= {key[name]: entry["id"]} if "id" in entry else {}
+        where |= {key[name]: _as_json(entry["id"])} if "id" in entry else {}
         fields = {"annotations": ["image_id"], "images": ["file_name"], "categories": ["name"]}
-        where |= {field: entry[field] for field in fields[name] if field in entry}
+        where |= {field: _as_json(entry[field]) for field in fields[name] if field in entry}
     if image is not None:
-        where["file_name"] = image["file_name"]
+        where["file_name"] = _as_json(image["file_name"])
     return where
+
+
+def _as_json(value: object) -> object:
+    """Return a value that names something, or the text of one that cannot, such as NaN."""
+    if isinstance(value, str):  # a file name that is not of UTF-8 holds lone surrogates
+        return value.encode(errors="backslashreplace").decode()
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
