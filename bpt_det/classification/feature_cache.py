@@ -229,7 +229,8 @@ def _describe(
     images = hashlib.sha256()
     for record in records:
         status = file_status(record["file_name"])
-        images.update(f"{record['image_id']} {status.st_size} {status.st_mtime_ns}\n".encode())
+        text = f"{record['image_id']} {status.st_size} {status.st_mtime_ns}\n"
+        images.update(text.encode("utf-8", "surrogateescape"))
     return {
         "vit": fingerprint(model.backbone.vit),
         "first_prompted_block": model.backbone.first_prompted_block,

@@ -118,4 +118,4 @@ class ClassificationMapper:
 
 
 def _view_seed(image_id: str, view: int) -> int:
-    return zlib.crc32(f"{view}/{image_id}".encode())
+    return zlib.crc32(f"{view}/{image_id}".encode("utf-8", "surrogateescape"))

@@ -22,6 +22,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
@@ -37,7 +38,7 @@ from bpt_det.data.validation import (
     format_report,
     report_as_dict,
 )
-from bpt_det.utils.errors import InputError
+from bpt_det.utils.errors import InputError, printable
 
 from .launch import build_tool_parser, check_range, run_tool
 
@@ -116,7 +117,7 @@ def check(args: argparse.Namespace) -> int:
     limits = Limits(args.min_mask_area, args.min_box_iou)
     findings = check_coco(content, image_root, limits, args.num_workers)
     num_examples = 3 if args.examples is None else args.examples
-    print(f"{json_file}: {format_report(findings, num_examples)}")
+    print(printable(f"{json_file}: {format_report(findings, num_examples)}"))
     source = {"annotations": json_file, "images": image_root}
     return _finish(args, findings, {**source, **report_as_dict(findings)})
 
@@ -139,7 +140,7 @@ def _check_classification(args: argparse.Namespace) -> int:
         raise InputError(f"--root {args.root} and '{name}' both name a folder; leave --root out.")
     dataset = read_dataset(name, args.root)
     findings = check_labeled(dataset, skip_images=args.skip_images, num_workers=args.num_workers)
-    print(format_report(findings, args.examples))
+    print(printable(format_report(findings, args.examples)))
     source = {"data": name, "root": dataset.tree.file_name("")}
     return _finish(args, findings, {**source, **report_as_dict(findings)})
 
@@ -186,10 +187,19 @@ def _check_is_new(path: Path) -> None:
 def _write(path: Path, report: dict) -> None:
     try:
         with path.open("x") as file:  # never over another file
-            json.dump(report, file, indent=1)
+            json.dump(_printable(report), file, indent=1)
             file.write("\n")
     except OSError as error:
         raise InputError(f"cannot write '{path}': {error.strerror or error}.") from error
+
+
+def _printable(value: Any) -> Any:
+    """Return what JSON can hold with every text in it as valid text."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {_printable(key): _printable(member) for key, member in value.items()}
+    return [_printable(member) for member in value] if isinstance(value, list) else value
 
 
 def main(argv: Sequence[str] | None = None) -> int:

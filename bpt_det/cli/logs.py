@@ -17,7 +17,7 @@ from detectron2.utils import comm
 from tqdm import tqdm
 
 from bpt_det.utils.compat import FALSE_ALARMS
-from bpt_det.utils.errors import InputError
+from bpt_det.utils.errors import InputError, printable
 from bpt_det.utils.progress import LOGGER_NAME as PROGRESS
 
 LOG_NAME = "log.txt"
@@ -90,7 +90,7 @@ def log_file(folder: str | Path, records: Iterable[logging.LogRecord] = ()) -> I
     """
     rank = comm.get_rank()
     name = f"{LOG_NAME}.rank{rank}" if rank else LOG_NAME
-    handler = logging.FileHandler(Path(folder) / name, encoding="utf-8")
+    handler = logging.FileHandler(Path(folder) / name, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(_formatter(is_detailed=True))
     handler.addFilter(lambda record: record.name != PROGRESS)
     for record in records:
@@ -123,7 +123,7 @@ class _Console(logging.Handler):
         to_stdout = self.to_stdout and record.levelno < logging.WARNING
         stream = sys.stdout if to_stdout else sys.stderr
         try:
-            tqdm.write(self.format(record), file=stream)
+            tqdm.write(printable(self.format(record)), file=stream)
             stream.flush()
         except BrokenPipeError:  # nobody reads stdout any more; log.txt still holds all
             pass

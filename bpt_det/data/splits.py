@@ -146,4 +146,4 @@ def in_hash_order(paths: Sequence[str], seed: int) -> list[str]:
 
 
 def _digest(text: str, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed}/{text}".encode()).digest()
+    return hashlib.sha256(f"{seed}/{text}".encode("utf-8", "surrogateescape")).digest()

@@ -9,7 +9,7 @@ import pycocotools.mask as mask_util
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.structures import Instances
 
-from bpt_det.utils.errors import InputError
+from bpt_det.utils.errors import InputError, printable
 
 
 class CocoFile:
@@ -58,11 +58,13 @@ class CocoFile:
         """Add an image and its predictions.
 
         Args:
-            image: at least ``file_name``; further keys are kept.
+            image: at least ``file_name``, written so that it is valid text, see `printable`;
+                further keys are kept.
             instances: predictions on the CPU at the size of the image.
         """
         height, width = instances.image_size
         image_id = self.num_images + 1
+        image = {**image, "file_name": printable(image["file_name"])}
         self._images.append({"id": image_id, **image, "width": width, "height": height})
         for prediction in instances_to_coco_json(instances, image_id):
             separator = "," if self.num_annotations else ""

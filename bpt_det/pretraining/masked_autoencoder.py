@@ -216,7 +216,9 @@ class MaskedAutoencoder(nn.Module):
 
 def _scores_of(image_id: str | int, num_patches: int) -> Tensor:
     """Return scores that depend on the image alone, the same in every run."""
-    generator = torch.Generator().manual_seed(zlib.crc32(str(image_id).encode()))
+    generator = torch.Generator().manual_seed(
+        zlib.crc32(str(image_id).encode("utf-8", "surrogateescape"))
+    )
     return torch.rand(num_patches, generator=generator)
 
 

@@ -1,5 +1,6 @@
 """Input errors, one line with value, allowed range and next step; exit statuses of commands."""
 
+import re
 from collections.abc import Collection, Sequence
 
 EXIT_BAD_INPUT = 2
@@ -92,6 +93,15 @@ def shorten(names: Sequence[str], shown: int = 3) -> str:
     return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
 
 
+def printable(text: str) -> str:
+    r"""Return a text that every encoding of Unicode can hold.
+
+    Bytes of a file's name that are no UTF-8, which Python gives as surrogates, become ``\\xff``.
+    """
+    text = re.sub("[\udc80-\udcff]", lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", text)
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def one_line(error: Exception | str) -> str:
     """Return the text of an error on one line, to quote it in another message."""
-    return " ".join(str(error).split())
+    return " ".join(printable(str(error)).split())

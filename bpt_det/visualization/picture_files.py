@@ -1,5 +1,6 @@
 """Picture files: names that do not collide, output folders, writing without overwriting."""
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from bpt_det.utils.atomic import make_writable
 from bpt_det.utils.errors import InputError
 
 _JPEG_QUALITY = 95
+_MAX_STEM = 200  # bytes; file systems allow 255 for a whole name
 _PNG_LEVEL = 1  # of zlib: a quarter of the time of its default for a fifth more bytes
 
 
@@ -26,7 +28,7 @@ def picture_names(
     taken = set(reserved)
     names = []
     for source, suffix in zip(sources, suffixes, strict=True):
-        stem = name = Path(source).stem
+        stem = name = _stem(source)
         number = 1
         while name in taken:
             number += 1
@@ -34,6 +36,16 @@ def picture_names(
         taken.add(name)
         names.append(f"{name}{suffix}")
     return names
+
+
+def _stem(source: str) -> str:
+    """Return a file's name without suffix and leading dots, short enough for a suffix and number.
+
+    Without its dots the picture is not hidden, and its suffix says its format.
+    """
+    stem = Path(source).stem.lstrip(".") or "image"
+    data = os.fsencode(stem)
+    return stem if len(data) <= _MAX_STEM else data[:_MAX_STEM].decode("utf-8", "ignore")
 
 
 def prepare_output(folder: Path, names: Sequence[str], option: str = "folder") -> None:

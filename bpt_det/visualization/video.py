@@ -9,7 +9,7 @@ import numpy as np
 
 from bpt_det.data.archives import open_file
 from bpt_det.data.images import MAX_PIXELS
-from bpt_det.utils.errors import InputError
+from bpt_det.utils.errors import InputError, printable
 from bpt_det.utils.opencv import cv2
 
 VIDEO_SUFFIXES = (
@@ -52,6 +52,7 @@ class VideoReader:
     def __init__(self, path: str, every: int = 1) -> None:
         self.path = path
         self.every = every
+        _check_name(path)
         open_file(path).close()  # a pipe would be waited for
         self._capture = _open(path)
         if not self._capture.isOpened():
@@ -96,6 +97,14 @@ class VideoReader:
             logger.warning(text, self.path)
 
 
+def _check_name(path: str) -> None:
+    """Refuse a path that OpenCV would crash on."""
+    if printable(path) != path:
+        raise InputError(
+            f"video '{printable(path)}' has a path that is no UTF-8; rename the file or its folder."
+        )
+
+
 def _open(path: str) -> cv2.VideoCapture:
     """Open a file by FFmpeg alone; OpenCV would print that no other backend was tried."""
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
@@ -130,7 +139,8 @@ class VideoWriter:
 
     def __init__(self, path: Path, fps: float, size: tuple[int, int]) -> None:
         self.path = path
-        self._partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+        self._partial = path.with_name(f".video.{os.getpid()}.partial{path.suffix}")
+        _check_name(str(self._partial))
         codec = cv2.VideoWriter.fourcc(*"mp4v")
         self._writer = cv2.VideoWriter(str(self._partial), codec, fps, size[::-1])
         if not self._writer.isOpened():

@@ -38,3 +38,22 @@ def test_the_suffix_is_the_format(tmp_path, suffix, kind):
 def test_a_picture_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(InputError, match=r"cannot write '.*absent/a.png': No such file"):
         save_picture(np.zeros((3, 5, 3), dtype=np.uint8), tmp_path / "absent/a.png")
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("..jpg", "image.png"),
+        ("....jpg", "image.png"),
+        (".a.jpg", "a.png"),
+        ("a..jpg", "a..png"),
+        ("x" * 250 + ".jpg", "x" * 200 + ".png"),
+        ("猫" * 84 + ".jpg", "猫" * 66 + ".png"),
+    ],
+)
+def test_a_name_is_neither_hidden_nor_too_long(tmp_path, source, expected):
+    names = picture_names([f"in/{source}"] * 2, [".png"] * 2)
+    assert names[0] == expected
+    for name in names:
+        save_picture(np.zeros((4, 6, 3), np.uint8), tmp_path / name)
+    assert len(list(tmp_path.iterdir())) == 2
