@@ -4,8 +4,8 @@ import io
 import logging
 import re
 import stat
-import struct
 import zipfile
+from typing import BinaryIO
 
 from bpt_det.utils.errors import InputError
 from bpt_det.utils.limits import Limit
@@ -18,6 +18,8 @@ _BYTES = Limit("BPT_DET_MAX_ZIP_ENTRY_BYTES", 2**28, "bytes")
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others give no limit to what they unpack
 _ENCRYPTED = 1  # flag of an entry
 _CHUNK = 2**20  # bytes
+_MARK, _SMALLEST = b"PK\1\2", 46  # of an entry in the list: its first bytes, its least size
+_END_RECORDS = 76  # bytes of two records that a large archive has after the list
 _OUTSIDE = re.compile(r"/|[A-Za-z]:|(.*/)?\.\.(/|$)")
 
 logger = logging.getLogger(__name__)
@@ -110,23 +112,21 @@ class ZipArchive:
         return listing
 
 
-def _count_entries(stream: io.BufferedReader) -> int:
-    """Return how many entries an archive has; one too large is only counted to the limit."""
+def _count_entries(stream: BinaryIO) -> int:
+    """Return how many entries an archive says to have, or has if it could have more than allowed.
+
+    ZipFile goes by the size of the list, not by the number. Each entry of it begins with a mark.
+    """
     record = zipfile._EndRecData(stream)  # type: ignore[attr-defined]  # what ZipFile goes by
     if record is None:
         return 0  # ZipFile says that it is no archive
-    signature, stated, size, location = record[0], record[4], record[5], record[9]
-    most = size // zipfile.sizeCentralDir  # type: ignore[attr-defined]
-    if max(stated, most) <= _ENTRIES.value or stated > _ENTRIES.value:
+    stated, size, location = record[4], record[5], record[9]
+    if size // _SMALLEST <= _ENTRIES.value or stated > _ENTRIES.value:
         return stated
-    is_64 = signature == zipfile.stringEndArchive64  # type: ignore[attr-defined]
-    start = location - size - (76 if is_64 else 0)  # the sizes of two records before it
-    stream.seek(max(0, start))
-    count = 0
-    while count <= _ENTRIES.value and stream.tell() < start + size:
-        head = stream.read(46)
-        if len(head) < 46:
-            break
-        stream.seek(sum(struct.unpack("<3H", head[28:34])), io.SEEK_CUR)  # name, extra, comment
-        count += 1
+    stream.seek(max(0, location - size - _END_RECORDS))
+    count, rest = 0, b""
+    while chunk := stream.read(_CHUNK):
+        data = rest + chunk
+        count += data.count(_MARK)
+        rest = data[1 - len(_MARK) :]
     return count

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from pycocotools.coco import COCO
 
 from bpt_det import Predictor
 from bpt_det.cli import predict as command
+from bpt_det.utils.errors import printable
 from bpt_det.visualization.video import VideoReader, VideoWriter
+from tests.support import image_kinds
 from tests.support.predictors import write_run
 
 
@@ -181,3 +184,30 @@ def test_earlier_results_are_not_written_over(predict, photos, tmp_path, capsys,
 )
 def test_a_bad_setting_is_one_line(predict, photos, capsys, option, expected):
     assert expected in error_of(predict(photos, options=option), capsys)
+
+
+def test_files_of_every_kind_are_looked_at_left_out_or_named(predict, tmp_path, caplog):
+    right = image_kinds.write_all(tmp_path / "kinds")
+    assert predict(tmp_path / "kinds", options=["--no-pictures"]) == 1
+    images = read(tmp_path / "out/predictions.json")["images"]
+    shapes = {Path(image["file_name"]).name: (image["height"], image["width"]) for image in images}
+    names = {printable(name): pixels.shape[:2] for name, pixels in right.items()}
+    assert shapes == names
+    failed = image_kinds.REFUSED.keys() - image_kinds.NOT_LISTED - {"phone.heic"}
+    assert f"{len(failed)} of {len(failed) + len(right)} inputs could not be read" in caplog.text
+    assert "left out: 1 .heic, 2 broken link" in caplog.text
+
+
+@pytest.mark.parametrize("name", sorted(image_kinds.NOT_LISTED | {"phone.heic", "postscript.png"}))
+def test_a_file_that_is_never_opened_is_one_line_and_does_not_hang(predict, tmp_path, capsys, name):
+    image_kinds.REFUSED[name][1](tmp_path / name)
+    assert name in error_of(predict(tmp_path / name), capsys)
+
+
+@pytest.mark.parametrize("name", ["..png", "x" * 251 + ".png", os.fsdecode(b"\xff.png")])
+def test_a_picture_has_a_name_that_can_be_written(predict, tmp_path, shapes_root, name):
+    shutil.copy(shapes_root / "val/000000000001.jpg", tmp_path / name)
+    assert predict(tmp_path / name) == 0
+    (picture,) = (path for path in (tmp_path / "out").iterdir() if path.suffix == ".png")
+    assert not picture.name.startswith(".")
+    json.loads((tmp_path / "out/predictions.json").read_text())["images"][0]["file_name"].encode()
