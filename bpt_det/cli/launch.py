@@ -3,11 +3,13 @@
 import argparse
 import logging
 import math
+import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from detectron2.engine import launch
@@ -20,6 +22,16 @@ from bpt_det.config.loading import Adapt, Datasets, load_config_and_data
 from bpt_det.config.yaml_files import trust_package
 from bpt_det.engine.checkpoint import LAST_CHECKPOINT, last_checkpoint
 from bpt_det.engine.metrics import METRICS_NAME
+from bpt_det.engine.precision import resolve_device
+from bpt_det.engine.processes import (
+    PeerError,
+    Peers,
+    find_cause,
+    find_place,
+    is_main_process,
+    joined,
+    peers_of_run,
+)
 from bpt_det.engine.result import end_killed_run, exit_status_of, was_interrupted
 from bpt_det.engine.run import evaluate_checkpoint, train
 from bpt_det.utils.atomic import make_writable
@@ -119,6 +131,8 @@ def run_tool(
     except ProcessExitedException as error:  # a process of ours that has printed its line
         return error.exit_code
     except (Exception, KeyboardInterrupt) as error:
+        if (peers := peers_of_run()) is not None:
+            _end_with_others(error, args, peers)
         if was_interrupted(error):
             print("interrupted", file=sys.stderr)
         elif isinstance(error, InputError):
@@ -126,6 +140,28 @@ def run_tool(
         else:
             raise
         return exit_status_of(error)
+
+
+def _end_with_others(error: BaseException, args: argparse.Namespace, peers: Peers) -> NoReturn:
+    """End one of several processes: the first that fails says why, all have its exit status."""
+    cause = find_cause(error)
+    assert cause is not None
+    status = exit_status_of(cause)
+    if isinstance(cause, PeerError):
+        line = str(cause) if peers.reports else None
+    elif isinstance(cause, InputError):
+        line = peers.report_failure(explain(cause, args), status)
+    elif was_interrupted(cause):
+        line = peers.report_failure("interrupted", status)
+    else:
+        line = peers.report_failure(f"{type(cause).__name__}: {cause}", status)
+        if line is not None:
+            traceback.print_exception(cause)
+    if line is not None:
+        print(f"error: {line}", file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # the interpreter's end would wait for the others
 
 
 def check_range(
@@ -147,6 +183,15 @@ def train_or_evaluate(args: argparse.Namespace, adapt: Adapt | None = None) -> N
     """Do what a parsed command line of `build_training_parser` asks for, in as many processes."""
     with kept_records() as records:
         cfg, datasets = load_config_and_data(args.config_file, args.opts, adapt)
+    peers = peers_of_run()
+    if peers is not None:
+        peers.timeout = cfg.train.get("peer_timeout", peers.timeout)
+        if is_main_process() and not args.eval_only:
+            folder = cfg.train.output_dir
+            peers.before_abort = lambda cause: end_killed_run(folder, cause.exit_status, str(cause))
+        with joined(peers, resolve_device(cfg.train.device)):
+            _run(cfg, args, datasets, records)
+        return
     _check_num_processes(args, cfg.train.device)
     try:
         launch(
@@ -270,4 +315,26 @@ def run_training_tool(
         adapt: see `load_config_and_data`.
     """
     args = parser.parse_intermixed_args(argv)
-    return run_tool(lambda: train_or_evaluate(args, adapt), args, to_stdout=True)
+
+    status = run_tool(lambda: _join_peers(args), args)
+    if status:
+        return status
+    try:
+        return run_tool(lambda: train_or_evaluate(args, adapt), args, to_stdout=True)
+    finally:
+        if (peers := peers_of_run()) is not None:
+            peers.leave()
+
+
+def _join_peers(args: argparse.Namespace) -> None:
+    """Meet the processes that torchrun or srun has started, if it has."""
+    place = find_place(os.environ)
+    if place is None:
+        return
+    if args.num_gpus > 1 or args.num_machines > 1:
+        raise InputError(
+            f"{place.launcher} has started {place.world_size} processes, which take a GPU each; "
+            "leave out --num-gpus and --num-machines."
+        )
+    args.resume = args.resume or (place.attempt > 0 and not args.eval_only)
+    Peers(place)

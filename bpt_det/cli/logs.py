@@ -16,6 +16,7 @@ from typing import Any
 from detectron2.utils import comm
 from tqdm import tqdm
 
+from bpt_det.engine.processes import is_main_process
 from bpt_det.utils.compat import FALSE_ALARMS
 from bpt_det.utils.errors import InputError, printable
 from bpt_det.utils.progress import LOGGER_NAME as PROGRESS
@@ -56,7 +57,7 @@ def console_log(
         level = RESULT
     is_verbose = getattr(args, "verbose", False)
     with contextlib.ExitStack() as stack:
-        if comm.is_main_process():
+        if is_main_process():
             level = logging.DEBUG if is_verbose else level
             handler = _Console(level, _formatter(is_verbose, times), to_stdout=to_stdout)
             stack.enter_context(_root_handler(handler))

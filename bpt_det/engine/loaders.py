@@ -6,10 +6,12 @@ alone, whatever the number of workers. Several processes take its batches in tur
 processes see what one sees that accumulates N batches.
 """
 
+import hashlib
 import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,8 @@ from bpt_det.config.loading import Datasets
 from bpt_det.utils.errors import InputError, check_count
 
 from .protocols import NamesClasses
+
+_HASHED = 1000  # samples at most, of those that a fingerprint looks at
 
 
 def build_loader(node: Mapping[str, Any], dataset: Sequence[dict] | None = None) -> Any:
@@ -121,6 +125,13 @@ class TrainLoader:
             collate_fn=trivial_batch_collator,
         )
         yield from raise_input_errors(batches)
+
+    def fingerprint(self) -> str:
+        """Return the number of samples and a hash of some of their file names, without folders."""
+        size = len(self.dataset)
+        chosen = [self.dataset[i] for i in range(0, size, max(1, size // _HASHED))]
+        names = "\n".join(Path(str(record.get("file_name", ""))).name for record in chosen)
+        return f"{size} samples, {hashlib.sha256(names.encode(errors='replace')).hexdigest()[:8]}"
 
     def batch_indexes(self) -> Iterator[tuple[int, list[int]]]:
         """Yield the number of each batch of this process in the run, and what it takes, forever."""

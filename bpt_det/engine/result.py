@@ -20,6 +20,8 @@ from bpt_det.utils.errors import EXIT_BAD_INPUT, EXIT_STATUS, InputError, one_li
 from bpt_det.utils.limits import Limit
 from bpt_det.version import __version__
 
+from .processes import PeerError
+
 RESULT_NAME = "result.json"
 _BYTES = Limit("BPT_DET_MAX_RESULT_BYTES", 10_000_000, "bytes")
 _PACKAGES = ("detectron2", "torch", "torchvision", "timm", "numpy")
@@ -123,6 +125,8 @@ def status_of(error: BaseException | None, *, is_stopped: bool = False) -> str:
         return "stopped_early" if is_stopped else "finished"
     if was_interrupted(error):
         return "interrupted"
+    if isinstance(error, PeerError):
+        return error.status
     return "diverged" if isinstance(error, DivergenceError) else "failed"
 
 
@@ -139,12 +143,14 @@ def was_interrupted(error: BaseException | None) -> bool:
 def exit_status_of(error: BaseException) -> int:
     """Return the exit status of a command that ended with an error."""
     status = status_of(error)
+    if isinstance(error, PeerError):
+        return error.exit_status
     if status == "failed" and isinstance(error, InputError):
         return EXIT_BAD_INPUT
     return EXIT_STATUS[status]
 
 
-def end_killed_run(folder: str | Path, exit_status: int) -> None:
+def end_killed_run(folder: str | Path, exit_status: int, reason: str | None = None) -> None:
     """Write how a run ended whose main process was killed, because another of its processes failed.
 
     Does nothing where the main process has written it, or has not begun.
@@ -152,6 +158,7 @@ def end_killed_run(folder: str | Path, exit_status: int) -> None:
     Args:
         folder: of the run.
         exit_status: of the process that failed.
+        reason: why it did, if that is known.
     """
     if not (Path(folder) / RESULT_NAME).is_file():
         return
@@ -160,7 +167,7 @@ def end_killed_run(folder: str | Path, exit_status: int) -> None:
         return
     names = {EXIT_STATUS[name]: name for name in ("diverged", "interrupted")}
     result.status = names.get(exit_status, "failed")
-    result.error = f"one of the processes ended with status {exit_status}; see the log"
+    result.error = reason or f"one of the processes ended with status {exit_status}; see the log"
     result.write(folder)
 
 
@@ -170,6 +177,22 @@ def hash_config(cfg: DictConfig) -> str:
     content["train"]["output_dir"] = None
     text = json.dumps(content, sort_keys=True, default=name_of_target)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def list_settings(cfg: DictConfig) -> dict[str, str]:
+    """Return the settings that `hash_config` hashes as texts, by their keys."""
+    settings: dict[str, str] = {}
+
+    def add(key: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for name, item in value.items():
+                add(f"{key}.{name}" if key else str(name), item)
+        else:
+            settings[key] = json.dumps(value, default=name_of_target)
+
+    add("", OmegaConf.to_container(cfg, resolve=False))
+    settings.pop("train.output_dir", None)
+    return settings
 
 
 def find_versions() -> dict[str, str]:

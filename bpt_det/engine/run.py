@@ -38,7 +38,9 @@ from .hooks.best import BEST_NAME
 from .loaders import build_named_loader, find_class_names
 from .optim import build_optimizer, scale_learning_rate
 from .precision import Precision, resolve_device, resolve_precision
+from .processes import check_equal
 from .protocols import FeatureCache, prompted_networks
+from .result import list_settings
 from .sharing import build_around, frozen_vit_of
 from .summary import summarize_evaluation, summarize_training
 from .trainer import Trainer
@@ -74,6 +76,7 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
     metric = BestMetric(settings.best_metric, settings.get("best_metric_mode", "max"))
 
     with ResultRecorder(cfg, folder, is_resumed=is_resumed, metric=metric) as recorder:
+        check_equal(list_settings(cfg))
         device = resolve_device(settings.device)
         model = instantiate(cfg.model).to(device)
         if not is_resumed and not settings.init_checkpoint:  # checkpoints hold the prompts' values
@@ -156,6 +159,7 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
         )
         checkpointer.resume_or_load(settings.init_checkpoint, resume=resume)
         start_iteration = trainer.iter + 1 if is_resumed else 0
+        check_equal({"start": start_iteration, "training data": train_loader.fingerprint()})
         _check_start(settings, start_iteration, has_final_test=final_test is not None)
         if cfg.dataloader.get("feature_cache") is not None:
             feature_cache: FeatureCache = instantiate(cfg.dataloader.feature_cache)
@@ -268,13 +272,8 @@ def _initialize_prompts(model: nn.Module, settings: DictConfig) -> None:
 
 
 def _check_start(settings: DictConfig, start_iteration: int, *, has_final_test: bool) -> None:
-    """Check that the run has not ended, and that all processes start at the same iteration."""
+    """Check that the run has not ended."""
     folder = settings.output_dir
-    if len(set(comm.all_gather(start_iteration))) > 1:
-        raise InputError(
-            f"processes find different checkpoints in '{folder}'; it must be a folder that all "
-            "machines share."
-        )
     if start_iteration >= settings.max_iter:
         length = "epochs" if settings.get("epochs") else "max_iter"
         text = (

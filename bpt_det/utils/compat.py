@@ -129,6 +129,11 @@ FALSE_ALARMS = (
         "This DataLoader will create",
         "more workers than cores only take turns; their number is a setting of the config",
     ),
+    FalseAlarm(
+        "py.warnings",
+        "TypedStorage is deprecated",
+        "Detectron2's exchange of values between processes reads bytes, whose type is one",
+    ),
 )
 
 

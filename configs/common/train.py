@@ -31,6 +31,7 @@ train = dict(
     precision="auto",  # auto, float32, bfloat16 or float16
     seed=0,  # of weights, data order and augmentation
     cudnn_benchmark=False,  # lets cuDNN time its kernels for each size of image
+    peer_timeout=60,  # seconds of silence after which one of several processes counts as lost
     ddp=dict(  # of torch's DistributedDataParallel, on several GPUs
         broadcast_buffers=False,  # copies buffers to all processes at each iteration
         find_unused_parameters=False,  # for models that leave out some of what is trained

@@ -11,6 +11,7 @@ from detectron2.engine.defaults import create_ddp_model
 from detectron2.utils.events import EventStorage
 
 import bpt_det.detection.datasets  # noqa: F401  registers the datasets
+from bpt_det.cli import train_cls
 from bpt_det.cli.launch import build_training_parser, run_tool, run_training_tool
 from bpt_det.config import load_config
 from bpt_det.engine import (
@@ -21,8 +22,9 @@ from bpt_det.engine import (
     read_result,
 )
 from bpt_det.engine.loaders import position_seed
-from bpt_det.engine.metrics import read_final_metrics
+from bpt_det.engine.metrics import read_final_metrics, read_records
 from bpt_det.engine.precision import Precision
+from tests.support import class_trees
 from tests.support.detectors import shrink, use_shapes
 from tests.support.processes import run_in_two_processes
 
@@ -96,9 +98,13 @@ def test_two_processes_average_their_halves_and_stay_equal(
     assert all(torch.equal(value, results[0]["weights"][name]) for name, value in saved.items())
 
 
-def run(rank, arguments):
+def train(arguments):
+    return run_training_tool(build_training_parser("train", ""), arguments)
+
+
+def run(rank, arguments, main=train):
     """The whole main job in one of two processes."""
-    status = run_training_tool(build_training_parser("train", ""), arguments)
+    status = main(arguments)
     if status:
         sys.exit(status)
 
@@ -143,3 +149,78 @@ def test_bad_input_in_two_processes_ends_both_with_one_line(
     assert "Traceback" not in out + err
     lines = [line for line in err.splitlines() if line.startswith("error: ")]
     assert 1 <= len(lines) <= 2 and "has 10 classes but the model has num_classes=7" in lines[0]
+
+
+def whole_run(shapes_root, folder, **settings):
+    """The arguments of a run of 3 iterations with averaged weights and an evaluation."""
+    cfg = use_shapes(shrink(load_config("configs/shapes/cascade_bpt_s.py")), shapes_root)
+    cfg.train.update(max_iter=3, log_period=1, output_dir=str(folder), device="cpu")
+    cfg.train.ema.decay = 0.5
+    cfg.dataloader.train.total_batch_size = settings.pop("total_batch_size")
+    cfg.train.update(settings)
+    LazyConfig.save(cfg, f"{folder}.yaml")
+    return ["--config-file", f"{folder}.yaml"]
+
+
+def tiny_classifier(cub, folder, **settings):
+    cfg = load_config("configs/fgvc/cub.py", ["method=bpt_s"])
+    sizes = {"embed_dim": 16, "num_blocks": 2, "num_heads": 2, "patch_size": 8}
+    cfg.model.backbone.vit.update(**sizes, pretrain_size=16, checkpoint=None)
+    cfg.model.backbone.prompt.update(prompt_length=3, rank=2)
+    cfg.dataloader.update(image_size=16, resize_size=18, root=str(cub))
+    cfg.dataloader.train.update(total_batch_size=settings.pop("total_batch_size"), num_workers=0)
+    cfg.dataloader.test.num_workers = 0
+    cfg.train.update(max_iter=3, log_period=1, device="cpu", output_dir=str(folder))
+    cfg.train.update(epochs=None, eval_epochs=None, eval_period=3, **settings)
+    LazyConfig.save(cfg, f"{folder}.yaml")
+    return ["--config-file", f"{folder}.yaml"]
+
+
+def assert_equal_runs(one, other):
+    """Weights, averages, optimizer and every logged value agree to float error."""
+    states = [torch.load(f"{folder}/model_final.pth", weights_only=True) for folder in (one, other)]
+    flat = [dict(flatten(state)) for state in states]
+    assert flat[0].keys() == flat[1].keys() and len(flat[0]) > 20
+    for key, value in flat[0].items():
+        if isinstance(value, torch.Tensor) and value.is_floating_point():
+            torch.testing.assert_close(flat[1][key], value, rtol=1e-4, atol=1e-6, msg=key)
+    logs = [list(read_records(f"{folder}/metrics.json")) for folder in (one, other)]
+    assert len(logs[0]) == len(logs[1]) > 0
+    for left, right in zip(*logs, strict=True):
+        for name in {
+            key for key in left if "loss" in key or key.startswith(("bbox", "segm", "val"))
+        }:
+            assert right[name] == pytest.approx(left[name], rel=1e-4, abs=1e-6, nan_ok=True), name
+
+
+def flatten(value, key=""):
+    if not isinstance(value, dict):
+        yield key, value
+        return
+    for name, item in value.items():
+        yield from flatten(item, f"{key}/{name}")
+
+
+def test_two_processes_train_as_one_that_accumulates_two_batches(
+    shapes_root, tmp_path, monkeypatch, repository_root
+):
+    """Detection samples proposals at random, and its losses are means over a batch's own counts."""
+    monkeypatch.chdir(repository_root)
+    alone = whole_run(shapes_root, tmp_path / "alone", total_batch_size=2, accumulate_steps=2)
+    assert train(alone) == 0
+    two = whole_run(shapes_root, tmp_path / "two", total_batch_size=4)
+    run_in_two_processes(run, tmp_path, two)
+    assert_equal_runs(tmp_path / "alone", tmp_path / "two")
+
+
+def test_two_processes_train_a_classifier_as_one_with_the_same_total_batch(
+    tmp_path, monkeypatch, repository_root
+):
+    """11 test images: one process has 6, the other 5."""
+    monkeypatch.chdir(repository_root)
+    cub = class_trees.write_cub(tmp_path / "CUB_200_2011")
+    alone = tiny_classifier(cub, tmp_path / "alone", total_batch_size=8)
+    assert train_cls.main(alone) == 0
+    two = tiny_classifier(cub, tmp_path / "two", total_batch_size=8)
+    run_in_two_processes(run, tmp_path, two, train_cls.main)
+    assert_equal_runs(tmp_path / "alone", tmp_path / "two")

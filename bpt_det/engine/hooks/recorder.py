@@ -18,6 +18,7 @@ from torch import nn
 
 from bpt_det.utils.errors import InputError, one_line
 
+from ..processes import find_cause
 from ..result import (
     RESULT_NAME,
     RunResult,
@@ -79,6 +80,7 @@ class ResultRecorder(HookBase):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        error = find_cause(error)
         is_stopped = self.start_time is not None and self.trainer.is_stopped
         self.result.status = status_of(error, is_stopped=is_stopped)
         if was_interrupted(error):
