@@ -183,7 +183,8 @@ class Peers:
             RANK=str(place.rank),
             WORLD_SIZE=str(place.world_size),
         )
-        self.store, _, _ = next(dist.rendezvous("env://"))
+        store, _, _ = next(dist.rendezvous("env://"))
+        self.store = dist.PrefixStore(self._prefix, store)  # torchrun's outlives an attempt
         # One of its own: the other blocks while this process waits for a group.
         self._beats = dist.TCPStore(place.host, place.port, is_master=False)
         self._beats.set(self._key("name", place.rank), f"{socket.gethostname()}, pid {os.getpid()}")

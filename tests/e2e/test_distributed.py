@@ -178,12 +178,7 @@ def tiny_classifier(cub, folder, **settings):
 
 def assert_equal_runs(one, other):
     """Weights, averages, optimizer and every logged value agree to float error."""
-    states = [torch.load(f"{folder}/model_final.pth", weights_only=True) for folder in (one, other)]
-    flat = [dict(flatten(state)) for state in states]
-    assert flat[0].keys() == flat[1].keys() and len(flat[0]) > 20
-    for key, value in flat[0].items():
-        if isinstance(value, torch.Tensor) and value.is_floating_point():
-            torch.testing.assert_close(flat[1][key], value, rtol=1e-4, atol=1e-6, msg=key)
+    assert_equal_weights(one, other)
     logs = [list(read_records(f"{folder}/metrics.json")) for folder in (one, other)]
     assert len(logs[0]) == len(logs[1]) > 0
     for left, right in zip(*logs, strict=True):
@@ -191,6 +186,15 @@ def assert_equal_runs(one, other):
             key for key in left if "loss" in key or key.startswith(("bbox", "segm", "val"))
         }:
             assert right[name] == pytest.approx(left[name], rel=1e-4, abs=1e-6, nan_ok=True), name
+
+
+def assert_equal_weights(one, other):
+    states = [torch.load(f"{folder}/model_final.pth", weights_only=True) for folder in (one, other)]
+    flat = [dict(flatten(state)) for state in states]
+    assert flat[0].keys() == flat[1].keys() and len(flat[0]) > 20
+    for key, value in flat[0].items():
+        if isinstance(value, torch.Tensor) and value.is_floating_point():
+            torch.testing.assert_close(flat[1][key], value, rtol=1e-4, atol=1e-6, msg=key)
 
 
 def flatten(value, key=""):

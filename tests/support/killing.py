@@ -1,0 +1,20 @@
+"""A hook that kills its own process once, as a scheduler or a lack of memory does."""
+
+import os
+import signal
+
+from detectron2.engine import HookBase
+from detectron2.utils import comm
+
+
+class KillOnce(HookBase):
+    """Sends SIGKILL in one rank before an iteration; not after torchrun has started anew."""
+
+    def __init__(self, rank, iteration):
+        self.rank = rank
+        self.iteration = iteration
+
+    def before_step(self):
+        is_first = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
+        if is_first and comm.get_rank() == self.rank and self.trainer.iter == self.iteration:
+            os.kill(os.getpid(), signal.SIGKILL)
