@@ -64,6 +64,7 @@ _TORCH_NAMES = {
     "torch._utils._rebuild_parameter",
     "torch._utils._rebuild_tensor",
     "torch._utils._rebuild_tensor_v2",
+    "torch._utils._rebuild_tensor_v3",
     "torch.device",
     "torch.nn.parameter.Parameter",
 }

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+import torch
+
 from bpt_det.utils.errors import InputError
 from bpt_det.utils.limits import Limit
 
@@ -29,6 +31,7 @@ _OPCODES = set(
     "BINPERSID BINGET LONG_BINGET BINPUT LONG_BINPUT MEMOIZE".split()
 )
 _REBUILD = ("torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2")
+_REBUILD_TYPED = "torch._utils._rebuild_tensor_v3"  # of the types that have no storage class
 _STORAGE = re.compile(r"torch(?:\.cuda|\.storage)?\.(\w+)Storage")
 _ITEM_BYTES = {
     **dict.fromkeys(("Untyped", "Byte", "Char", "Bool"), 1),
@@ -215,6 +218,9 @@ class _Machine:
             self.scan.copied_bytes += len(text)
         if function.name in _REBUILD:
             self._check_tensor(*arguments.items[:4])
+        if function.name == _REBUILD_TYPED:
+            storage, *where, _, _, kind = arguments.items[:7]
+            self._check_tensor(_retyped(storage, kind), *where)
 
     def _check_tensor(self, storage: Any, offset: Any, size: Any, stride: Any) -> None:
         """Check that a tensor lies in its storage, which would else grow, and has no copies."""
@@ -227,6 +233,15 @@ class _Machine:
         if max(count, end) > storage.num_values:
             raise pickle.UnpicklingError(f"{max(count, end)} of {storage.num_values} values")
         self.scan.copied_bytes += count * storage.item_bytes
+
+
+def _retyped(storage: Any, kind: Any) -> _Storage:
+    """Return a storage as values of the type that a tensor in it names."""
+    dtype = getattr(torch, kind.name.removeprefix("torch.")) if isinstance(kind, _Name) else None
+    if not isinstance(storage, _Storage) or not isinstance(dtype, torch.dtype):
+        raise pickle.UnpicklingError("a tensor of no type")
+    num_bytes = storage.num_values * storage.item_bytes
+    return _Storage(num_bytes // dtype.itemsize, dtype.itemsize)
 
 
 def _tuple_of(items: list[Any]) -> _Tuple:
