@@ -304,13 +304,18 @@ def check_weights(state: Mapping[str, Tensor], path: str) -> None:
     Raises:
         InputError: some are NaN or infinite; their names are given.
     """
-    broken = [name for name, value in state.items() if not torch.isfinite(value).all()]
+    broken = [name for name, value in state.items() if not _is_finite(value)]
     if broken:
         raise InputError(
             f"'{path}' holds NaN or infinite numbers in {len(broken)} of {len(state)} tensors "
             f"({shorten(broken)}); the training that wrote it diverged, or the file is damaged: "
             "give an earlier one."
         )
+
+
+def _is_finite(value: Tensor) -> bool:
+    is_tiny = value.is_floating_point() and value.itemsize == 1  # torch has no isfinite for float8
+    return bool(torch.isfinite(value.float() if is_tiny else value).all())
 
 
 def local_path(location: str) -> Path:
