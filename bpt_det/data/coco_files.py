@@ -9,11 +9,10 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import unquote
 
-from PIL import Image
-
 from bpt_det.utils.errors import InputError, shorten
 
-_ORIENTATION, _QUARTER_TURNS = 0x0112, (5, 6, 7, 8)  # EXIF tag, and its values that swap the sides
+from .images import read_size
+
 _MOST_OPENED = 5000  # images whose size is compared before a run; the others are when they are read
 
 logger = logging.getLogger(__name__)
@@ -109,14 +108,14 @@ def check_image_sizes(images: Sequence[Mapping]) -> None:
         images: with ``file_name``, ``height`` and ``width`` each.
 
     Raises:
-        InputError: they differ, as where height and width are swapped.
+        InputError: they differ, as where height and width are swapped, or a file is no image.
     """
     step = max(1, len(images) // _MOST_OPENED)
     chosen = images[::step][:_MOST_OPENED]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        sizes = pool.map(_stored_size, [image["file_name"] for image in chosen])
-        pairs = [(i, s) for i, s in zip(chosen, sizes, strict=True) if s is not None]
-    wrong = [(i, s) for i, s in pairs if s != (i["height"], i["width"])]
+        sizes = pool.map(read_size, [image["file_name"] for image in chosen])
+        pairs = zip(chosen, sizes, strict=True)
+        wrong = [(i, s) for i, s in pairs if s != (i["height"], i["width"])]
     if not wrong:
         return
     image, (height, width) = wrong[0]
@@ -128,15 +127,3 @@ def check_image_sizes(images: Sequence[Mapping]) -> None:
         + ("width and height are swapped in the records." if swapped else "correct the records."),
         hint="check_dataset",
     )
-
-
-def _stored_size(path: str) -> tuple[int, int] | None:
-    """Return height and width of an image as it is upright, None where the header does not say."""
-    try:
-        with Image.open(path) as image:
-            if image.format == "TIFF":  # whose orientation the reader knows
-                return None
-            is_turned = image.getexif().get(_ORIENTATION) in _QUARTER_TURNS
-            return image.size if is_turned else image.size[::-1]
-    except Exception:  # the reader says what is wrong with it
-        return None

@@ -44,6 +44,7 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_QUARTER_TURNS = (5, 6, 7, 8)  # orientations that swap height and width
 _SUBFILE_TYPE, _BITS_PER_SAMPLE, _MAX_SAMPLE, _SUB_IFDS = 254, 258, 281, 330  # TIFF tags
 _CLEAR_BITS = 14  # an image of 16 bits whose values need fewer may be one of 10, 12 or 14 bits
 
@@ -83,6 +84,23 @@ def read_rgb(path: str | os.PathLike) -> np.ndarray:
     """
     with open_file(path) as stream:
         return decode_rgb(stream, path)
+
+
+def read_size(path: str | os.PathLike) -> tuple[int, int]:
+    """Return height and width of what `read_rgb` returns, from the header where it says them.
+
+    Raises:
+        InputError: the file is missing, or its header is not that of an image, see `read_rgb`.
+    """
+    try:
+        with open_file(path) as stream, Image.open(stream, formats=_formats()) as image:
+            if image.format != "TIFF":  # whose orientation counts once it is loaded
+                is_turned = image.getexif().get(_ORIENTATION) in _QUARTER_TURNS
+                return image.size if is_turned else image.size[::-1]
+    except Exception:  # whatever damaged files lead Pillow to: the reader says what is wrong
+        pass
+    height, width, _ = read_rgb(path).shape
+    return height, width
 
 
 def decode_rgb(stream: BinaryIO, name: str | os.PathLike) -> np.ndarray:

@@ -291,6 +291,12 @@ def _(content, images):
     return "images[9]", f"'{images / '000000000010.jpg'}' does not exist"
 
 
+@fault("image_name_differs")
+def _(content, images):
+    content["images"][7]["file_name"] = ".\\000000000008.JPG"
+    return "images[7]", "found as '000000000008.jpg'"
+
+
 @fault("image_unreadable")
 def _(content, images):
     path = images / "000000000011.jpg"

@@ -1,11 +1,13 @@
 """Checks of a COCO-format dataset: its lists, boxes, masks and image files, all at once."""
 
 import os
+from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
 
 from tqdm import tqdm
 
 from bpt_det.data.coco import LISTS
+from bpt_det.data.coco_files import find_image_files
 from bpt_det.data.images import read_rgb
 from bpt_det.utils.errors import InputError
 
@@ -55,6 +57,7 @@ COCO_KINDS = {
     "duplicate_category_name": Kind(WARNING, "category names that occur twice", True),
     "category_without_instances": Kind(WARNING, "categories without an annotation"),
     "duplicate_file_name": Kind(WARNING, "image files that are listed twice", True),
+    "image_name_differs": Kind(WARNING, "file names that are written in another way than listed"),
     "bbox_zero_size": Kind(WARNING, "boxes without width or height: left out", True),
     "bbox_outside_image": Kind(WARNING, "boxes wholly outside the image: left out", True),
     "bbox_beyond_image": Kind(WARNING, "boxes that reach beyond the image: clipped in training"),
@@ -116,7 +119,13 @@ def check_images(
         findings: gets what is wrong.
         num_workers: threads that decode; None takes one per core.
     """
-    paths = [os.path.join(image_root, image["file_name"]) for _, image in entries.images]
+    names: dict[Hashable, str] = {index: image["file_name"] for index, image in entries.images}
+    by_index, _ = find_image_files(names, image_root)
+    paths = [by_index[index] for index in names]
+    for (index, image), path in zip(entries.images, paths, strict=True):
+        if path != os.path.join(image_root, image["file_name"]):
+            detail = f"found as {os.path.relpath(path, image_root)!r}"
+            findings.add("image_name_differs", place("images", index, image), detail)
     with ThreadPoolExecutor(num_workers or os.cpu_count()) as pool:
         faults = pool.map(_read_fault, paths, (image for _, image in entries.images))
         progress = tqdm(faults, total=len(paths), desc="images", disable=None)
