@@ -4,11 +4,13 @@ Code below the command line raises `InputError` with the ``parameter`` at fault 
 here they become a key of the user's config and a command in the way in which this one was called.
 """
 
+import re
 import shlex
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -106,11 +108,26 @@ def explain(error: InputError, args: Namespace) -> str:
 def find_keys(cfg: DictConfig, parameter: str) -> list[str]:
     """Return the dotted keys whose last part is a parameter's name.
 
-    Keys that only refer to another one, such as ``${..embed_dim}``, count where there is no other.
+    Keys that only refer to another one, such as ``${..embed_dim}``, count where there is no other:
+    it is what they refer to that can be set, such as ``dataloader.image_size``.
     """
-    nodes = {key: node for key, node in walk(cfg) if key.rpartition(".")[2] == parameter}
+    every = dict(walk(cfg))
+    nodes = {key: node for key, node in every.items() if key.rpartition(".")[2] == parameter}
     own = [key for key, node in nodes.items() if not node._is_interpolation()]
-    return own or list(nodes)
+    return own or list(dict.fromkeys(_follow(key, every) for key in nodes))
+
+
+def _follow(key: str, nodes: Mapping[str, Any]) -> str:
+    """Return the key that a key refers to in the end; one that is more than a reference stays."""
+    seen = {key}
+    while match := re.fullmatch(r"\$\{(\.*)([\w.]+)\}", str(nodes[key]._value())):
+        dots, name = match.groups()
+        target = ".".join([*key.split(".")[: -len(dots)], name]) if dots else name
+        if target not in nodes or target in seen:
+            break
+        key = target
+        seen.add(key)
+    return key
 
 
 def _load_again(args: Namespace) -> DictConfig | None:

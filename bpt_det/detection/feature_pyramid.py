@@ -67,10 +67,12 @@ class SimpleFeaturePyramid(Backbone):
         self._out_features = [f"p{level}" for level in levels]
         self._out_feature_strides = {f"p{level}": 2**level for level in levels}
         self._out_feature_channels = dict.fromkeys(self._out_features, out_channels)
-        self._size_divisibility = 2 ** levels[len(scale_factors) - 1]
-        if square_pad % self._size_divisibility:
+        self._size_divisibility = step = 2 ** levels[len(scale_factors) - 1]
+        if square_pad % step:
+            below = max(step, square_pad // step * step)
             raise InputError(
-                f"square_pad must be a multiple of {self._size_divisibility}, got {square_pad}.",
+                f"square_pad must be a multiple of {step}, such as {below} or {below + step}, got "
+                f"{square_pad}.",
                 parameter="square_pad",
             )
 

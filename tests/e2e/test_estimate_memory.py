@@ -62,7 +62,10 @@ def test_vit_2b_is_reached_by_settings(estimate, capsys):
     ("arguments", "text"),
     [
         (["--image-size", "100"], "--image-size must be a multiple of the patch size 16, got 100."),
-        (["--image-size", "1008"], "square_pad must be a multiple of 32, got 1008."),
+        (
+            ["--image-size", "1008"],
+            "square_pad must be a multiple of 32, such as 992 or 1024, got 1008.",
+        ),
         (["--batch-sizes", "2", "0"], "--batch-sizes must be at least 1, got 0."),
         (["--memory-gb", "24", "0"], "--memory-gb must be above 0 and finite, got 0."),
         (["--memory-gb", "24", "nan"], "--memory-gb must be above 0 and finite, got nan."),

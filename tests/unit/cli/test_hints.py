@@ -34,7 +34,7 @@ def test_the_key_of_the_parameter_at_fault_is_named():
 def test_keys_that_refer_to_another_one_count_only_where_there_is_no_other():
     cfg = OmegaConf.create({"vit": {"size": 3}, "prompt": {"size": "${..vit.size}"}})
     assert find_keys(cfg, "size") == ["vit.size"]
-    assert find_keys(OmegaConf.create({"a": {"b": "${c}"}, "c": 1}), "b") == ["a.b"]
+    assert find_keys(OmegaConf.create({"a": {"b": "${c}"}, "c": 1}), "b") == ["c"]
     several = OmegaConf.create({"loaders": [{"seed": 1}, {"seed": 2}], "seed": None})
     assert find_keys(several, "seed") == ["loaders.0.seed", "loaders.1.seed", "seed"]
     assert find_keys(several, "see") == []
@@ -102,3 +102,20 @@ def hints_in_the_package() -> Iterator[str]:
 @pytest.mark.parametrize("hint", sorted(set(hints_in_the_package())))
 def test_every_hint_has_a_next_step(hint):
     assert hint in HINTS
+
+
+@pytest.mark.parametrize(
+    ("reference", "key"),
+    [
+        ("${data.size}", "data.size"),
+        ("${.other}", "data.size"),
+        ("${..sizes.height}", "sizes.height"),
+        ("${absent}", "model.side"),
+        ("a${data.size}", "model.side"),
+        ("${model.side}", "model.side"),
+    ],
+)
+def test_a_key_that_refers_to_another_is_shown_as_what_can_be_set(reference, key):
+    model = {"side": reference, "other": "${data.size}"}
+    cfg = OmegaConf.create({"data": {"size": 7}, "sizes": {"height": 3}, "model": model})
+    assert find_keys(cfg, "side") == [key]

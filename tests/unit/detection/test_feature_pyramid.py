@@ -225,7 +225,9 @@ def test_a_stride_that_is_no_power_of_two_is_refused():
 
 
 def test_a_square_side_that_the_coarsest_level_does_not_divide_is_refused():
-    with pytest.raises(InputError, match=r"^square_pad must be a multiple of 32, got 112\.$"):
+    with pytest.raises(
+        InputError, match=r"^square_pad must be a multiple of 32, such as 96 or 128, got 112\.$"
+    ):
         pyramid(square_pad=112)
 
 
