@@ -4,9 +4,11 @@ It makes the checks of `bpt_det.data.validation`, refuses what these call an err
 is left in one form, so that nothing behind it meets a value of another kind.
 """
 
+import gc
 import logging
 import os
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,7 +88,24 @@ def _identify(json_file: str | Path) -> tuple:
     return os.path.abspath(json_file), status.st_size, status.st_mtime_ns, status.st_ino
 
 
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Keep Python from looking for cycles among millions of lists that hold none."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def _read(json_file: str | Path) -> CocoDataset:
+    with _without_garbage_collection():
+        return _check_and_convert(json_file)
+
+
+def _check_and_convert(json_file: str | Path) -> CocoDataset:
     content = read_annotation_file(json_file)
     entries, findings = check_content(content)
     if findings.total(ERROR):

@@ -3,12 +3,12 @@
 What is not clear is left to `coco_shapes`, which looks at each alone and says what is wrong.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 import numpy as np
 
-CHUNK = 20_000  # annotations at once: one odd value makes a whole chunk unclear
+_CHUNK = 20_000  # annotations at once: one odd value makes a whole chunk unclear
 LARGEST = 1e15  # pixels; what is computed from such numbers is still finite
 _NUMBERS = {int, float}
 _LEAST_AREA = 16.0  # square pixels of a polygon that surely covers a pixel
@@ -67,14 +67,41 @@ def clear_masks(
 
 
 def _sizes(chunk: Located) -> np.ndarray:
-    sizes = [(min(i["height"], LARGEST), min(i["width"], LARGEST)) for _, _, i in chunk]
-    return np.array(sizes, dtype=np.float64).reshape(-1, 2)
+    """Return height and width of the image of each annotation, (n, 2)."""
+    columns = (
+        np.fromiter((min(i[key], LARGEST) for _, _, i in chunk), np.float64, len(chunk))
+        for key in ("height", "width")
+    )
+    return np.stack([*columns], axis=1)
+
+
+def boxes_in_sizes(annotations: list) -> np.ndarray:
+    """Return boxes that are four finite numbers beside height and width of their image, (n, 6).
+
+    Args:
+        annotations: with position and image.
+    """
+    tables = [np.empty((0, 6))]
+    for chunk in chunks(annotations):
+        boxes = _boxes(chunk)
+        if boxes is None:
+            chunk = [part for part in chunk if _boxes([part]) is not None]
+            boxes = _boxes(chunk)
+        if boxes is not None:
+            tables.append(np.concatenate([boxes, _sizes(chunk)], axis=1))
+    return np.concatenate(tables)
+
+
+def chunks(annotations: list) -> Iterator[list]:
+    """Yield annotations in chunks of a size."""
+    for start in range(0, len(annotations), _CHUNK):
+        yield annotations[start : start + _CHUNK]
 
 
 def _boxes(chunk: Located) -> np.ndarray | None:
     """Return boxes, (n, 4), or None if one is not four finite numbers."""
     boxes = [annotation["bbox"] for _, annotation, _ in chunk]
-    if set(map(type, boxes)) - {list} or set(map(len, boxes)) - {4}:
+    if not boxes or set(map(type, boxes)) - {list} or set(map(len, boxes)) - {4}:
         return None
     numbers = _numbers(list(chain.from_iterable(boxes)))
     return None if numbers is None else numbers.reshape(-1, 4)

@@ -211,10 +211,13 @@ def _find_unused(sound: dict[str, Numbered], annotations: list, findings: Findin
         ("images", "image_id", "image_without_annotations"),
     ):
         values = [a.get(key) for a in annotations if isinstance(a, dict)]
-        used = {value for value in values if isinstance(value, Hashable)}
-        used |= {str(value) for value in used}  # of an id of another type something else is said
+        try:
+            used = set(values)
+        except TypeError:  # a list in place of an id
+            used = {value for value in values if isinstance(value, Hashable)}
+        texts = {str(value) for value in used}  # of an id of another type something else is said
         for index, entry in sound[name]:
-            if entry["id"] not in used and str(entry["id"]) not in used:
+            if entry["id"] not in used and str(entry["id"]) not in texts:
                 findings.add(kind, place(name, index, entry))
 
 

@@ -5,8 +5,9 @@ from collections import Counter
 
 import numpy as np
 
-from .coco_entries import Entries, is_size_valid, shown
-from .coco_shapes import has_mask, is_box
+from .coco_bulk import boxes_in_sizes
+from .coco_entries import Entries, shown
+from .coco_shapes import has_mask
 from .findings import Findings, place
 
 _MUCH_CROWD = 0.1  # share of crowd regions; COCO has one in a hundred
@@ -42,37 +43,36 @@ def _check_crowds(entries: Entries, findings: Findings) -> None:
 
 def _check_units(entries: Entries, findings: Findings) -> None:
     """Check whether boxes are fractions, two corners, or of an image of half the size."""
-    usable = [
-        (*annotation["bbox"], image["width"], image["height"])
-        for _, annotation, image in entries.annotations
-        if is_box(annotation["bbox"]) and is_size_valid(image)
-    ]
-    if not usable:
+    boxes = boxes_in_sizes(entries.annotations)
+    boxes = boxes[boxes[:, 4:].min(axis=1) >= 1]
+    if not len(boxes):
         return
-    x, y, width, height, columns, lines = np.array(usable, dtype=np.float64).T
+    x, y, width, height, lines, columns = boxes.T
     share = max(np.max([x, y, width, height]), 0)
     if share <= 1 and min(columns.min(), lines.min()) > 2:
-        detail = f"all {len(usable)} boxes are within [0, 1]; multiply by the size of the image"
+        detail = f"all {len(boxes)} boxes are within [0, 1]; multiply by the size of the image"
         findings.add("boxes_are_fractions", _ALL, detail)
         return
-    if len(usable) < _FEW:
+    if len(boxes) < _FEW:
         return
     is_corners = (width > x) & (height > y) & (width <= columns + 1) & (height <= lines + 1)
     leaves = (x + width > columns + 1) | (y + height > lines + 1)
     if is_corners.all() and leaves.mean() > 0.25:
-        detail = f"of {len(usable)} boxes {int(leaves.sum())} reach beyond the image, none does as"
+        detail = f"of {len(boxes)} boxes {int(leaves.sum())} reach beyond the image, none does as"
         findings.add("boxes_look_like_corners", _ALL, f"{detail} x0, y0, x1, y1")
     reach = max(((x + width) / columns).max(), ((y + height) / lines).max())
     if reach <= _HALF and len(np.unique(x)) > _FEW:
-        detail = f"all {len(usable)} boxes lie within the first {reach:.0%} of width and height"
+        detail = f"all {len(boxes)} boxes lie within the first {reach:.0%} of width and height"
         findings.add("boxes_in_one_corner", _ALL, detail)
 
 
 def _check_agreement(entries: Entries, findings: Findings) -> None:
     """Check whether most boxes disagree with their masks: then one of the two is in other units."""
-    num_masks = sum(has_mask(annotation) for _, annotation, _ in entries.annotations)
     count = findings.counts.get("mask_box_mismatch", 0)
-    if count < _LEAST_DISAGREEING or count <= num_masks / 2:
+    if count < _LEAST_DISAGREEING:
+        return
+    num_masks = sum(has_mask(annotation) for _, annotation, _ in entries.annotations)
+    if count <= num_masks / 2:
         return
     detail = f"{count} of {num_masks} boxes; COCO's are x, y, width, height in pixels of the image"
     findings.add("boxes_disagree", _ALL, detail)
@@ -80,9 +80,13 @@ def _check_agreement(entries: Entries, findings: Findings) -> None:
 
 def _check_copies(entries: Entries, findings: Findings) -> None:
     """Find annotations that say the same as an earlier one."""
-    keys = [(a["image_id"], a["category_id"], str(a["bbox"])) for _, a, _ in entries.annotations]
-    if len(set(keys)) == len(keys):
-        return
+    annotations = [annotation for _, annotation, _ in entries.annotations]
+    try:
+        if len({(a["image_id"], *a["bbox"]) for a in annotations}) == len(annotations):
+            return
+    except TypeError:  # a box that is no list of numbers
+        pass
+    keys = [(a["image_id"], a["category_id"], str(a["bbox"])) for a in annotations]
     repeated = {key for key, count in Counter(keys).items() if count > 1}
     first: dict[tuple, int] = {}
     for key, (index, annotation, image) in zip(keys, entries.annotations, strict=True):

@@ -1,6 +1,5 @@
 """Checks of shapes: boxes against their image, masks against their image and their box."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeGuard
 
@@ -11,7 +10,7 @@ from tqdm import tqdm
 from bpt_det.data.coco import is_area
 from bpt_det.data.rle import RleError, RleSizeError, decode_rle
 
-from .coco_bulk import CHUNK, LARGEST, clear_boxes, clear_masks
+from .coco_bulk import LARGEST, chunks, clear_boxes, clear_masks
 from .coco_entries import Entries, is_size_valid
 from .findings import Findings, place
 
@@ -50,7 +49,7 @@ class _UnusableMask(Exception):
 
 def check_boxes(entries: Entries, findings: Findings) -> None:
     """Check every box, given as x, y, width, height in pixels."""
-    for chunk in _chunks(entries.annotations):
+    for chunk in chunks(entries.annotations):
         is_clear = clear_boxes(chunk, _BOX_TOLERANCE)
         for position in np.flatnonzero(~is_clear).tolist():
             index, annotation, image = chunk[position]
@@ -59,11 +58,6 @@ def check_boxes(entries: Entries, findings: Findings) -> None:
                 findings.add(fault[0], place("annotations", index, annotation, image), fault[1])
                 if fault[0] in ("bbox_zero_size", "bbox_outside_image"):
                     _leave_out(entries, index, annotation)
-
-
-def _chunks(annotations: list) -> Iterator[list]:
-    for start in range(0, len(annotations), CHUNK):
-        yield annotations[start : start + CHUNK]
 
 
 def _leave_out(entries: Entries, index: int, annotation: dict) -> None:
@@ -131,7 +125,7 @@ def check_masks(entries: Entries, limits: Limits, findings: Findings) -> None:
     """Check every mask, and that either all annotations have one or none has."""
     without = []
     progress = tqdm(total=len(entries.annotations), desc="masks", disable=None)
-    for chunk in _chunks(entries.annotations):
+    for chunk in chunks(entries.annotations):
         is_clear = clear_masks(chunk, _MASK_TOLERANCE, limits.min_mask_area, limits.min_box_iou)
         for position in np.flatnonzero(~is_clear).tolist():
             index, annotation, image = chunk[position]
