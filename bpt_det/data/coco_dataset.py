@@ -18,7 +18,7 @@ from pycocotools import mask as coco_mask
 from bpt_det.utils.errors import InputError
 
 from .coco import read_annotation_file
-from .validation import ERROR, WARNING, Findings, check_content
+from .validation import ERROR, NOTE, WARNING, Findings, check_content
 from .validation.coco_entries import Entries
 from .validation.coco_shapes import has_mask, sound_parts
 from .validation.report import describe_place
@@ -110,9 +110,10 @@ def _check_and_convert(json_file: str | Path) -> CocoDataset:
     entries, findings = check_content(content)
     if findings.total(ERROR):
         raise InputError(_refusal(json_file, findings), hint="check_dataset")
-    for kind in findings.kinds(WARNING):
-        if findings.table[kind].is_told:
-            logger.warning("'%s': %s", json_file, _describe(findings, kind))
+    for severity, level in ((WARNING, logging.WARNING), (NOTE, logging.INFO)):
+        for kind in findings.kinds(severity):
+            if findings.table[kind].is_told:
+                logger.log(level, "'%s': %s", json_file, _describe(findings, kind))
     return _in_one_form(entries, is_annotated="annotations" in content)
 
 
@@ -166,22 +167,19 @@ def id_order(label: Hashable) -> tuple:
 
 
 def _usable(annotation: dict, image: dict, has_masks: bool) -> dict:
-    """Return an annotation in one form, a copy."""
-    usable = {
-        **annotation,
-        "iscrowd": int(annotation.get("iscrowd") or 0),
-        "category_id": whole(annotation["category_id"]),
-        "image_id": image["id"],
-    }
-    usable.pop("segmentation", None)
+    """Return an annotation in one form; it is changed, as a copy of each takes seconds."""
+    annotation["iscrowd"] = int(annotation.get("iscrowd") or 0)
+    annotation["category_id"] = whole(annotation["category_id"])
+    annotation["image_id"] = image["id"]
     mask = _usable_mask(annotation["segmentation"], image) if has_mask(annotation) else None
+    annotation.pop("segmentation", None)
     if mask:
-        usable["segmentation"] = mask
+        annotation["segmentation"] = mask
     elif has_masks:  # a crowd region, as the check knows
         x, y, width, height = annotation["bbox"]
         right, low = x + width, y + height
-        usable["segmentation"] = [[x, y, right, y, right, low, x, low]]
-    return usable
+        annotation["segmentation"] = [[x, y, right, y, right, low, x, low]]
+    return annotation
 
 
 def _usable_mask(segmentation: list | dict, image: dict) -> list | dict:

@@ -46,9 +46,10 @@ def find_image_files(
     if found:
         first = next(iter(found))
         logger.warning(
-            "%d of %d images are found under names that are written in another way (%r is %r)",
+            "%d of %d images are found under names that are written in another way (%s): %r is %r",
             len(found),
             len(names),
+            _difference(names[first]),
             names[first],
             os.path.relpath(found[first], root),
         )
@@ -85,6 +86,15 @@ def _form(name: str) -> str:
     """Return what names have in common that are written in different ways."""
     path = posixpath.normpath(unquote(name).replace("\\", "/"))
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
+
+
+def _difference(name: str) -> str:
+    """Return what is unusual in a name."""
+    if "\\" in name:
+        return "backslashes, as on Windows"
+    if unquote(name) != name:
+        return "%20 and the like, as in addresses"
+    return "case" if name.isascii() else "case, or another Unicode form, as on macOS"
 
 
 def explain_missing(missing: Sequence[str], count: int, root: str | os.PathLike) -> str:

@@ -5,15 +5,17 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from bpt_det.config.custom_data import chosen_keys, set_num_classes
 from bpt_det.data.coco import split_source
 from bpt_det.data.coco_dataset import read_coco
 from bpt_det.utils.errors import InputError, shorten
+from bpt_det.vit.weights.files import read_weights
 
 _LOADERS = {"train": "train", "val": "test"}  # key of `data`: key of `dataloader`
 _NUM_CLASSES = "model.roi_heads.num_classes"
+_TEST_CLASSES = "dataloader.test.dataset.class_names"
 
 logger = logging.getLogger(__name__)
 
@@ -31,9 +33,10 @@ def use_detection_data(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
     """Fit a detection config to the datasets that its ``data`` names; in place.
 
     Sets the datasets' names (``FILE:FOLDER`` with absolute paths), json_file and image_root, the
-    number of classes, and bitmask as mask format where masks are RLE. Where no object has a mask,
-    the mask head is left out and boxes alone are evaluated. Does nothing if ``data`` is absent,
-    names nothing, or names what the config already has, as in the ``config.yaml`` of a run.
+    classes of the model, by whose names the categories to evaluate on are matched, and bitmask as
+    mask format where masks are RLE. Where no object has a mask, the mask head is left out and boxes
+    alone are evaluated. Does nothing if ``data`` is absent, names nothing, or names what the config
+    already has, as in the ``config.yaml`` of a run.
 
     Args:
         cfg: a config with `model.roi_heads`, `dataloader` and `data`.
@@ -70,8 +73,9 @@ def use_detection_data(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
         for split, source in sources.items()
         if not _is_set(cfg, split, source) or os.path.isfile(source[0])
     }
-    names = _common_class_names(summaries)
+    names = _class_names(cfg, summaries)
     set_num_classes(cfg, _NUM_CLASSES, names, "the data", chosen)
+    OmegaConf.update(cfg, _TEST_CLASSES, names, force_add=True)  # in the order of the model's
     for split, source in sources.items():
         _point_to(cfg, split, source, chosen)
     if "train" not in sources and not _settings_of("train", chosen):
@@ -119,24 +123,38 @@ def _summarize(json_file: str, image_root: str, option: str) -> _Summary:
     return _Summary(list(dataset.class_names.values()), has_masks, has_rle)
 
 
-def _common_class_names(summaries: dict[str, _Summary]) -> list[str]:
-    """Return the class names of the files, which must agree with each other."""
-    names = next(iter(summaries.values())).class_names
-    for split, summary in summaries.items():
-        if summary.class_names != names:
-            extras = {"train": set(names) - set(summary.class_names)}
-            extras[split] = set(summary.class_names) - set(names)
-            details = [
-                f"only in data.{key}: {shorten(sorted(extra))}"
-                for key, extra in extras.items()
-                if extra
-            ]
-            raise InputError(
-                "data.train and data.val have different categories "
-                f"({'; '.join(details) or 'the same names in another order of their ids'}); give "
-                "both files the same list."
-            )
-    return names
+def _class_names(cfg: DictConfig, summaries: dict[str, _Summary]) -> list[str]:
+    """Return the class names of the model: the training data's, else those it was trained with."""
+    if "train" in summaries:
+        names = summaries["train"].class_names
+        if "val" in summaries:
+            _check_known(summaries["val"].class_names, names)
+        return names
+    return _trained_class_names(cfg) or summaries["val"].class_names
+
+
+def _trained_class_names(cfg: DictConfig) -> list[str] | None:
+    """Return what the checkpoint that is evaluated calls its classes, or else the run's config."""
+    checkpoint = OmegaConf.select(cfg, "train.init_checkpoint")
+    stored = None
+    if checkpoint and cfg.data.get("train") is None:
+        try:
+            content = read_weights(checkpoint)
+        except InputError:  # whoever loads it says so
+            content = None
+        stored = content.get("class_names") if isinstance(content, dict) else None
+    stored = stored or OmegaConf.select(cfg, _TEST_CLASSES)
+    return None if stored is None else list(stored)
+
+
+def _check_known(names: list[str], known: list[str]) -> None:
+    """Check that a model can learn every class that it is evaluated on."""
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise InputError(
+            f"data.val has categories that data.train lacks ({shorten(unknown)}; data.train has "
+            f"{shorten(known)}); give both files the same list."
+        )
 
 
 def _point_to(cfg: DictConfig, split: str, source: tuple[str, str], chosen: set[str]) -> None:

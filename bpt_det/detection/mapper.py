@@ -4,7 +4,11 @@ import detectron2.data.transforms as T
 import numpy as np
 import torch
 from detectron2.data import DatasetMapper
-from detectron2.data.detection_utils import convert_PIL_to_numpy, filter_empty_instances
+from detectron2.data.detection_utils import (
+    annotations_to_instances,
+    convert_PIL_to_numpy,
+    filter_empty_instances,
+)
 from PIL import Image
 
 from bpt_det.data.images import read_rgb
@@ -54,8 +58,12 @@ class ImageNamingMapper(DatasetMapper):
     ) -> None:
         """Replace the annotations by instances, those of `DatasetMapper`, in place."""
         annotations = [a for a in dataset_dict["annotations"] if not a.get("iscrowd", 0)]
+        if not annotations:  # Detectron2 asks for the masks of objects that are not there
+            del dataset_dict["annotations"]
+            dataset_dict["instances"] = annotations_to_instances([], image_shape)
+            return
         is_masks_alone = self.recompute_boxes and not self.use_keypoint
-        if not (is_masks_alone and annotations and all("segmentation" in a for a in annotations)):
+        if not (is_masks_alone and all("segmentation" in a for a in annotations)):
             super()._transform_annotations(dataset_dict, transforms, image_shape)
             return
         instances = transform_masks(annotations, transforms, image_shape, self.instance_mask_format)

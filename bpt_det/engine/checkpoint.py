@@ -45,6 +45,8 @@ class FrozenAwareCheckpointer(Checkpointer):
         save_dir: folder of the files.
         class_names: names of the model's classes; stored in every file.
         is_resumed: whether a file of other class names is refused, not only warned of.
+        is_start: whether training starts from the file: where it is of another number of classes,
+            the layers whose size depends on that keep their initial weights.
         checkpointables: further objects with ``state_dict``, such as the trainer.
     """
 
@@ -55,11 +57,13 @@ class FrozenAwareCheckpointer(Checkpointer):
         *,
         class_names: Sequence[str] | None = None,
         is_resumed: bool = False,
+        is_start: bool = False,
         **checkpointables: Any,
     ) -> None:
         super().__init__(model, save_dir, save_to_disk=comm.is_main_process(), **checkpointables)
         self.class_names = None if class_names is None else list(class_names)
         self.is_resumed = is_resumed
+        self.is_start = is_start
 
     def save(self, name: str, *, is_last: bool = True, **extra: Any) -> None:
         """Write ``<save_dir>/<name>.pth``.
@@ -111,8 +115,11 @@ class FrozenAwareCheckpointer(Checkpointer):
             checkpoint = _adopt_detectron2(checkpoint, self.model, path)
         _check_frozen_networks(checkpoint, self.model, path)
         _check_settings(checkpoint.get(SETTINGS), _settings_of(self.model), path)
+        stored = checkpoint.get(CLASS_NAMES)
+        if self.is_start:
+            _keep_class_layers(checkpoint["model"], self.model, stored, self.class_names, path)
         _check_weights(checkpoint["model"], self.model, path)
-        _check_class_names(checkpoint.get(CLASS_NAMES), self.class_names, path, self.is_resumed)
+        _check_class_names(stored, self.class_names, path, self.is_resumed, self.is_start)
         names = list(self.checkpointables) if checkpointables is None else checkpointables
         if EMA in names and EMA not in checkpoint:
             raise InputError(
@@ -293,7 +300,11 @@ def _check_settings(stored: dict | None, expected: dict[str, Any], path: str) ->
 
 
 def _check_class_names(
-    stored: list[str] | None, expected: list[str] | None, path: str, is_resumed: bool
+    stored: list[str] | None,
+    expected: list[str] | None,
+    path: str,
+    is_resumed: bool,
+    is_start: bool,
 ) -> None:
     pairs = list(zip(stored or [], expected or [], strict=False))
     differences = [(old, new) for old, new in pairs if old != new]
@@ -307,7 +318,47 @@ def _check_class_names(
             f"'{path}' was trained with {text}; resume with the data of that run's config.yaml, or "
             "give a new train.output_dir, and train.init_checkpoint to start from its weights."
         )
+    if not is_start and sorted(stored or []) == sorted(expected or []):
+        raise InputError(
+            f"'{path}' was trained with the same classes in another order: {shorten(stored or [])} "
+            f"there, {shorten(expected or [])} here; evaluate with the config.yaml of its run."
+        )
     logger.warning("'%s' was trained with %s", path, text)
+
+
+def _keep_class_layers(
+    state: dict[str, Tensor],
+    model: nn.Module,
+    stored: list[str] | None,
+    expected: list[str] | None,
+    path: str,
+) -> None:
+    """Put a model's own weights in place of those of layers that are of another number of classes.
+
+    Their first dimension is the number of classes, one more for the background, or four numbers of
+    a box for each.
+    """
+    if not stored or not expected or len(stored) == len(expected):
+        return
+    own = trained_state(model)
+    old, new = len(stored), len(expected)
+    sizes = {(old, new), (old + 1, new + 1), (4 * old, 4 * new)}
+    kept = [
+        key
+        for key in compare_states(state, own).resized
+        if state[key].shape[1:] == own[key].shape[1:] and (len(state[key]), len(own[key])) in sizes
+    ]
+    state.update({key: own[key] for key in kept})
+    logger.warning(
+        "'%s' was trained with %d classes (%s), here are %d (%s): training starts from all of its "
+        "weights but those of the classes (%s)",
+        path,
+        old,
+        shorten(stored),
+        new,
+        shorten(expected),
+        shorten(kept),
+    )
 
 
 def _check_weights(state: dict[str, Tensor], model: nn.Module, path: str) -> None:

@@ -106,6 +106,7 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
             str(folder),
             class_names=find_class_names(cfg, train_loader, "train"),
             is_resumed=is_resumed,
+            is_start=not is_resumed,
             trainer=trainer,
             **({} if ema is None else {EMA: ema}),
         )

@@ -14,7 +14,14 @@ ALSO = {
 }
 # Of a whole dataset: cannot be together with others, and bring further findings.
 ALONE = ("no_masks", "empty_list", "no_annotations", "boxes_are_fractions", "boxes_disagree")
-ALONE += ("all_left_out", "many_crowds", "boxes_look_like_corners", "boxes_in_one_corner")
+ALONE += (
+    "all_left_out",
+    "many_crowds",
+    "only_crowds",
+    "many_objects",
+    "boxes_look_like_corners",
+    "boxes_in_one_corner",
+)
 
 
 def fault(kind: str):
@@ -170,7 +177,7 @@ def _(content, images):
 def _(content, images):
     for annotation in content["annotations"]:
         annotation["bbox"] = [value / 64 for value in annotation["bbox"]]
-    return "annotations", "all 78 boxes are within [0, 1]"
+    return "annotations", "all 77 boxes are within [0, 1]"
 
 
 @fault("boxes_disagree")
@@ -194,19 +201,35 @@ def _(content, images):
     return "annotations", "40 of 78 annotations are crowd regions"
 
 
+@fault("only_crowds")
+def _(content, images):
+    for annotation in content["annotations"]:
+        annotation["iscrowd"] = 1
+    return "annotations", "78 of 78 annotations are crowd regions"
+
+
+@fault("many_objects")
+def _(content, images):
+    first = content["annotations"][0]
+    content["annotations"] += [{**first, "id": 6000 + n} for n in range(100)]
+    number = sum(a["image_id"] == first["image_id"] for a in content["annotations"])
+    position = [image["id"] for image in content["images"]].index(first["image_id"])
+    return f"images[{position}]", f"{number} objects"
+
+
 @fault("boxes_look_like_corners")
 def _(content, images):
     for annotation in content["annotations"]:
         x, y, width, height = annotation["bbox"]
         annotation.update(bbox=[x, y, x + width, y + height], segmentation=[])
-    return "annotations", "of 78 boxes"
+    return "annotations", "of 77 boxes"
 
 
 @fault("boxes_in_one_corner")
 def _(content, images):
     for annotation in content["annotations"]:
         annotation.update(bbox=[value / 2 for value in annotation["bbox"]], segmentation=[])
-    return "annotations", "all 78 boxes lie within the first"
+    return "annotations", "all 77 boxes lie within the first"
 
 
 @fault("duplicate_annotation_id")

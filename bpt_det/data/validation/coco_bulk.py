@@ -10,6 +10,7 @@ import numpy as np
 
 _CHUNK = 20_000  # annotations at once: one odd value makes a whole chunk unclear
 LARGEST = 1e15  # pixels; what is computed from such numbers is still finite
+LEAST_SIDE = 0.01  # pixels of a box; nothing can be predicted so exactly that it is met
 _NUMBERS = {int, float}
 _LEAST_AREA = 16.0  # square pixels of a polygon that surely covers a pixel
 _SLACK = 1.6  # by which a recorded area may differ from a measured one
@@ -31,7 +32,9 @@ def clear_boxes(chunk: Located, tolerance: float) -> np.ndarray:
     rows, columns = _sizes(chunk).T
     is_inside = (np.minimum(x, y) >= -tolerance) & (x < columns) & (y < rows)
     is_inside &= (x + width <= columns + tolerance) & (y + height <= rows + tolerance)
-    return is_inside & (np.minimum(width, height) > 0) & (x + width > 0) & (y + height > 0)
+    return (
+        is_inside & (np.minimum(width, height) >= LEAST_SIDE) & (x + width > 0) & (y + height > 0)
+    )
 
 
 def clear_masks(

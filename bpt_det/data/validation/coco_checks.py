@@ -32,6 +32,7 @@ COCO_KINDS = {
     "far_outside": Kind(ERROR, "boxes or masks that leave their image by more than its size"),
     "boxes_are_fractions": Kind(ERROR, "datasets whose boxes are fractions, not pixels"),
     "boxes_disagree": Kind(ERROR, "datasets whose boxes disagree with most of the masks"),
+    "only_crowds": Kind(ERROR, "datasets of crowd regions alone"),
     "all_left_out": Kind(ERROR, "datasets in which every object is left out"),
     "mask_missing": Kind(ERROR, "annotations without a segmentation, while others have one"),
     "polygon_malformed": Kind(ERROR, "polygons that are no lists of finite numbers x, y"),
@@ -68,6 +69,9 @@ COCO_KINDS = {
     "crowd_without_mask": Kind(WARNING, "crowd regions without a mask: their box is taken", True),
     "mask_tiny": Kind(WARNING, "tiny masks"),
     "no_masks": Kind(NOTE, "datasets without any segmentation: boxes alone can be trained"),
+    "many_objects": Kind(
+        NOTE, "images of more than 100 objects, as many as are predicted and scored at most", True
+    ),
     "image_without_annotations": Kind(NOTE, "images without an annotation: left out in training"),
 }
 

@@ -10,6 +10,7 @@ from .coco_entries import Entries, shown
 from .coco_shapes import has_mask
 from .findings import Findings, place
 
+MOST_DETECTIONS = 100  # of an image, in COCO's metrics
 _MUCH_CROWD = 0.1  # share of crowd regions; COCO has one in a hundred
 _FEW = 10  # objects, below which a whole dataset's habits are not judged
 _LEAST_DISAGREEING = 3  # boxes
@@ -24,26 +25,32 @@ def check_plausibility(entries: Entries, findings: Findings) -> None:
     _check_agreement(entries, findings)
     _check_copies(entries, findings)
     _check_turned(entries, findings)
-    objects = [i for i, a, _ in entries.annotations if not a.get("iscrowd")]
+    _check_numbers(entries, findings)
+    objects = [index for index, annotation, _ in entries.annotations if _is_object(annotation)]
     if objects and entries.left_out.issuperset(objects):
         findings.add("all_left_out", _ALL, f"none of {len(objects)} objects has a pixel")
+
+
+def _is_object(annotation: dict) -> bool:
+    return not annotation.get("iscrowd")
 
 
 def _check_crowds(entries: Entries, findings: Findings) -> None:
     num_crowds = sum(bool(a.get("iscrowd")) for _, a, _ in entries.annotations)
     count = len(entries.annotations)
     if num_crowds > _MUCH_CROWD * count:
+        kind = "only_crowds" if num_crowds == count else "many_crowds"
         detail = (
             f"{num_crowds} of {count} annotations are crowd regions (iscrowd 1), left out in "
             "training and ignored in evaluation; set iscrowd to 0 where each is a single object, "
             "as exports of brush masks need it"
         )
-        findings.add("many_crowds", _ALL, detail)
+        findings.add(kind, _ALL, detail)
 
 
 def _check_units(entries: Entries, findings: Findings) -> None:
     """Check whether boxes are fractions, two corners, or of an image of half the size."""
-    boxes = boxes_in_sizes(entries.annotations)
+    boxes = boxes_in_sizes([entry for entry in entries.annotations if _is_object(entry[1])])
     boxes = boxes[boxes[:, 4:].min(axis=1) >= 1]
     if not len(boxes):
         return
@@ -68,7 +75,7 @@ def _check_units(entries: Entries, findings: Findings) -> None:
 
 def _check_agreement(entries: Entries, findings: Findings) -> None:
     """Check whether most boxes disagree with their masks: then one of the two is in other units."""
-    count = findings.counts.get("mask_box_mismatch", 0)
+    count = sum(findings.counts.get(kind, 0) for kind in ("mask_box_mismatch", "mask_empty"))
     if count < _LEAST_DISAGREEING:
         return
     num_masks = sum(has_mask(annotation) for _, annotation, _ in entries.annotations)
@@ -76,6 +83,15 @@ def _check_agreement(entries: Entries, findings: Findings) -> None:
         return
     detail = f"{count} of {num_masks} boxes; COCO's are x, y, width, height in pixels of the image"
     findings.add("boxes_disagree", _ALL, detail)
+
+
+def _check_numbers(entries: Entries, findings: Findings) -> None:
+    """Find images with more objects than a detector returns and an evaluation counts."""
+    counts = Counter(a["image_id"] for _, a, _ in entries.annotations if _is_object(a))
+    for index, image in entries.images:
+        if counts[image["id"]] > MOST_DETECTIONS:
+            detail = f"{counts[image['id']]} objects"
+            findings.add("many_objects", place("images", index, image), detail)
 
 
 def _check_copies(entries: Entries, findings: Findings) -> None:

@@ -10,8 +10,8 @@ from tqdm import tqdm
 from bpt_det.data.coco import is_area
 from bpt_det.data.rle import RleError, RleSizeError, decode_rle
 
-from .coco_bulk import LARGEST, chunks, clear_boxes, clear_masks
-from .coco_entries import Entries, is_size_valid
+from .coco_bulk import LARGEST, LEAST_SIDE, chunks, clear_boxes, clear_masks
+from .coco_entries import Entries, is_size_valid, shown
 from .findings import Findings, place
 
 _BOX_TOLERANCE = 1.0  # pixels beyond the image that count as rounding
@@ -84,7 +84,7 @@ def _box_fault(box: object, image_height: int, image_width: int) -> Fault | None
     detail = f"bbox {box}"
     if width < 0 or height < 0:
         return "bbox_negative_size", f"{detail}; it is x, y, width, height"
-    if width == 0 or height == 0:
+    if min(width, height) < LEAST_SIDE:
         return "bbox_zero_size", detail
     if min(image_height, image_width) < 1:
         return None
@@ -131,6 +131,7 @@ def check_masks(entries: Entries, limits: Limits, findings: Findings) -> None:
             index, annotation, image = chunk[position]
             if not has_mask(annotation):
                 without.append(chunk[position])
+                _check_box_area(index, annotation, image, findings)
             elif is_size_valid(image):
                 for kind, detail in _mask_faults(annotation, image, limits):
                     findings.add(kind, place("annotations", index, annotation, image), detail)
@@ -146,6 +147,16 @@ def check_masks(entries: Entries, limits: Limits, findings: Findings) -> None:
             continue
         kind = "crowd_without_mask" if annotation.get("iscrowd") else "mask_missing"
         findings.add(kind, place("annotations", index, annotation, image))
+
+
+def _check_box_area(index: int, annotation: dict, image: dict, findings: Findings) -> None:
+    """Check that an area without a mask is not beyond that of the box."""
+    area, box = annotation.get("area"), annotation["bbox"]
+    if not is_area(area) or not is_box(box) or area <= _AREA_FACTOR * box[2] * box[3]:
+        return
+    if area >= _LEAST_COMPARED and min(box[2:]) >= LEAST_SIDE:
+        detail = f"area is {shown(area)}, the box has {box[2] * box[3]:g} pixels"
+        findings.add("area_mismatch", place("annotations", index, annotation, image), detail)
 
 
 def _mask_faults(annotation: dict, image: dict, limits: Limits) -> list[Fault]:
@@ -179,9 +190,10 @@ def _mask_faults(annotation: dict, image: dict, limits: Limits) -> list[Fault]:
             ("mask_tiny", f"its area is {area} pixels, less than {limits.min_mask_area:g}")
         )
     recorded = annotation.get("area")
-    if most >= _LEAST_COMPARED and is_area(recorded) and recorded <= LARGEST:
+    if most >= _LEAST_COMPARED and is_area(recorded):
         if not area / _AREA_FACTOR <= recorded <= most * _AREA_FACTOR:
-            faults.append(("area_mismatch", f"area is {recorded}, the mask has {most} pixels"))
+            detail = f"area is {shown(recorded)}, the mask has {most} pixels"
+            faults.append(("area_mismatch", detail))
     if box is None:
         return faults
     beyond = max(-box[0], -box[1], box[2] - size[1], box[3] - size[0])

@@ -181,13 +181,77 @@ def test_an_annotation_file_without_entries_is_empty(folder, key):
     assert f"'{folder.json_file}'" in folder.refusal() and f"{key} is empty" in folder.refusal()
 
 
-@pytest.mark.parametrize("annotations", [[], [annotation(1, 3, 2, iscrowd=1)]])
-def test_a_dataset_of_crowds_alone_is_empty(folder, annotations):
-    folder.change(annotations=annotations)
-    text = folder.refusal()
-    assert f"'{folder.json_file}' is empty" in text and "crowd" in text
-    assert ("set iscrowd to 0" in text) == bool(annotations)
-    assert len(folder.load(filter_empty=False)) == 3  # for evaluation it will do
+def test_a_dataset_of_crowds_alone_is_refused_with_what_to_do(folder):
+    folder.change(annotations=[annotation(1, 3, 2, iscrowd=1)])
+    for filter_empty in (True, False):
+        text = folder.refusal(filter_empty=filter_empty)
+        assert str(folder.json_file) in text and "set iscrowd to 0" in text
+
+
+def test_a_dataset_without_annotations_can_be_evaluated_but_not_trained_on(folder):
+    folder.change(annotations=[])
+    assert f"'{folder.json_file}'" in folder.refusal()
+    assert len(folder.load(filter_empty=False)) == 3
+
+
+@pytest.mark.parametrize(
+    ("class_names", "expected"),
+    [
+        (["hen", "dog", "cat"], [[1, 2], [0]]),
+        (["hen", "cow"], [[], [0]]),
+        (["cat", "dog", "hen", "cow"], [[1, 0], [2]]),
+    ],
+)
+def test_categories_are_matched_with_the_classes_of_a_model_by_name(folder, class_names, expected):
+    records = folder.load(filter_empty=False, class_names=class_names, num_classes=len(class_names))
+    indexes = [[a["category_id"] for a in record["annotations"]] for record in records[:2]]
+    assert indexes == expected
+    metadata = MetadataCatalog.get(folder.arguments["names"])
+    assert metadata.thing_classes == class_names
+    for key, index in metadata.thing_dataset_id_to_contiguous_id.items():
+        assert CATEGORIES[key] == class_names[index]
+
+
+def test_a_file_without_any_class_of_the_model_is_refused_with_both(folder):
+    text = folder.refusal(class_names=["cow", "pig"])
+    for name in ("cow", "pig", "cat", "dog", "hen"):
+        assert name in text
+
+
+@pytest.mark.parametrize(
+    ("listed", "file"),
+    [
+        ("sub\\3.jpg", "sub/3.jpg"),
+        ("a%20b.jpg", "a b.jpg"),
+        ("Gr\u00f6\u00dfe.jpg", "Gro\u0308\u00dfe.jpg"),
+        ("3.JPG", "3.jpg"),
+    ],
+)
+def test_a_name_written_in_another_way_is_found(folder, listed, file, caplog):
+    (folder.images / "sub").mkdir()
+    (folder.images / "3.jpg").rename(folder.images / file)
+    content = coco_content()
+    content["images"][0]["file_name"] = listed
+    folder.write(content)
+    assert folder.load()[0]["file_name"] == str(folder.images / file)
+    assert "1 of 2 images" in caplog.text
+
+
+def test_a_name_that_two_files_have_in_another_way_is_missing(folder):
+    (folder.images / "3.jpg").rename(folder.images / "a.Jpg")
+    (folder.images / "a.jpG").write_bytes((folder.images / "5.jpg").read_bytes())
+    content = coco_content()
+    content["images"][0]["file_name"] = "a.jpg"
+    folder.write(content)
+    assert "1 of 2 listed images do not exist" in folder.refusal()
+
+
+def test_a_swapped_size_is_refused_before_the_run(folder):
+    content = coco_content()
+    for image in content["images"]:
+        image["height"], image["width"] = image["width"], image["height"]
+    folder.write(content)
+    assert "width and height are swapped" in folder.refusal()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Custom data by data.train and data.val: what a config becomes, and what is refused."""
 
 import pytest
+import torch
 from detectron2.config import LazyConfig
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from omegaconf import OmegaConf
@@ -208,19 +209,37 @@ def test_a_file_that_is_not_json_is_named(train, val, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("classes", "difference"),
-    [
-        ({2: "cat", 7: "dog"}, "only in data.train: hen"),
-        ({2: "cat", 7: "cow", 9: "hen"}, "only in data.train: dog; only in data.val: cow"),
-        ({2: "dog", 7: "cat", 9: "hen"}, "the same names in another order of their ids"),
-    ],
+    "classes", [{2: "cat", 7: "dog"}, {2: "dog", 7: "cat", 9: "hen"}, {7: "hen"}]
 )
-def test_categories_that_differ_are_named(tmp_path, train, classes, difference):
-    val = write_data(tmp_path, "val", classes=classes)
-    assert refusal(new_config(train=train, val=val)) == (
-        f"data.train and data.val have different categories ({difference}); give both files the "
-        "same list."
-    )
+def test_categories_to_evaluate_on_are_matched_by_name(tmp_path, train, classes):
+    cfg = new_config(train=train, val=write_data(tmp_path, "val", classes=classes))
+    use_detection_data(cfg)
+    assert cfg.dataloader.test.dataset.class_names == ["cat", "dog", "hen"]
+    (record,) = load_dataset(**cfg.dataloader.test.dataset, num_classes=3)
+    expected = ["cat", "dog", "hen"].index(classes[7])  # the class of the only object
+    assert [a["category_id"] for a in record["annotations"]] == [expected]
+
+
+def test_a_category_that_cannot_be_learned_is_refused(tmp_path, train):
+    val = write_data(tmp_path, "val", classes={2: "cat", 7: "cow", 9: "hen"})
+    text = refusal(new_config(train=train, val=val))
+    assert "(cow;" in text and "cat, dog, hen" in text
+
+
+@pytest.mark.parametrize("has_checkpoint", [True, False])
+def test_other_data_are_evaluated_with_the_classes_of_the_run(tmp_path, train, val, has_checkpoint):
+    """Those of its checkpoint, or else of its config."""
+    cfg = new_config(train=train, val=val)
+    use_detection_data(cfg)
+    cfg.data = {"train": None, "val": write_data(tmp_path, "other", classes={1: "hen", 7: "cat"})}
+    names = ["cat", "dog", "hen"]
+    if has_checkpoint:
+        names = ["hen", "cow", "cat"]
+        torch.save({"model": {}, "class_names": names}, tmp_path / "model.pth")
+        cfg.train = {"init_checkpoint": str(tmp_path / "model.pth")}
+    use_detection_data(cfg)
+    assert cfg.dataloader.test.dataset.class_names == names
+    assert cfg.model.roi_heads.num_classes == 3
 
 
 def test_a_number_of_classes_that_was_chosen_must_agree(train, val):

@@ -273,3 +273,32 @@ def test_a_tag_of_no_text_names_a_missing_file(tmp_path):
     (tmp_path / "last_checkpoint").write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match="do not exist"):
         FrozenAwareCheckpointer(Detector(), str(tmp_path)).resume_or_load("", resume=True)
+
+
+class Classifier(Detector):
+    """A detector with a layer of one weight per class and one for the background."""
+
+    def __init__(self, num_classes):
+        super().__init__()
+        self.classes = nn.Linear(3, num_classes + 1)
+
+
+def test_training_on_other_classes_starts_from_all_but_their_layers(tmp_path, caplog):
+    trained, started = Classifier(2), Classifier(4)
+    nn.init.constant_(trained.head.bias, 5.0)
+    path = str(saved(tmp_path, trained, class_names=["bolt", "nut"]))
+    initial = started.classes.weight.clone()
+    names = ["nut", "screw", "pin", "washer"]
+    FrozenAwareCheckpointer(started, class_names=names, is_start=True).load(path)
+    assert torch.equal(started.head.bias, trained.head.bias)
+    assert torch.equal(started.classes.weight, initial)
+    for fact in ("2 classes", "bolt", "4", "screw", "classes.weight"):
+        assert fact in caplog.text
+    with pytest.raises(InputError, match="does not fit this model"):
+        FrozenAwareCheckpointer(Classifier(4), class_names=names).load(path)
+
+
+def test_classes_in_another_order_are_not_evaluated_by_index(tmp_path):
+    path = str(saved(tmp_path, Classifier(2), class_names=["bolt", "nut"]))
+    with pytest.raises(InputError, match="in another order"):
+        FrozenAwareCheckpointer(Classifier(2), class_names=["nut", "bolt"]).load(path)
