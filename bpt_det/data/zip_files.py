@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import re
 import stat
 import zipfile
@@ -44,6 +45,8 @@ class ZipArchive:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise InputError(f"'{path}' is neither a folder nor a regular file; give one of them.")
         with open(path, "rb") as stream:
             _ENTRIES.check(_count_entries(stream), f"archive '{path}'")
         self._file = zipfile.ZipFile(path)

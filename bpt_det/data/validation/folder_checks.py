@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,9 @@ FOLDER_KINDS = {
     "same_image_in_two_splits": Kind(WARNING, "images with the same content in two splits"),
     "same_image_in_two_classes": Kind(WARNING, "images with the same content in two classes"),
     "class_without_images": Kind(WARNING, "classes without an image in val or test"),
+    "class_names_alike": Kind(
+        WARNING, "classes whose names differ in case, spaces or Unicode form alone"
+    ),
     "count_differs": Kind(WARNING, "numbers of images or classes other than expected"),
 }
 
@@ -45,6 +49,7 @@ def check_labeled(
     present = [image for image in images if image.path in dataset.tree.files]
     findings.add_all("image_missing", map(_describe, sorted(set(images) - set(present))))
     findings.add_all("class_without_images", _classes_without_images(dataset))
+    findings.add_all("class_names_alike", _alike(dataset.class_names))
     findings.add_all("count_differs", _unexpected_counts(dataset))
     if not skip_images:
         _check_contents(dataset, present, findings, num_workers or os.cpu_count())
@@ -98,6 +103,15 @@ def _classes_without_images(dataset: LabeledDataset) -> Iterator[str]:
         for class_id, name in sorted(dataset.layout.class_names.items()):
             if not counts[class_id]:
                 yield f"{name} ({split})"
+
+
+def _alike(names: Sequence[str]) -> Iterator[str]:
+    """Yield the names that a person would take for one, together."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        plain = unicodedata.normalize("NFKC", name.replace("_", " ")).casefold()
+        groups.setdefault(" ".join(plain.split()), []).append(name)
+    return (", ".join(map(repr, group)) for group in groups.values() if len(group) > 1)
 
 
 def _unexpected_counts(dataset: LabeledDataset) -> Iterator[str]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bpt_det.utils.errors import InputError
-from bpt_det.visualization.video import VideoReader, VideoWriter
+from bpt_det.visualization.video import VIDEO_SUFFIXES, VideoReader, VideoWriter
 
 SIZE = (48, 64)  # H, W
 LEVELS = range(10, 250, 30)
@@ -179,3 +179,26 @@ def test_a_list_of_addresses_is_not_followed(tmp_path, suffix):
             VideoReader(str(path))
         with pytest.raises(TimeoutError):
             server.accept()
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".mkv", ".mov", ".m4v", ".3gp"])
+def test_other_containers_are_read_without_a_word(tmp_path, suffix, caplog):
+    assert suffix in VIDEO_SUFFIXES
+    with VideoWriter(tmp_path / f"a{suffix}", 25, SIZE) as writer:
+        for level in LEVELS:
+            writer.write(np.full((*SIZE, 3), level, dtype=np.uint8))
+    numbers, times, frames = zip(*VideoReader(str(tmp_path / f"a{suffix}")), strict=True)
+    assert numbers == tuple(range(8))
+    np.testing.assert_allclose(times, np.arange(8) / 25, atol=1e-3)
+    np.testing.assert_allclose([frame.mean() for frame in frames], LEVELS, atol=8)
+    assert not caplog.records
+
+
+def test_a_path_that_is_no_utf8_is_refused(tmp_path):
+    """OpenCV crashes on it."""
+    path = tmp_path / os.fsdecode(b"\xff.mp4")
+    path.write_bytes(b"no video")
+    with pytest.raises(InputError, match=r"\\xff.mp4' has a path that is no UTF-8"):
+        VideoReader(str(path))
+    with pytest.raises(InputError, match="no UTF-8"):
+        VideoWriter(tmp_path / os.fsdecode(b"\xff") / "a.mp4", 5, SIZE)

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from bpt_det.classification.layouts.reading import read_dataset
+from bpt_det.data.validation.folder_checks import check_labeled
 from bpt_det.utils.errors import InputError
 from tests.support.class_trees import write_image, zip_tree
 
@@ -93,3 +94,17 @@ def test_names_that_are_no_utf8_are_read(tmp_path):
 def test_names_of_300_characters_are_refused(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         read_dataset(f"folder:{tmp_path}/{'x' * 300}")
+
+
+def test_classes_that_a_person_takes_for_one_are_told(tmp_path):
+    folders = ("cat", "Cat", "u\u0308ber", "\u00fcber", "red_fox", "red fox", "dog")
+    findings = check_labeled(read_dataset(f"folder:{make(tmp_path, *(f'{f}:4' for f in folders))}"))
+    assert len(findings.examples["class_names_alike"]) == 3
+    assert "'Cat', 'cat'" in findings.examples["class_names_alike"]
+
+
+def test_a_pipe_in_place_of_a_folder_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.zip")
+    for name in (tmp_path / "a.zip", "/dev/zero"):
+        with pytest.raises(InputError, match="is neither a folder nor a regular file"):
+            read_dataset(f"folder:{name}")
