@@ -25,12 +25,12 @@ import argparse
 import logging
 import re
 import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from bpt_det.comparison import Result, load_experiment, run_experiment, write_report
+from bpt_det.engine.stopping import StopRequests
 from bpt_det.utils.atomic import make_writable
 from bpt_det.utils.errors import InputError
 
@@ -112,8 +112,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_intermixed_args(argv)
     words = sys.argv[1:] if argv is None else argv
     command = f"{invocation('compare')} {shlex.join(words)}"
-    handler = signal.signal(signal.SIGTERM, signal.default_int_handler)  # no run must outlive it
-    try:
-        return run_tool(lambda: compare(args, command), args, to_stdout=True, times=True)
-    finally:
-        signal.signal(signal.SIGTERM, handler)
+
+    def body() -> None:
+        with StopRequests():  # no run must outlive it
+            compare(args, command)
+
+    return run_tool(body, args, to_stdout=True, times=True)

@@ -14,9 +14,10 @@ import argparse
 from collections.abc import Sequence
 
 from bpt_det.config.loading import as_override
+from bpt_det.engine.run_folder import find_trace
 from bpt_det.utils.errors import InputError
 
-from .launch import build_tool_parser, find_trace, run_tool, train_or_evaluate
+from .launch import build_tool_parser, run_tool, train_or_evaluate
 from .logs import add_log_options
 from .tasks import use_data
 

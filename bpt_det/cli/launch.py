@@ -1,6 +1,7 @@
 """Command-line plumbing: shared arguments, processes, exit status, and errors as one line."""
 
 import argparse
+import contextlib
 import logging
 import math
 import os
@@ -20,8 +21,6 @@ from torch.multiprocessing import ProcessExitedException
 
 from bpt_det.config.loading import Adapt, Datasets, load_config_and_data
 from bpt_det.config.yaml_files import trust_package
-from bpt_det.engine.checkpoint import LAST_CHECKPOINT, last_checkpoint
-from bpt_det.engine.metrics import METRICS_NAME
 from bpt_det.engine.precision import resolve_device
 from bpt_det.engine.processes import (
     PeerError,
@@ -34,6 +33,8 @@ from bpt_det.engine.processes import (
 )
 from bpt_det.engine.result import end_killed_run, exit_status_of, was_interrupted
 from bpt_det.engine.run import evaluate_checkpoint, train
+from bpt_det.engine.run_folder import last_checkpoint, run_folder
+from bpt_det.engine.stopping import RunStopped
 from bpt_det.utils.atomic import make_writable
 from bpt_det.utils.compat import describe_environment
 from bpt_det.utils.errors import InputError
@@ -130,16 +131,24 @@ def run_tool(
             return body() or 0
     except ProcessExitedException as error:  # a process of ours that has printed its line
         return error.exit_code
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt, RunStopped) as error:
         if (peers := peers_of_run()) is not None:
             _end_with_others(error, args, peers)
-        if was_interrupted(error):
+        if isinstance(error, RunStopped):
+            print(_describe_stop(error, args), file=sys.stderr)
+        elif was_interrupted(error):
             print("interrupted", file=sys.stderr)
         elif isinstance(error, InputError):
             print(f"error: {explain(error, args)}", file=sys.stderr)
         else:
             raise
         return exit_status_of(error)
+
+
+def _describe_stop(error: RunStopped, args: argparse.Namespace) -> str:
+    """Return the line of a run that was stopped from outside, with how to go on."""
+    hint = "resume" if hasattr(args, "resume") else "repeat"
+    return f"{error.status}: {explain(InputError(str(error), hint=hint), args)}"
 
 
 def _end_with_others(error: BaseException, args: argparse.Namespace, peers: Peers) -> NoReturn:
@@ -151,6 +160,8 @@ def _end_with_others(error: BaseException, args: argparse.Namespace, peers: Peer
         line = str(cause) if peers.reports else None
     elif isinstance(cause, InputError):
         line = peers.report_failure(explain(cause, args), status)
+    elif isinstance(cause, RunStopped):
+        line = peers.report_failure(_describe_stop(cause, args), status)
     elif was_interrupted(cause):
         line = peers.report_failure("interrupted", status)
     else:
@@ -257,10 +268,15 @@ def _run(
             )
         folder = Path(cfg.train.output_dir) / "eval_only"  # keeps the run's log
         cfg.train.output_dir = getattr(args, "output", None) or str(folder)
-    if comm.is_main_process():
-        prepare_output_dir(cfg.train.output_dir, may_hold_run=args.resume or args.eval_only)
-    comm.synchronize()
-    with log_file(cfg.train.output_dir, records):
+    with contextlib.ExitStack() as stack:
+        if comm.is_main_process():
+            make_writable(cfg.train.output_dir, "train.output_dir")
+            if not args.eval_only:  # before anything is written there, its log included
+                with kept_records() as more:
+                    stack.enter_context(run_folder(cfg.train.output_dir, resume=args.resume))
+                records = [*records, *more]
+        comm.synchronize()
+        stack.enter_context(log_file(cfg.train.output_dir, records))
         logger.debug("Process %d of %d", comm.get_rank(), comm.get_world_size())
         logger.debug("Environment:\n%s", describe_environment())
         logger.debug("Command line arguments: %s", args)
@@ -279,29 +295,6 @@ def _train_or_evaluate(
         train(cfg, resume=args.resume, datasets=datasets)
     if comm.is_main_process():
         logger.log(RESULT, "%s", describe_result(folder, cfg))
-
-
-def prepare_output_dir(output_dir: str, *, may_hold_run: bool) -> None:
-    """Make the output folder of a run; one that holds an earlier run is an error.
-
-    Raises:
-        InputError: it cannot be written, or holds a run and ``may_hold_run`` is False.
-    """
-    make_writable(output_dir, "train.output_dir")
-    trace = find_trace(output_dir)
-    if trace is not None and not may_hold_run:
-        raise InputError(
-            f"'{output_dir}' already holds a run ({trace}); continue it with --resume, or "
-            "choose another train.output_dir."
-        )
-
-
-def find_trace(output_dir: str) -> str | None:
-    """Return the name of a file that a run has left in a folder; None: the folder holds no run."""
-    folder = Path(output_dir)
-    metrics = [path for path in folder.glob(METRICS_NAME) if path.stat().st_size]
-    traces = [*folder.glob("*.pth"), *metrics, *folder.glob(LAST_CHECKPOINT)]
-    return traces[0].name if traces else None
 
 
 def run_training_tool(

@@ -7,7 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 from tabulate import tabulate
 
-from bpt_det.engine.hooks.best import BEST_NAME, FINAL_NAME
+from bpt_det.engine.checkpoint import BEST_NAME, FINAL_NAME
 from bpt_det.engine.result import RESULT_NAME, RunResult, read_result
 from bpt_det.engine.run import CONFIG_NAME
 from bpt_det.utils.progress import format_seconds

@@ -1,6 +1,7 @@
 """Results of a comparison's runs: read from their folders, the choice, and the time left."""
 
 import json
+import logging
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +14,8 @@ from bpt_det.utils.atomic import atomic_write
 from bpt_det.utils.errors import InputError
 
 from .experiment import Experiment, Method, Run, Settings
+
+logger = logging.getLogger(__name__)
 
 RESUME = "--resume"  # of the command line of a run
 DIVERGED = "diverged"
@@ -74,14 +77,18 @@ def read_run(run: Run, select: str, folder: Path, *, select_last: bool = False) 
 
 
 def read_earlier(folder: Path, arguments: list[str]) -> RunResult | None:
-    """Return what a run has written; None if it has not begun.
+    """Return what a run has written; None if it has not begun, or its result is damaged.
 
     Raises:
         InputError: the folder is that of another run.
     """
     if not (folder / RESULT_NAME).is_file():
         return None
-    result = read_result(folder)
+    try:
+        result = read_result(folder)
+    except InputError as error:  # as a machine that crashed leaves it; resuming writes it anew
+        logger.warning("%s", error)
+        return None
     earlier = [word for word in result.command[1:] if word != RESUME]
     if earlier != arguments:
         changed = next((new for new in arguments if new not in earlier), arguments[2])
@@ -132,7 +139,7 @@ def write_status(
     Args:
         output: folder of the comparison.
         experiment: whose runs they are.
-        status: ``running``, ``finished``, ``interrupted`` or ``failed``.
+        status: ``running``, ``finished``, ``preempted``, ``interrupted`` or ``failed``.
         results: of the runs that have ended.
     """
     runs = [{**asdict(result), "run": result.run.folder} for result in results]

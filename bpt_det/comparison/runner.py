@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import shlex
-import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -11,9 +10,8 @@ from pathlib import Path
 
 import torch
 
-from bpt_det.engine.checkpoint import LAST_CHECKPOINT
-from bpt_det.engine.hooks.best import FINAL_NAME
-from bpt_det.engine.result import RESULT_NAME, read_result
+from bpt_det.engine.result import RESULT_NAME, read_result, status_of
+from bpt_det.engine.stopping import RunStopped
 from bpt_det.utils.errors import EXIT_STATUS, InputError, one_line
 
 from .children import WAIT, ChildProcesses
@@ -63,6 +61,7 @@ def run_experiment(
 
     Raises:
         InputError: a run failed for another reason than divergence.
+        RunStopped: a run was stopped from outside.
     """
     runner = _Runner(experiment, output, program, jobs, only)
     output.mkdir(parents=True, exist_ok=True)
@@ -71,8 +70,8 @@ def run_experiment(
     try:
         runner.run_all(report)
         status = "finished"
-    except KeyboardInterrupt:
-        status = "interrupted"
+    except (KeyboardInterrupt, RunStopped) as error:
+        status = status_of(error)
         raise
     finally:
         results = runner.all_results()
@@ -108,7 +107,7 @@ class _Runner:
             except Exception:
                 pool.shutdown(cancel_futures=True)  # waits for those that run
                 raise
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, RunStopped):
             self.children.terminate()
             raise
         finally:
@@ -216,18 +215,9 @@ class _Runner:
         arguments = build_arguments(self.experiment, run, self.output)
         earlier = read_earlier(folder, arguments)
         if earlier is None or earlier.status not in ENDED:
-            self.train(folder, arguments, may_resume=earlier is not None)
+            words = [*arguments, *[RESUME] * folder.exists()]  # whatever state it is in
+            self.execute(words, self.jobs, accepted=(0, EXIT_STATUS[DIVERGED]), folder=folder)
         return self.read(run)
-
-    def train(self, folder: Path, arguments: list[str], *, may_resume: bool) -> None:
-        words = list(arguments)
-        tag = folder / LAST_CHECKPOINT
-        if may_resume and tag.is_file() and tag.read_text().strip() == f"{FINAL_NAME}.pth":
-            logger.info("'%s' lacks its last evaluation and is run again", folder)
-            shutil.rmtree(folder)
-        elif may_resume:  # before the first checkpoint, it starts anew
-            words.append(RESUME)
-        self.execute(words, self.jobs, accepted=(0, EXIT_STATUS[DIVERGED]), folder=folder)
 
     def collect_statistics(self, method: Method) -> None:
         """Collect the token statistics of a method, unless there are none or they exist."""
@@ -268,6 +258,9 @@ class _Runner:
             if folder is not None and _write_time(folder) != before:
                 error = read_result(folder).error
             text = error or _end_of(stderr)
+            if status in (EXIT_STATUS["preempted"], EXIT_STATUS["interrupted"]):
+                name = "preempted" if status == EXIT_STATUS["preempted"] else "interrupted"
+                raise RunStopped(name, f"`{shown}` was stopped: {text}")
             raise InputError(f"`{shown}` ended with status {status}: {text}")
 
 

@@ -1,11 +1,12 @@
 """Checkpoints: what was trained, tied to the frozen network that it was trained on."""
 
 import logging
-import os
 import re
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -25,10 +26,11 @@ from .result import DivergenceError
 logger = logging.getLogger(__name__)
 
 LAST_CHECKPOINT = "last_checkpoint"  # file that names the checkpoint to resume from
-CLASS_NAMES, SETTINGS = "class_names", "settings"  # keys of a file
-_MAX_NAME = 1000  # bytes of a file's name
+BEST_NAME, FINAL_NAME = "model_best", "model_final"
+CLASS_NAMES, SETTINGS, TRAINER = "class_names", "settings", "trainer"  # keys of a file
 _HINT = "Give the path of a model_*.pth that a training run has written."
 _PUBLISHED = "docs/how_to/coco.md has the address of Detectron2's published model."
+_SIGNS_OF_DAMAGE = (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, ValueError)
 _BUFFERS = re.compile(r"pixel_(mean|std)$|anchor_generator\.cell_anchors\.")  # the config has these
 
 
@@ -100,6 +102,11 @@ class FrozenAwareCheckpointer(Checkpointer):
         if is_last:
             _write(Path(self.save_dir) / LAST_CHECKPOINT, path.name)
 
+    def resume(self, path: Path) -> None:
+        """Load a checkpoint of the run in ``save_dir``, with all that training depends on."""
+        self.is_resumed = True
+        self.load(str(path))
+
     def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
         """Load a file into the model and the named checkpointables (None: all).
 
@@ -139,16 +146,12 @@ class FrozenAwareCheckpointer(Checkpointer):
             self.checkpointables[key].load_state_dict(state)
         except InputError:
             raise
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise InputError(
                 f"'{path}' does not hold the state of this {key} ({one_line(error)[:200]}); "
                 "continue with the config of its run, or start from its weights alone with "
                 "train.init_checkpoint and a new train.output_dir."
             ) from error
-
-    def get_checkpoint_file(self) -> str:
-        """Return the path of the last checkpoint, see `last_checkpoint`."""
-        return last_checkpoint(self.save_dir)
 
 
 def read_class_names(path: str) -> list[str] | None:
@@ -160,23 +163,21 @@ def read_class_names(path: str) -> list[str] | None:
     return read_checkpoint(path).get(CLASS_NAMES)
 
 
-def last_checkpoint(output_dir: str) -> str:
-    """Return the path of the checkpoint that a run would resume from.
+def read_resumable(path: str | Path) -> int:
+    """Return the iteration of a checkpoint that a run can go on from.
 
     Raises:
-        InputError: the folder holds none.
+        InputError: the file is missing or damaged, or holds no state of a run.
     """
-    tag = Path(output_dir) / LAST_CHECKPOINT
-    if not tag.is_file():
+    state = read_checkpoint(str(path)).get(TRAINER)
+    state = state if isinstance(state, dict) else {}
+    iteration = state.get("iteration")
+    if not isinstance(iteration, int) or not isinstance(state.get("optimizer"), dict):
         raise InputError(
-            f"no checkpoint to load: '{output_dir}' holds none. Give one with "
-            "train.init_checkpoint=PATH, or the run's folder with train.output_dir=FOLDER."
+            f"'{path}' holds no state of a run ({TRAINER}), only weights; start from them with "
+            "train.init_checkpoint and a new train.output_dir."
         )
-    with tag.open("rb") as file:
-        name = os.fsdecode(file.read(_MAX_NAME)).strip()
-    if not name or Path(name).name != name or "\0" in name:
-        raise InputError(f"'{tag}' is damaged: it does not name a checkpoint beside it; delete it.")
-    return str(tag.with_name(name))
+    return iteration
 
 
 def trained_state(model: nn.Module) -> dict[str, Tensor]:
@@ -218,6 +219,7 @@ def read_checkpoint(path: str) -> dict[str, Any]:
         InputError: the file is missing or damaged, or is not a checkpoint.
     """
     hint = _PUBLISHED if Path(path).suffix == ".pkl" else _HINT
+    _check_sums(path)
     checkpoint = read_weights(path, source=hint)
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("model"), dict):
         raise InputError(f"'{path}' is not a checkpoint of this project. {_HINT}")
@@ -249,6 +251,22 @@ def _check_contents(checkpoint: dict[str, Any], path: str) -> None:
 
 def _are_tensors(state: dict) -> bool:
     return all(isinstance(n, str) and isinstance(value, Tensor) for n, value in state.items())
+
+
+def _check_sums(path: str) -> None:
+    """Check the CRC-32 of each tensor in a file of ``torch.save``, which torch does not look at."""
+    if not zipfile.is_zipfile(path):  # an older format without sums, or no file
+        return
+    try:
+        with zipfile.ZipFile(path) as file:
+            damaged = file.testzip()
+    except (OSError, *_SIGNS_OF_DAMAGE) as error:
+        damaged = one_line(error)
+    if damaged is not None:
+        raise InputError(
+            f"'{path}' is damaged: the checksum of '{damaged}' in it is another one; delete it, "
+            "and save or copy it again."
+        )
 
 
 def _adopt_detectron2(checkpoint: dict[str, Any], model: nn.Module, path: str) -> dict[str, Any]:
@@ -399,7 +417,26 @@ def _write(path: Path, content: dict | str) -> None:
         if isinstance(content, str):
             file.write(content.encode())
             return
+        keeping = _ErrorKeeping(file)
         try:
-            torch.save(content, file)
+            torch.save(content, cast(IO[bytes], keeping))
         except RuntimeError as error:  # what torch makes of a full disk
-            raise OSError(str(error)) from error
+            raise keeping.error or OSError(str(error)) from error
+
+
+class _ErrorKeeping:
+    """A file to write to that keeps the error of its last write, which torch replaces."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()

@@ -7,7 +7,9 @@ processes see what one sees that accumulates N batches.
 """
 
 import hashlib
+import io
 import itertools
+import pickle
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -26,9 +28,12 @@ from omegaconf import DictConfig, OmegaConf
 from torch.utils.data import DataLoader, Dataset
 
 from bpt_det.config.loading import Datasets
-from bpt_det.utils.errors import InputError, check_count
+from bpt_det.utils.errors import InputError, check_count, one_line
 
 from .protocols import NamesClasses
+from .stopping import ignore_stop_signals
+
+TIMEOUT = 300.0  # seconds
 
 _HASHED = 1000  # samples at most, of those that a fingerprint looks at
 
@@ -73,6 +78,7 @@ class TrainLoader:
         total_batch_size: samples of a batch over all processes.
         num_workers: loading processes; 0 loads in this one.
         seed: of the order and of the augmentations.
+        timeout: seconds to wait for a batch of the loading processes.
 
     Attributes:
         mapper, total_batch_size, num_workers: as given.
@@ -91,6 +97,7 @@ class TrainLoader:
         total_batch_size: int,
         num_workers: int = 0,
         seed: int = 0,
+        timeout: float = TIMEOUT,
     ) -> None:
         world_size = comm.get_world_size()
         if total_batch_size < 1 or total_batch_size % world_size:
@@ -106,6 +113,7 @@ class TrainLoader:
         self.batch_size = total_batch_size // world_size
         self.num_workers = num_workers
         self.seed = seed
+        self.timeout = timeout
         self.start_batch = 0
 
     def __iter__(self) -> Iterator[list]:
@@ -121,8 +129,7 @@ class TrainLoader:
         batches = DataLoader(
             self.samples,
             batch_sampler=keys,
-            num_workers=self.num_workers,
-            collate_fn=trivial_batch_collator,
+            **_worker_options(self.num_workers, self.timeout),
         )
         yield from raise_input_errors(batches)
 
@@ -176,6 +183,7 @@ class TestLoader:
         batch_size: samples of a batch of one process; the last batch may be smaller.
         num_workers: loading processes; 0 loads in this one.
         in_memory: map the samples once and keep them for the evaluations that follow.
+        timeout: seconds to wait for a batch of the loading processes.
 
     Attributes:
         mapper, batch_size, num_workers: as given.
@@ -196,6 +204,7 @@ class TestLoader:
         num_workers: int = 0,
         *,
         in_memory: bool = False,
+        timeout: float = TIMEOUT,
     ) -> None:
         if not len(dataset):
             raise InputError(
@@ -211,8 +220,7 @@ class TestLoader:
             MapDataset(self.dataset, InputErrorsAsValues(mapper)),
             batch_size=batch_size,
             sampler=InferenceSampler(len(dataset)),
-            num_workers=num_workers,
-            collate_fn=trivial_batch_collator,
+            **_worker_options(num_workers, timeout),
         )
         self._in_memory = in_memory
         self._kept: list[list] | None = None
@@ -257,12 +265,85 @@ class InputErrorsAsValues:
 
 
 def raise_input_errors(batches: Iterable[list]) -> Iterator[list]:
-    """Yield batches of samples; an `InputError` among the samples is raised."""
-    for batch in batches:
+    """Yield batches of samples; an `InputError` among the samples is raised.
+
+    Raises:
+        InputError: a sample is one, or the loading processes give none in time.
+    """
+    iterator = iter(batches)
+    while True:
+        try:
+            batch = next(iterator)
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            if "timed out after" not in str(error):
+                raise
+            _end_workers(iterator)
+            raise InputError(
+                f"the loading processes gave no batch for {getattr(batches, 'timeout', 0):g} s: "
+                "a disk that does not answer, a stopped process, or memory that is exhausted. "
+                "Lower dataloader.train.num_workers and dataloader.test.num_workers, or raise "
+                "dataloader.train.timeout and dataloader.test.timeout where images take that long.",
+                hint="shared_memory",
+            ) from error
         for sample in batch:
             if isinstance(sample, InputError):
                 raise sample
         yield batch
+
+
+def _worker_options(num_workers: int, timeout: float) -> dict[str, Any]:
+    """Return how a DataLoader collates, and how its loading processes behave.
+
+    Raises:
+        InputError: the timeout is not a positive number.
+    """
+    if not isinstance(timeout, int | float) or isinstance(timeout, bool) or timeout <= 0:
+        raise InputError(f"timeout must be a positive number of seconds, got {timeout!r}.")
+    if num_workers == 0:
+        return {"collate_fn": trivial_batch_collator}
+    return {
+        "num_workers": num_workers,
+        "collate_fn": collate_in_shared_memory,
+        "worker_init_fn": ignore_stop_signals,
+        "timeout": timeout,
+    }
+
+
+def collate_in_shared_memory(batch: list) -> list:
+    """Return a batch whose tensors are in shared memory, through which they leave this process.
+
+    There is an `InputError` in the batch where that memory is full. Otherwise a thread that hands
+    the batch over would meet that, and the main process would wait for ever.
+    """
+    try:
+        _Sharing(io.BytesIO()).dump(batch)
+    except RuntimeError as error:  # what torch makes of it
+        return [
+            InputError(
+                f"a batch does not fit into shared memory, /dev/shm ({one_line(error)}); lower "
+                "dataloader.train.num_workers and dataloader.test.num_workers; 0 needs none.",
+                hint="shared_memory",
+            )
+        ]
+    return batch
+
+
+class _Sharing(pickle.Pickler):
+    """A pickler that moves each tensor it meets into shared memory, and leaves its values out."""
+
+    def persistent_id(self, value: Any) -> int | None:
+        if isinstance(value, torch.Tensor):
+            value.share_memory_()
+            return id(value)
+        return 0 if isinstance(value, np.ndarray) else None
+
+
+def _end_workers(iterator: Any) -> None:
+    """Kill loading processes, which may be stopped and so would not end by themselves."""
+    for worker in getattr(iterator, "_workers", ()):
+        worker.kill()
 
 
 def class_names_of(source: Any) -> list[str] | None:

@@ -21,6 +21,7 @@ from bpt_det.utils.limits import Limit
 from bpt_det.version import __version__
 
 from .processes import PeerError
+from .stopping import RunStopped
 
 RESULT_NAME = "result.json"
 _BYTES = Limit("BPT_DET_MAX_RESULT_BYTES", 10_000_000, "bytes")
@@ -44,10 +45,11 @@ class RunResult:
             the ``final`` test; empty where there was none.
         best_metric: name of the metric that decides which evaluation is the best one, or None.
         best_iteration: of that evaluation.
+        evaluated_after: iterations that the last evaluation came after, or None.
         iterations: finished ones, earlier parts of a resumed run included.
         max_iter: iterations of the whole run; None: no training.
         seconds: from the first iteration to the end, evaluations included, summed over all parts.
-        iteration_seconds: median of an iteration in the last part; None: too few iterations.
+        iteration_seconds: median of the last 1,000 iterations of the last part; None: too few.
         trained_parameters: number of values that are trained.
         frozen_parameters: number of values that are not.
         command: the command line.
@@ -63,6 +65,7 @@ class RunResult:
     )
     best_metric: str | None = None
     best_iteration: int | None = None
+    evaluated_after: int | None = None
     iterations: int = 0
     max_iter: int | None = None
     seconds: float = 0.0
@@ -123,6 +126,8 @@ def status_of(error: BaseException | None, *, is_stopped: bool = False) -> str:
     """Return the status of a run that ended with an error, or without one."""
     if error is None:
         return "stopped_early" if is_stopped else "finished"
+    if isinstance(error, RunStopped):
+        return error.status
     if was_interrupted(error):
         return "interrupted"
     if isinstance(error, PeerError):
@@ -165,7 +170,7 @@ def end_killed_run(folder: str | Path, exit_status: int, reason: str | None = No
     result = read_result(folder)
     if result.status != "running":
         return
-    names = {EXIT_STATUS[name]: name for name in ("diverged", "interrupted")}
+    names = {EXIT_STATUS[name]: name for name in ("diverged", "interrupted", "preempted")}
     result.status = names.get(exit_status, "failed")
     result.error = reason or f"one of the processes ended with status {exit_status}; see the log"
     result.write(folder)

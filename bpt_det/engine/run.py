@@ -1,5 +1,6 @@
 """Run: training, evaluation and loading of what a LazyConfig describes, for every task."""
 
+import contextlib
 import logging
 import sys
 from collections.abc import Mapping
@@ -15,12 +16,14 @@ from omegaconf import DictConfig
 from torch import nn
 
 from bpt_det.config.loading import Datasets
+from bpt_det.utils.atomic import atomic_write
 from bpt_det.utils.errors import InputError
 from bpt_det.vit.statistics import load_statistics
 
-from .checkpoint import LAST_CHECKPOINT, FrozenAwareCheckpointer, last_checkpoint
+from .checkpoint import BEST_NAME, FrozenAwareCheckpointer
 from .ema import EMA, build_ema
 from .evaluation import EVALUATOR, FINAL_EVALUATOR, evaluate_with_averages
+from .faults import explained_faults
 from .hooks import (
     BestCheckpoint,
     BestMetric,
@@ -31,17 +34,18 @@ from .hooks import (
     Progress,
     RecordPromptRms,
     ResultRecorder,
+    SaveCheckpoints,
     build_early_stopping,
-    build_writers,
 )
-from .hooks.best import BEST_NAME
 from .loaders import build_named_loader, find_class_names
 from .optim import build_optimizer, scale_learning_rate
 from .precision import Precision, resolve_device, resolve_precision
 from .processes import check_equal
 from .protocols import FeatureCache, prompted_networks
-from .result import list_settings
+from .result import list_settings, read_result
+from .run_folder import last_checkpoint, run_folder
 from .sharing import build_around, frozen_vit_of
+from .stopping import StopRequests
 from .summary import summarize_evaluation, summarize_training
 from .trainer import Trainer
 
@@ -60,22 +64,30 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
 
     Args:
         cfg: a config with these keys.
-        resume: continue from the last checkpoint of ``train.output_dir``, if there is one.
+        resume: continue from the last checkpoint of ``train.output_dir``, if there is one; do what
+            is missing of a run that was killed after its last iteration.
         datasets: data that have been read already, in place of what the loaders would build.
 
     Raises:
         InputError: something in the config or the data cannot be used.
         DivergenceError: a loss, a gradient or a weight became NaN or infinite.
+        RunStopped: a signal or ``train.max_time`` has stopped the run, which can be resumed.
     """
     settings = cfg.train
     folder = Path(settings.output_dir)
     is_main = comm.is_main_process()
-    is_resumed = resume and (folder / LAST_CHECKPOINT).is_file()
-    if resume and not is_resumed:
-        logger.warning("'%s' holds no checkpoint: starting from the beginning", folder)
     metric = BestMetric(settings.best_metric, settings.get("best_metric_mode", "max"))
 
-    with ResultRecorder(cfg, folder, is_resumed=is_resumed, metric=metric) as recorder:
+    with contextlib.ExitStack() as stack:
+        stops = stack.enter_context(StopRequests(settings.get("max_time")))
+        start = stack.enter_context(run_folder(folder, resume=resume)) if is_main else None
+        start = comm.all_gather(start)[0]
+        is_resumed = start is not None
+        has_ended = is_resumed and _has_ended(folder)
+        recorder = stack.enter_context(
+            ResultRecorder(cfg, folder, is_resumed=is_resumed, metric=metric)
+        )
+        stack.enter_context(explained_faults(cfg))
         check_equal(list_settings(cfg))
         device = resolve_device(settings.device)
         model = instantiate(cfg.model).to(device)
@@ -101,6 +113,7 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
             accumulate_steps=accumulate_steps,
             clip_grad_norm=settings.get("clip_grad_norm"),
         )
+        averages: dict[str, Any] = {} if ema is None else {EMA: ema}
         checkpointer = FrozenAwareCheckpointer(
             model,
             str(folder),
@@ -108,23 +121,32 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
             is_resumed=is_resumed,
             is_start=not is_resumed,
             trainer=trainer,
-            **({} if ema is None else {EMA: ema}),
+            **averages,
         )
         results: dict = {}
         evaluators: dict = {}  # built once: the annotation file of COCO metrics is read once
 
         def evaluate_now() -> dict:
             if sys.exc_info()[0] is not None:  # Detectron2 evaluates even where a step failed
-                return results
+                return {}
             results.clear()
-            results.update(
-                evaluate_with_averages(cfg, distributed, test_loader, EVALUATOR, ema, evaluators)
-            )
+            known = recorder.known_evaluation()
+            if known is not None:  # of a part of the run that was killed after it
+                results.update(known)
+                recorder.add_evaluation(results)
+                return results
+            with save.stoppable():
+                results.update(
+                    evaluate_with_averages(
+                        cfg, distributed, test_loader, EVALUATOR, ema, evaluators
+                    )
+                )
             recorder.add_evaluation(results)
             return results
 
         def test_finally() -> dict:
-            final = evaluate_with_averages(cfg, distributed, final_loader, FINAL_EVALUATOR, ema)
+            with save.stoppable():
+                final = evaluate_with_averages(cfg, distributed, final_loader, FINAL_EVALUATOR, ema)
             results.update(final)
             recorder.add_final_test(final)
             return final
@@ -133,11 +155,16 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
         if final_loader is not None:
             use_best = settings.get("final_weights", "best") == "best"
             final_test = FinalTest(test_finally, checkpointer, use_best=use_best)
-        stop = build_early_stopping(settings, checkpointer, metric)
-        periodic = hooks.PeriodicCheckpointer(checkpointer, **settings.checkpointer)
-        save = periodic if is_main else None
-        writers = build_writers(str(folder), settings.max_iter) if is_main else []
-        write = MetricsWriter(writers, period=settings.log_period, eval_period=settings.eval_period)
+        stop = build_early_stopping(settings, checkpointer, metric, has_ended=has_ended)
+        save = SaveCheckpoints(
+            checkpointer, **settings.checkpointer, retry_period=settings.log_period, stops=stops
+        )
+        write = MetricsWriter(
+            folder if is_main else None,
+            period=settings.log_period,
+            eval_period=settings.eval_period,
+            max_iter=settings.max_iter,
+        )
         has_curves = settings.get("curves") is not None
         trainer.register_hooks(
             [
@@ -147,21 +174,28 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
                 EmaUpdate(ema) if ema else None,
                 RecordPromptRms(model, settings.log_period) if settings.get("prompt_rms") else None,
                 *(instantiate(hook) for hook in settings.get("hooks") or ()),
-                None if stop else save,  # before the evaluation, whose failure loses no iteration
+            ]
+        )
+        trainer.register_hooks_after_checkpoint(
+            [
+                save,  # before the evaluation, whose failure loses no iteration
                 hooks.EvalHook(settings.eval_period, evaluate_now),
                 BestCheckpoint(checkpointer, metric) if is_main else None,
                 stop,
-                save if stop else None,  # after the evaluation, whose count is part of its file
                 final_test,
-                write if is_main else None,
+                write,
                 DrawCurves(folder, settings.curves) if is_main and has_curves else None,
                 recorder,
             ]
         )
-        checkpointer.resume_or_load(settings.init_checkpoint, resume=resume)
+        if start is not None:
+            checkpointer.resume(start)
+        else:
+            checkpointer.load(settings.init_checkpoint, checkpointables=[])
         start_iteration = trainer.iter + 1 if is_resumed else 0
         check_equal({"start": start_iteration, "training data": train_loader.fingerprint()})
-        _check_start(settings, start_iteration, has_final_test=final_test is not None)
+        has_test = final_test is not None
+        _check_start(settings, start_iteration, has_ended=has_ended, has_final_test=has_test)
         if cfg.dataloader.get("feature_cache") is not None:
             feature_cache: FeatureCache = instantiate(cfg.dataloader.feature_cache)
             feature_cache.fill(model, [test_loader, train_loader])  # the smaller one first
@@ -179,7 +213,8 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
         )
         logger.info("%s", summary)
         train_loader.start_batch = start_iteration * accumulate_steps
-        trainer.train(start_iteration, settings.max_iter)
+        with stops.deferred():
+            trainer.train(start_iteration, settings.max_iter)
         if final_test is not None and final_test.error is not None:
             raise final_test.error  # what was trained and validated has been written before
     return results
@@ -205,7 +240,7 @@ def evaluate_checkpoint(
     Raises:
         InputError: there is no such file, or it does not fit the model.
     """
-    with ResultRecorder(cfg, output_dir) as recorder:
+    with ResultRecorder(cfg, output_dir) as recorder, explained_faults(cfg):
         device = resolve_device(cfg.train.device)
         model = instantiate(cfg.model).to(device).eval()
         recorder.count_parameters(model)
@@ -258,7 +293,8 @@ def load_trained_model(
 def save_config(cfg: DictConfig, folder: Path) -> None:
     """Write config.yaml into a folder, and the same into the log."""
     path = folder / CONFIG_NAME
-    LazyConfig.save(cfg, str(path))
+    with atomic_write(path) as partial:
+        LazyConfig.save(cfg, str(partial))
     logger.debug("Config:\n%s", path.read_text())
 
 
@@ -272,10 +308,19 @@ def _initialize_prompts(model: nn.Module, settings: DictConfig) -> None:
         network.initialize_prompts(settings.seed, statistics)
 
 
-def _check_start(settings: DictConfig, start_iteration: int, *, has_final_test: bool) -> None:
+def _has_ended(folder: Path) -> bool:
+    """Return whether a run has written all that it ends with."""
+    with contextlib.suppress(InputError):  # without a result, the end is done again
+        return read_result(folder).status in ("finished", "stopped_early")
+    return False
+
+
+def _check_start(
+    settings: DictConfig, start_iteration: int, *, has_ended: bool, has_final_test: bool
+) -> None:
     """Check that the run has not ended."""
     folder = settings.output_dir
-    if start_iteration >= settings.max_iter:
+    if start_iteration > settings.max_iter or (has_ended and start_iteration == settings.max_iter):
         length = "epochs" if settings.get("epochs") else "max_iter"
         text = (
             f"'{folder}' has already been trained for {start_iteration} iterations; raise "

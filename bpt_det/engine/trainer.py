@@ -3,13 +3,12 @@
 import contextlib
 import logging
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 import torch
-from detectron2.engine import SimpleTrainer
+from detectron2.engine import HookBase, SimpleTrainer
 from detectron2.utils import comm
-from detectron2.utils.events import EventStorage
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -18,6 +17,7 @@ from bpt_det.utils.errors import InputError
 from .loaders import TrainLoader, position_seed
 from .precision import Precision
 from .result import DivergenceError
+from .storage import RunStorage
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +59,17 @@ class Trainer(SimpleTrainer):
         self.accumulate_steps = accumulate_steps
         self.clip_grad_norm = clip_grad_norm
         self.is_stopped = False
+        self.storage = RunStorage()
+        self.hooks_after_checkpoint: list[HookBase] = []
+
+    def register_hooks_after_checkpoint(self, hooks: Sequence[HookBase | None]) -> None:
+        """Register the last hooks, the first of which saves checkpoints.
+
+        A resumed run calls them once more for the iteration of its checkpoint, as an evaluation
+        of it may not have come to its end.
+        """
+        self.hooks_after_checkpoint = [hook for hook in hooks if hook is not None]
+        self.register_hooks(self.hooks_after_checkpoint)
 
     def stop(self) -> None:
         """End the training after this iteration; hooks call this."""
@@ -73,16 +84,17 @@ class Trainer(SimpleTrainer):
         logger.debug("Starting training from iteration %d", start_iter)
         self.iter = self.start_iter = start_iter
         self.max_iter = max_iter
-        with EventStorage(start_iter) as self.storage:
+        self.storage.iter = start_iter
+        with self.storage:
             try:
                 self.before_train()
-                while self.iter < max_iter:
+                if start_iter > 0:
+                    self._complete_iteration(start_iter - 1)
+                while not self.is_stopped and self.iter < max_iter:
                     self.before_step()
                     self.run_step()
                     self.after_step()
-                    if self.is_stopped:
-                        break
-                    self.iter += 1
+                    self.iter += not self.is_stopped
             except InputError:
                 raise
             except Exception:  # a fault of ours: the log gets its traceback
@@ -92,6 +104,13 @@ class Trainer(SimpleTrainer):
                 self.after_train()
                 if isinstance(self._data_loader_iter, Generator):  # else its loading processes
                     self._data_loader_iter.close()  # live until the garbage is collected
+
+    def _complete_iteration(self, iteration: int) -> None:
+        """Do what an iteration had left to do when the checkpoint was saved that is resumed."""
+        self.iter = self.storage.iter = iteration
+        for hook in self.hooks_after_checkpoint:
+            hook.after_step()
+        self.iter += not self.is_stopped
 
     def run_step(self) -> None:
         """Take one optimizer step on the next batches, unless a loss is not finite."""
@@ -150,8 +169,12 @@ class Trainer(SimpleTrainer):
             )
 
     def state_dict(self) -> dict:
-        """Return iteration, hooks, optimizer and the state of the loss scaler."""
-        return {**super().state_dict(), "grad_scaler": self.grad_scaler.state_dict()}
+        """Return iteration, hooks, optimizer, latest metrics and the state of the loss scaler."""
+        return {
+            **super().state_dict(),
+            "grad_scaler": self.grad_scaler.state_dict(),
+            "storage": self.storage.state_dict(),
+        }
 
     def load_state_dict(self, state_dict: dict) -> None:
         """Continue from a state that `state_dict` returned.
@@ -166,8 +189,24 @@ class Trainer(SimpleTrainer):
         super().load_state_dict(state_dict)
         for group, setting in zip(self.optimizer.param_groups, settings, strict=True):
             group.update(setting, initial_lr=setting["lr"])
+        _check_sizes(self.optimizer)
+        self.storage.load_state_dict(state_dict["storage"])
         if state_dict["grad_scaler"] and self.grad_scaler.is_enabled():
             self.grad_scaler.load_state_dict(state_dict["grad_scaler"])
+
+
+def _check_sizes(optimizer: torch.optim.Optimizer) -> None:
+    """Check that averages of gradients are of the sizes of their parameters, which torch does not.
+
+    Raises:
+        ValueError: some are not.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.dim() and value.shape != parameter.shape:
+                raise ValueError(
+                    f"{name} of a parameter {tuple(parameter.shape)} is {tuple(value.shape)}"
+                )
 
 
 def check_finite(losses: Mapping[str, Tensor], iteration: int) -> None:

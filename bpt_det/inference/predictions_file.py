@@ -9,6 +9,7 @@ import pycocotools.mask as mask_util
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.structures import Instances
 
+from bpt_det.utils.atomic import ask_for_space
 from bpt_det.utils.errors import InputError, printable
 
 
@@ -93,7 +94,7 @@ class CocoFile:
             raise self._failure(error) from error
 
     def _failure(self, error: OSError) -> InputError:
-        return InputError(f"cannot write '{self.path}': {error.strerror}; is the disk full?")
+        return InputError(f"cannot write '{self.path}': {error.strerror}{ask_for_space(error)}")
 
 
 def _as_ground_truth(prediction: dict) -> dict:

@@ -18,8 +18,9 @@ from torch import nn
 from bpt_det.config.loading import apply_overrides, load_config
 from bpt_det.data.images import ImageLike, to_rgb
 from bpt_det.detection.detection_data import use_detection_data
-from bpt_det.engine.checkpoint import LAST_CHECKPOINT, last_checkpoint, read_class_names
+from bpt_det.engine.checkpoint import LAST_CHECKPOINT, read_class_names
 from bpt_det.engine.run import load_trained_model
+from bpt_det.engine.run_folder import last_checkpoint
 from bpt_det.utils.errors import InputError, check_count
 from bpt_det.visualization.annotations import predicted_annotations, resize_annotation
 from bpt_det.visualization.draw import draw_annotations

@@ -1,6 +1,7 @@
 """Atomic file writes, and the check that a folder can be written to."""
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,10 +27,15 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        raise InputError(f"cannot write '{path}' ({error}); is the disk full?") from error
+        raise InputError(f"cannot write '{path}' ({error}){ask_for_space(error)}") from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def ask_for_space(error: OSError) -> str:
+    """Return the question that ends the text of an error of writing, where space is the cause."""
+    return "; is the disk full?" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "."
 
 
 def make_writable(folder: str | Path, name: str) -> None:

@@ -27,6 +27,8 @@ train = dict(
         period=2500,  # iterations between checkpoints
         max_to_keep=2,  # checkpoints; the best and the final one are kept beside them
     ),
+    # Hours after which the run writes a checkpoint and ends with status 75; None: no limit.
+    max_time=None,
     device="auto",  # auto, cuda or cpu
     precision="auto",  # auto, float32, bfloat16 or float16
     seed=0,  # of weights, data order and augmentation

@@ -157,7 +157,7 @@ def _exit_statuses() -> list[str]:
         *lines,
         "",
         "A run writes `running` into result.json when it starts. A killed run keeps that status "
-        "until it is resumed. Nothing sets `preempted` and `time_limit` yet.",
+        "until it is resumed.",
         "",
         f"A command ends with {EXIT_CLOSED_PIPE} where nobody reads its output, as after `| head`.",
         "",

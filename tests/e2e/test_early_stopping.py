@@ -1,5 +1,6 @@
 """Early stopping, and the same stop in a run that was interrupted."""
 
+import itertools
 import logging
 import math
 import shutil
@@ -36,12 +37,14 @@ def cfg(shapes_root, tmp_path, repository_root, monkeypatch):
 def scored(monkeypatch, cfg, tmp_path):
     """Train with given results of the evaluations; returns the folder and those that were used."""
 
+    rising = itertools.count(90.0)  # through all runs
+
     def run(folder, values, resume=False, **settings):
         used = []
 
         def evaluate(*_):
             used.append(values[len(used)])
-            return {"bbox": {"AP": used[-1], "AP50": 90.0 + len(used)}}
+            return {"bbox": {"AP": used[-1], "AP50": next(rising)}}
 
         monkeypatch.setattr("bpt_det.engine.evaluation.evaluate", evaluate)
         cfg.train.output_dir = str(tmp_path / folder)
@@ -102,7 +105,7 @@ def test_a_run_that_keeps_improving_takes_all_its_iterations(scored):
 def test_an_interrupted_run_stops_where_an_uninterrupted_one_does(
     scored, tmp_path, interrupted_after
 ):
-    """Resuming repeats no evaluation: what the earlier ones found is in the checkpoint."""
+    """What earlier evaluations found is in the checkpoint; its own, without a result, is not."""
     values = [3.0, 8.0, 7.0, 9.0, 6.0, 5.0, 99.0]
     straight, used, _ = scored("straight", values, checkpointer={"period": PERIOD})
     assert used == values[:6]
@@ -110,8 +113,8 @@ def test_an_interrupted_run_stops_where_an_uninterrupted_one_does(
     (tmp_path / "resumed").mkdir()
     shutil.copy(straight / name, tmp_path / "resumed")
     (tmp_path / "resumed/last_checkpoint").write_text(name)
-    resumed, used, _ = scored("resumed", values[interrupted_after:], resume=True)
-    assert used == values[interrupted_after:6]
+    resumed, used, _ = scored("resumed", values[interrupted_after - 1 :], resume=True)
+    assert used == values[interrupted_after - 1 : 6]
     finals = [content(folder / "model_final.pth") for folder in (straight, resumed)]
     assert finals[0]["iteration"] == finals[1]["iteration"] == 6 * PERIOD - 1
     assert all(torch.equal(finals[1]["model"][k], v) for k, v in finals[0]["model"].items())

@@ -32,6 +32,9 @@ with open(here / "calls.jsonl", "a") as file:
 behaviors = json.loads((here / "behavior.json").read_text())
 behavior = next((behaviors[word] for word in words if word in behaviors), "")
 settings = dict(word.split("=", 1) for word in words if "=" in word)
+if behavior in ("preempt", "int"):
+    print("out of time", file=sys.stderr)
+    sys.exit({"preempt": 75, "int": 130}[behavior])
 if behavior == "refuse":
     sys.exit("a warning\\nerror: no images; add some.")
 if behavior == "hang":

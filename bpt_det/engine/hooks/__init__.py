@@ -2,9 +2,11 @@
 
 from ..ema import EmaUpdate
 from .best import BestCheckpoint, BestMetric, EarlyStopping, build_early_stopping
+from .checkpoints import SaveCheckpoints
 from .final_test import FinalTest
+from .metric_files import MetricsWriter
 from .recorder import ResultRecorder
-from .writers import DrawCurves, MetricsWriter, Progress, RecordPromptRms, build_writers
+from .writers import DrawCurves, Progress, RecordPromptRms
 
 __all__ = [
     "BestCheckpoint",
@@ -17,6 +19,6 @@ __all__ = [
     "Progress",
     "RecordPromptRms",
     "ResultRecorder",
+    "SaveCheckpoints",
     "build_early_stopping",
-    "build_writers",
 ]

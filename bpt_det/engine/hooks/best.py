@@ -10,15 +10,12 @@ from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 from omegaconf import DictConfig, OmegaConf
 
-from bpt_det.utils.errors import InputError
-from bpt_det.vit.weights.files import read_weights
+from bpt_det.utils.errors import InputError, one_line
 
-from ..checkpoint import FrozenAwareCheckpointer
+from ..checkpoint import BEST_NAME, FINAL_NAME, FrozenAwareCheckpointer, read_checkpoint
 
 logger = logging.getLogger(__name__)
 
-BEST_NAME = "model_best"
-FINAL_NAME = "model_final"
 _WORST = {"max": -math.inf, "min": math.inf}
 
 
@@ -60,6 +57,19 @@ def _metric_names(storage: EventStorage) -> str:
     return ", ".join(evaluated_metrics(storage)) or "(there are none)"
 
 
+def read_best(path: Path) -> dict:
+    """Return what a best checkpoint says of its metric: ``metric``, ``mode``, ``value``.
+
+    Raises:
+        InputError: the file is damaged, or says nothing of it.
+    """
+    best = read_checkpoint(str(path)).get("best")
+    best = best if isinstance(best, dict) else {}
+    if not {"metric", "mode"} <= set(best) or not isinstance(best.get("value"), float | int):
+        raise InputError(f"'{path}' does not say which value of which metric is its best.")
+    return best
+
+
 class BestCheckpoint(HookBase):
     """Hook that keeps the checkpoint with the best value of a metric as ``model_best.pth``.
 
@@ -81,10 +91,15 @@ class BestCheckpoint(HookBase):
     def before_train(self) -> None:
         """Read the best value of the run that is resumed."""
         path = Path(self.checkpointer.save_dir) / f"{BEST_NAME}.pth"
-        if self.trainer.start_iter > 0 and path.is_file():
-            best = read_weights(str(path))["best"]
-            if (best["metric"], best["mode"]) == (self.metric.name, self.metric.mode):
-                self.best_value = best["value"]
+        if self.trainer.start_iter == 0 or not path.is_file():
+            return
+        try:
+            best = read_best(path)
+        except InputError as error:
+            logger.warning("%s; the next evaluation writes it anew", one_line(error).rstrip("."))
+            return
+        if (best["metric"], best["mode"]) == (self.metric.name, self.metric.mode):
+            self.best_value = best["value"]
 
     def after_step(self) -> None:
         """Save if an evaluation at this iteration was the best so far."""
@@ -121,14 +136,14 @@ class EarlyStopping(HookBase):
     """Hook that ends a run when evaluations no longer improve a metric.
 
     Its state is part of the checkpoint, so a resumed run decides as an uninterrupted one does.
-    Register it in every process, after the hook that evaluates and before the one that saves
-    checkpoints.
+    Register it in every process, after the hook that evaluates.
 
     Args:
         checkpointer: writes ``model_final.pth`` where the run ends.
         metric: what decides; evaluations that lack it do not count.
         patience: number of evaluations in a row without improvement after which the run ends.
         eval_period: iterations from one evaluation to the next.
+        has_ended: whether the run that is resumed had come to its end.
     """
 
     def __init__(
@@ -138,13 +153,16 @@ class EarlyStopping(HookBase):
         *,
         patience: int,
         eval_period: int,
+        has_ended: bool = False,
     ) -> None:
+        self.has_ended = has_ended
         self.checkpointer = checkpointer
         self.metric = metric
         self.patience = patience
         self.eval_period = eval_period
         self.best_value = metric.worst
         self.num_without_best = 0
+        self.counted_iteration = -1  # of the last evaluation that was counted
 
     @property
     def is_exhausted(self) -> bool:
@@ -152,12 +170,12 @@ class EarlyStopping(HookBase):
         return self.num_without_best >= self.patience
 
     def before_train(self) -> None:
-        """Refuse to continue a run that has been stopped.
+        """Refuse to continue a run that has been stopped, and has written all that is to come.
 
         Raises:
             InputError: the checkpoint that it resumes from is of a run that stopped early.
         """
-        if self.is_exhausted:
+        if self.is_exhausted and self.has_ended:
             raise InputError(
                 f"'{self.checkpointer.save_dir}' was stopped early: no improvement of "
                 f"{self.metric.name} over {self.best_value:.3f} for {self.num_without_best} "
@@ -187,6 +205,8 @@ class EarlyStopping(HookBase):
 
     def _count(self) -> None:
         storage = self.trainer.storage
+        if self.counted_iteration == self.trainer.iter:  # before the run was resumed
+            return
         value, iteration = storage.latest().get(self.metric.name, (math.nan, -1))
         if iteration != self.trainer.iter:
             logger.warning(
@@ -196,6 +216,7 @@ class EarlyStopping(HookBase):
                 _metric_names(storage),
             )
             return
+        self.counted_iteration = iteration
         if self.metric.is_better(value, self.best_value):
             self.best_value, self.num_without_best = value, 0
         else:
@@ -207,6 +228,7 @@ class EarlyStopping(HookBase):
             "metric": (self.metric.name, self.metric.mode),
             "best_value": self.best_value,
             "num_without_best": self.num_without_best,
+            "counted_iteration": self.counted_iteration,
         }
 
     def load_state_dict(self, state_dict: dict) -> None:
@@ -214,14 +236,21 @@ class EarlyStopping(HookBase):
         if tuple(state_dict["metric"]) == (self.metric.name, self.metric.mode):
             self.best_value = state_dict["best_value"]
             self.num_without_best = state_dict["num_without_best"]
+            self.counted_iteration = state_dict["counted_iteration"]
 
 
 def build_early_stopping(
-    settings: DictConfig, checkpointer: FrozenAwareCheckpointer, metric: BestMetric
+    settings: DictConfig,
+    checkpointer: FrozenAwareCheckpointer,
+    metric: BestMetric,
+    *,
+    has_ended: bool = False,
 ) -> EarlyStopping | None:
     """Return the hook that `train.early_stopping.patience` asks for, or None."""
     patience = OmegaConf.select(settings, "early_stopping.patience")
     if patience is None:
         return None
     period = settings.eval_period
-    return EarlyStopping(checkpointer, metric, patience=patience, eval_period=period)
+    return EarlyStopping(
+        checkpointer, metric, patience=patience, eval_period=period, has_ended=has_ended
+    )

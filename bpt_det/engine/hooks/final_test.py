@@ -13,9 +13,9 @@ from detectron2.utils import comm
 
 from bpt_det.utils.errors import InputError
 
-from ..checkpoint import FrozenAwareCheckpointer, trained_state
+from ..checkpoint import BEST_NAME, FrozenAwareCheckpointer, trained_state
 from ..ema import EMA
-from .best import BEST_NAME
+from .best import read_best
 
 logger = logging.getLogger(__name__)
 
@@ -80,8 +80,8 @@ class FinalTest(HookBase):
         weights = {name: t.to("cpu", copy=True) for name, t in trained_state(model).items()}
         averages = None if ema is None else copy.deepcopy(ema.state_dict())
         try:
-            content = self.checkpointer.load(str(path), [] if ema is None else [EMA])
-            best = content["best"]
+            best = read_best(path)
+            self.checkpointer.load(str(path), [] if ema is None else [EMA])
             text = "Final test of %s, whose %s is %.3f"
             logger.info(text, path.name, best["metric"], best["value"])
             yield

@@ -1,6 +1,7 @@
 """Result recorder: keeps the result.json of a run up to date, whichever way the run ends."""
 
 import logging
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ from ..result import (
     status_of,
     was_interrupted,
 )
+from ..stopping import RunStopped
 from ..summary import count_parameters
 from .best import BestMetric
 
@@ -60,6 +62,7 @@ class ResultRecorder(HookBase):
         self.is_resumed = is_resumed
         self.metric = metric
         self.has_begun = not is_resumed
+        self._has_failed = False  # to write
         self.earlier_seconds = 0.0
         self.start_time: float | None = None  # of the training
         self.result = RunResult(
@@ -71,7 +74,7 @@ class ResultRecorder(HookBase):
         )
 
     def __enter__(self) -> "ResultRecorder":
-        self._write()
+        self._write_or_fail()
         return self
 
     def __exit__(
@@ -83,7 +86,7 @@ class ResultRecorder(HookBase):
         error = find_cause(error)
         is_stopped = self.start_time is not None and self.trainer.is_stopped
         self.result.status = status_of(error, is_stopped=is_stopped)
-        if was_interrupted(error):
+        if was_interrupted(error) or isinstance(error, RunStopped):
             pass
         elif isinstance(error, InputError):
             self.result.error = one_line(error)
@@ -91,7 +94,7 @@ class ResultRecorder(HookBase):
             self.result.error = f"{type(error).__name__}: {one_line(error)}"
         self._measure()
         try:
-            self._write()
+            self._write_or_fail()
         except InputError as failure:
             if error is None:
                 raise
@@ -105,17 +108,46 @@ class ResultRecorder(HookBase):
     def before_train(self) -> None:
         """Continue the result of the earlier part of a resumed run; write that it is running."""
         result = self.result
-        if self.is_resumed and self.folder and (self.folder / RESULT_NAME).is_file():
-            earlier = read_result(self.folder)
+        earlier = self._read_earlier()
+        if earlier is not None:
             result.started, self.earlier_seconds = earlier.started, earlier.seconds
+            result.metrics["last"] = earlier.metrics["last"]
+            result.evaluated_after = earlier.evaluated_after
             if earlier.best_metric == result.best_metric:
-                result.metrics = {**earlier.metrics, "final": {}}
+                result.metrics["best"] = earlier.metrics["best"]
                 result.best_iteration = earlier.best_iteration
+        if (result.evaluated_after or 0) > self.trainer.start_iter:  # it is evaluated again
+            result.metrics["last"], result.evaluated_after = {}, None
         self.has_begun = True
         self.start_time = time.perf_counter()
         result.max_iter = self.trainer.max_iter
         self._measure()
         self._write()
+
+    def _read_earlier(self) -> RunResult | None:
+        if not self.is_resumed or not self.folder or not (self.folder / RESULT_NAME).is_file():
+            return None
+        try:
+            return read_result(self.folder)
+        except InputError as error:
+            logger.warning("%s", error)
+            return None
+
+    def known_evaluation(self) -> dict[str, dict[str, Any]] | None:
+        """Return the metrics by task of the evaluation that is due, if a killed run has done it.
+
+        All processes must call it; they get the same.
+        """
+        if self.num_done() != self.trainer.start_iter:  # only what is due right after a resume
+            return None
+        known = None
+        if self.result.evaluated_after == self.trainer.start_iter:
+            known = _by_task(self.result.metrics["last"])
+        return comm.all_gather(known)[0]
+
+    def num_done(self) -> int:
+        """Return the number of iterations that have been done."""
+        return min(self.trainer.iter + 1, self.trainer.max_iter)
 
     def add_evaluation(self, results: Mapping[str, Any]) -> None:
         """Record the metrics by task of an evaluation; called where the evaluation happens."""
@@ -123,6 +155,7 @@ class ResultRecorder(HookBase):
         if not metrics:  # of another process than the main one
             return
         self.result.metrics["last"] = metrics
+        self.result.evaluated_after = self.num_done()
         value = metrics.get(self.metric.name) if self.metric else None
         if self.metric and value is not None:
             best = self.result.metrics["best"].get(self.metric.name)
@@ -148,5 +181,23 @@ class ResultRecorder(HookBase):
             result.iteration_seconds = median(value for value, _ in times.values())
 
     def _write(self) -> None:
+        """Write; a run that goes on does so without."""
+        try:
+            self._write_or_fail()
+        except InputError as error:
+            if not self._has_failed:
+                logger.warning("%s; training goes on", one_line(error).rstrip(".?"))
+            self._has_failed = True
+
+    def _write_or_fail(self) -> None:
         if self.folder is not None and self.has_begun:
             self.result.write(self.folder)
+
+
+def _by_task(metrics: Mapping[str, float | None]) -> dict[str, dict[str, float]]:
+    """Return flat metrics, as result.json holds them, by task."""
+    tasks: dict[str, dict[str, float]] = {}
+    for name, value in metrics.items():
+        task, _, metric = name.partition("/")
+        tasks.setdefault(task, {})[metric] = math.nan if value is None else value
+    return tasks

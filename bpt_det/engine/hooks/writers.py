@@ -1,21 +1,12 @@
-"""Metric writers: hooks that show progress, record metrics, and draw curves at the end."""
+"""Progress: hooks that show it, draw the curves at the end, and record prompts."""
 
-import json
 import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from detectron2.engine import HookBase
-from detectron2.engine.hooks import PeriodicWriter
-from detectron2.utils.events import (
-    CommonMetricPrinter,
-    EventWriter,
-    JSONWriter,
-    TensorboardXWriter,
-)
 from torch import nn
 
 from bpt_det.utils.progress import format_seconds, progress_bar
@@ -24,70 +15,10 @@ from bpt_det.visualization.curves import CURVES_NAME, draw_curves
 
 from ..metrics import METRICS_NAME, read_records
 from ..protocols import prompted_networks
+from ..storage import MAX_VALUES, WINDOW
 from ..summary import count_epochs
 
 logger = logging.getLogger(__name__)
-
-_WINDOW = 20  # iterations that losses are smoothed over, as in metrics.json
-_MAX_TIMES = 1000  # iterations that the remaining time is estimated from
-
-
-def build_writers(output_dir: str, max_iter: int) -> list[EventWriter]:
-    """Return Detectron2's writers, of which that of metrics.json keeps to JSON's standard."""
-    return [
-        CommonMetricPrinter(max_iter),
-        _StrictJSONWriter(f"{output_dir}/{METRICS_NAME}"),
-        TensorboardXWriter(output_dir),
-    ]
-
-
-class _StrictJSONWriter(JSONWriter):
-    """Detectron2's `JSONWriter` with null for NaN, the metric of a class without truth."""
-
-    def __init__(self, json_file: str) -> None:
-        super().__init__(json_file)
-        self._file_handle: Any = _StrictFile(self._file_handle)
-
-
-class _StrictFile:
-    """A file of JSON lines, written without NaN and infinities."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-
-    def write(self, line: str) -> None:
-        """Write a line; null takes the place of what JSON has no number for."""
-        record = json.loads(line, parse_constant=lambda constant: None)
-        self._file.write(json.dumps(record, allow_nan=False) + "\n")
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)
-
-
-class MetricsWriter(PeriodicWriter):
-    """Detectron2's `PeriodicWriter`, which writes after every evaluation too.
-
-    Where evaluations are more frequent than ``period``, Detectron2's writes only the last of them.
-
-    Args:
-        writers: where the metrics go.
-        period: iterations.
-        eval_period: iterations from one evaluation to the next; 0: there are none.
-    """
-
-    def __init__(
-        self, writers: Sequence[EventWriter], *, period: int, eval_period: int = 0
-    ) -> None:
-        super().__init__(writers, period)
-        self.eval_period = eval_period
-
-    def after_step(self) -> None:
-        """Write after each period and after each evaluation."""
-        super().after_step()
-        if self.eval_period and (self.trainer.iter + 1) % self.eval_period == 0:
-            for writer in self._writers:
-                if not isinstance(writer, CommonMetricPrinter):  # it has no metrics of evaluations
-                    writer.write()
 
 
 class Progress(HookBase):
@@ -130,7 +61,7 @@ class Progress(HookBase):
         total = self.trainer.max_iter
         times = self.trainer.storage.histories().get("time")  # without evaluations
         elapsed = (time.perf_counter() - self._start_time) / (done - self.trainer.start_iter)
-        seconds = elapsed if times is None else times.median(_MAX_TIMES)
+        seconds = elapsed if times is None else times.median(MAX_VALUES)
         epoch = "" if self._epochs is None else f" (epoch {done * self._epochs:.2f})"
         left = format_seconds(seconds * (total - done))
         width = len(str(total))
@@ -142,7 +73,7 @@ class Progress(HookBase):
         histories = self.trainer.storage.histories()
         parts = []
         if "total_loss" in histories:
-            parts.append(f"loss {histories['total_loss'].median(_WINDOW):.4g}")
+            parts.append(f"loss {histories['total_loss'].median(WINDOW):.4g}")
         if "lr" in histories:
             parts.append(f"lr {histories['lr'].latest():.3g}")
         return "  ".join(parts)

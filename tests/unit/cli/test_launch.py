@@ -10,7 +10,6 @@ from torch.multiprocessing import ProcessExitedException
 from bpt_det.cli.launch import (
     build_tool_parser,
     build_training_parser,
-    prepare_output_dir,
     run_in_process,
     run_tool,
     run_training_tool,
@@ -57,35 +56,6 @@ def test_an_error_of_ours_keeps_its_traceback():
 
     with pytest.raises(KeyError):
         run_tool(main, Namespace())
-
-
-def test_a_new_output_folder_is_made(tmp_path):
-    prepare_output_dir(str(tmp_path / "a/b"), may_hold_run=False)
-    assert list((tmp_path / "a/b").iterdir()) == []
-
-
-@pytest.mark.parametrize("trace", ["model_final.pth", "metrics.json", "last_checkpoint"])
-def test_a_folder_that_holds_a_run_is_refused_unless_resumed(tmp_path, trace):
-    (tmp_path / trace).write_text("x")
-    with pytest.raises(
-        InputError, match=rf"already holds a run \({trace}\); continue it with --re"
-    ):
-        prepare_output_dir(str(tmp_path), may_hold_run=False)
-    prepare_output_dir(str(tmp_path), may_hold_run=True)
-
-
-def test_a_run_that_ended_before_its_first_iteration_left_nothing_worth_keeping(tmp_path):
-    for name in ("metrics.json", "config.yaml", "log.txt"):
-        (tmp_path / name).touch()
-    prepare_output_dir(str(tmp_path), may_hold_run=False)
-
-
-def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(
-        InputError, match=r"cannot write to train.output_dir '.*file/run': Not a di"
-    ):
-        prepare_output_dir(str(tmp_path / "file/run"), may_hold_run=False)
 
 
 def test_more_gpus_than_there_are_are_refused(monkeypatch, repository_root):

@@ -10,6 +10,7 @@ import pytest
 
 from bpt_det.comparison import load_experiment, run_experiment
 from bpt_det.comparison.runner import build_arguments
+from bpt_det.engine.stopping import RunStopped
 from bpt_det.utils.errors import InputError
 from tests.support.plans import PLAN
 
@@ -80,15 +81,23 @@ def test_ended_runs_are_not_repeated_and_an_interrupted_one_is_resumed(load, out
     assert len(program.calls) == 1
 
 
-def test_a_run_that_lacks_only_its_last_evaluation_is_run_anew(load, output, program):
-    """The training command has nothing left to train then, and refuses to resume."""
+@pytest.mark.parametrize("content", [None, "", '{"status": "runn'])
+def test_a_run_without_a_readable_result_is_resumed(load, output, program, content):
     first = run_experiment(load(), output, program.words)
-    interrupt(output / "bpt/seed_4", "model_final.pth")
+    path = output / "bpt/seed_4/result.json"
+    path.unlink() if content is None else path.write_text(content)
     program.behave({})
     assert run_experiment(load(), output, program.words) == first
     (call,) = program.calls
-    assert "--resume" not in call
-    assert not (output / "bpt/seed_4/last_checkpoint").exists()
+    assert call[-1] == "--resume" and "train.seed=4" in call
+
+
+@pytest.mark.parametrize(("behavior", "status"), [("preempt", "preempted"), ("int", "interrupted")])
+def test_a_run_that_is_stopped_stops_the_comparison(load, output, program, behavior, status):
+    program.behave({"train.seed=4": behavior})
+    with pytest.raises(RunStopped, match="was stopped: out of time") as stopped:
+        run_experiment(load(), output, program.words)
+    assert stopped.value.status == read_status(output) == status
 
 
 @pytest.mark.parametrize("is_interrupted", [False, True])

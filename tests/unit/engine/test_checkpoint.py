@@ -261,20 +261,6 @@ def test_a_state_of_another_kind_is_refused_by_key(tmp_path, state):
     assert "does not hold the state of this trainer (" in refusal(path, trainer=Counter())
 
 
-@pytest.mark.parametrize("content", [b"", b"../model.pth", b"/etc/passwd", b"a\0b", b"a/" * 9999])
-def test_a_tag_that_names_no_file_beside_it_is_refused(tmp_path, content):
-    saved(tmp_path, Detector())
-    (tmp_path / "last_checkpoint").write_bytes(content)
-    with pytest.raises(InputError, match="last_checkpoint' is damaged"):
-        FrozenAwareCheckpointer(Detector(), str(tmp_path)).resume_or_load("", resume=True)
-
-
-def test_a_tag_of_no_text_names_a_missing_file(tmp_path):
-    (tmp_path / "last_checkpoint").write_bytes(b"\xff\xfe")
-    with pytest.raises(InputError, match="do not exist"):
-        FrozenAwareCheckpointer(Detector(), str(tmp_path)).resume_or_load("", resume=True)
-
-
 class Classifier(Detector):
     """A detector with a layer of one weight per class and one for the background."""
 

@@ -72,15 +72,13 @@ def test_a_training_takes_the_names_of_its_data(
 
 def test_other_names_are_refused_where_a_run_is_resumed(tmp_path):
     path = saved(tmp_path, NAMES)
-    checkpointer = FrozenAwareCheckpointer(
-        nn.Linear(2, 3), class_names=["cat", "fox", "cow"], is_resumed=True
-    )
+    checkpointer = FrozenAwareCheckpointer(nn.Linear(2, 3), class_names=["cat", "fox", "cow"])
     with pytest.raises(
         InputError,
         match=r"model.pth' was trained with other class names: 'dog' there is 'fox' here \(1 of 3 "
         r"differ\); resume with the data of that run's config.yaml, or give a new train.output_dir",
     ):
-        checkpointer.load(path)
+        checkpointer.resume(path)
 
 
 class Pooled(nn.Linear):

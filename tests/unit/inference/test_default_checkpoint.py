@@ -32,6 +32,7 @@ def test_a_run_of_the_same_config_comes_first(tmp_path):
     folder = tmp_path / "output/shapes/cascade_bpt_s"
     folder.mkdir(parents=True)
     (folder / "last_checkpoint").write_text("model_0000009.pth")
+    (folder / "model_0000009.pth").touch()
     name = "shapes/cascade_bpt_s"
     expected = "output/shapes/cascade_bpt_s/model_0000009.pth"
     assert default_checkpoint(load_config(name), name) == expected

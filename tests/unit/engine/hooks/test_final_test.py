@@ -1,7 +1,6 @@
 """The final test: when it runs, on which weights, and where its metrics go."""
 
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -134,8 +133,7 @@ def test_one_that_fails_ends_the_run_after_all_else_is_written(cfg, monkeypatch)
     assert "val/loss" in records(cfg)[-1] and "test/loss" not in records(cfg)[-1]
     assert (Path(cfg.train.output_dir) / "curves.png").is_file()
     assert content(cfg, "model_final")["trainer"]["iteration"] == cfg.train.max_iter - 1
-    best = re.escape(f"train.init_checkpoint={cfg.train.output_dir}/model_best.pth")
-    with pytest.raises(InputError, match=f"raise train.max_iter to go on.*{best}"):
+    with pytest.raises(InputError, match="test image 'a.jpg' cannot be decoded"):  # once more
         train(cfg, resume=True)
 
 
