@@ -9,6 +9,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from bpt_det.data.coco_dataset import CocoDataset
 from bpt_det.detection.evaluation.coco_evaluator import score_results
 from bpt_det.detection.evaluation.truth import prepare_truth
 
@@ -107,13 +108,24 @@ def stats_of_pycocotools(content, results, task):
     return evaluation.stats
 
 
+def as_dataset(content):
+    """Return what our reader would return of sound content."""
+    annotations = {image["id"]: [] for image in content["images"]}
+    for annotation in content["annotations"]:
+        annotations[annotation["image_id"]].append(annotation)
+    images = {image["id"]: image for image in content["images"]}
+    names = {category["id"]: category["name"] for category in content["categories"]}
+    return CocoDataset(images, annotations, names, is_annotated=True)
+
+
 @given(cases)
 def test_the_24_metrics_equal_those_of_pycocotools(case):
     content, results = make(case)
-    truth, numbers = prepare_truth(content)
-    image_ids = list(numbers.values())
+    indexes = {category["id"]: i for i, category in enumerate(content["categories"])}
+    truth, numbers = prepare_truth(as_dataset(content), indexes, len(indexes))
+    of_ours = [{**r, "category_id": indexes[r["category_id"]] + 1} for r in results]
     for task in ("bbox", "segm"):
-        ours = score_results(FasterCOCO(truth), results, task, image_ids).stats[:12]
+        ours = score_results(FasterCOCO(truth), of_ours, task, list(numbers.values())).stats[:12]
         if results:  # pycocotools cannot load none
             assert ours == pytest.approx(stats_of_pycocotools(content, results, task), abs=1e-12)
         else:
