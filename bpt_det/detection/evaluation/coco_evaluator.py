@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import COCOEvaluator
+from detectron2.modeling.roi_heads import FastRCNNOutputLayers
 from faster_coco_eval import COCO, COCOeval_faster
 from pycocotools.mask import area as mask_area
 from pycocotools.mask import iou as box_iou
@@ -26,6 +27,8 @@ from .truth import prepare_truth
 
 logger = logging.getLogger(__name__)
 
+_MOST_DETECTIONS = 100  # of an image, in COCO's metrics
+_UNLIMITED = 100_000  # predictions of an image, where a model has no limit
 _LEAST_AREA = 1e-3  # square pixels; smaller ones are ignored where instances are left out
 
 
@@ -67,13 +70,16 @@ class CocoEvaluator(COCOEvaluator):
         self._cpu_device = torch.device("cpu")
         self._metadata = MetadataCatalog.get(dataset_name)
         self._overlap_iou = overlap_iou
+        self._max_detections = _MOST_DETECTIONS
         self._truth: tuple[dict, dict] | None = None  # see `prepare_truth`
 
     def wrap_model(self, model: nn.Module) -> nn.Module:
         """Return a faster model for `process`; see `bpt_det.engine.protocols.WrapsModel`.
 
-        Masks are not pasted into images before they are encoded. The results are the same.
+        Masks are not pasted into images before they are encoded. The results are the same. As many
+        predictions of an image are scored as the model returns at most, but no fewer than 100.
         """
+        self._max_detections = max(_MOST_DETECTIONS, detection_limit(model))
         return without_pasting(model)
 
     def process(self, inputs: Sequence[dict], outputs: Sequence[dict]) -> None:
@@ -108,7 +114,8 @@ class CocoEvaluator(COCOEvaluator):
             if task == "segm" and "segmentation" not in content["annotations"][0]:
                 logger.warning("No annotation has a segmentation: boxes alone are scored.")
                 continue
-            scored = score_results(truth, results, task, image_ids)
+            limit = self._max_detections
+            scored = score_results(truth, results, task, image_ids, max_detections=limit)
             self._results[task] = self._derive_coco_results(
                 scored, task, class_names=self._metadata.get("thing_classes")
             )
@@ -118,7 +125,8 @@ class CocoEvaluator(COCOEvaluator):
         if self._overlap_iou is not None:
             overlapping = keep_overlapping(content, self._overlap_iou)
             for task in self._results:
-                ap = score_overlapping(overlapping, results, task, image_ids)
+                limit = self._max_detections
+                ap = score_overlapping(overlapping, results, task, image_ids, limit)
                 self._results[task]["AP_overlapping"] = ap
 
     def _read_truth(self) -> tuple[dict, dict]:
@@ -140,6 +148,13 @@ class CocoEvaluator(COCOEvaluator):
                 len(results),
             )
         return [{**result, "category_id": ids[result["category_id"]]} for result in chosen]
+
+
+def detection_limit(model: nn.Module) -> int:
+    """Return how many predictions of an image a model returns at most, 0 if that is not known."""
+    heads = [m for m in model.modules() if isinstance(m, FastRCNNOutputLayers)]
+    limits = [head.test_topk_per_image for head in heads]
+    return max((_UNLIMITED if limit < 0 else limit for limit in limits), default=0)
 
 
 def keep_overlapping(content: dict, least_iou: float) -> dict:
@@ -173,7 +188,11 @@ def keep_overlapping(content: dict, least_iou: float) -> dict:
 
 
 def score_overlapping(
-    content: dict, results: list[dict], task: str, image_ids: Sequence[int]
+    content: dict,
+    results: list[dict],
+    task: str,
+    image_ids: Sequence[int],
+    max_detections: int = _MOST_DETECTIONS,
 ) -> float:
     """Return the AP of overlapping instances in percent; nan without such.
 
@@ -182,18 +201,26 @@ def score_overlapping(
         results: in COCO's format, with the category ids of ``content``.
         task: ``bbox`` or ``segm``.
         image_ids: images that were run.
+        max_detections: scored of an image.
     """
-    ap = score_results(COCO(content), results, task, image_ids, _LEAST_AREA).stats[0]
+    truth = COCO(content)
+    ap = score_results(truth, results, task, image_ids, _LEAST_AREA, max_detections).stats[0]
     return float(100 * ap) if ap >= 0 else math.nan
 
 
 def score_results(
-    truth: COCO, results: list[dict], task: str, image_ids: Sequence[int], least_area: float = 0.0
+    truth: COCO,
+    results: list[dict],
+    task: str,
+    image_ids: Sequence[int],
+    least_area: float = 0.0,
+    max_detections: int = _MOST_DETECTIONS,
 ) -> COCOeval_faster:
     """Return a summarized evaluation of COCO-format results; AP is of the areas from the least."""
     predictions = _load_results(truth, results, task)
     evaluation = COCOeval_faster(truth, predictions, task, print_function=logger.debug)
     evaluation.params.imgIds = sorted(image_ids)
+    evaluation.params.maxDets = [1, 10, max_detections]
     evaluation.params.areaRng[0] = [least_area, evaluation.params.areaRng[0][1]]
     evaluation.evaluate()
     evaluation.accumulate()

@@ -117,6 +117,14 @@ class BestCheckpoint(HookBase):
                     BEST_NAME,
                     _metric_names(self.trainer.storage),
                 )
+            elif self.best_value == self.metric.worst:
+                logger.warning(
+                    "'%s' was never a number, as where no image has an object of the kind: %s.pth "
+                    "is not kept. Set train.best_metric to another one of: %s",
+                    self.metric.name,
+                    BEST_NAME,
+                    _metric_names(self.trainer.storage),
+                )
 
     def _check(self) -> None:
         latest = self.trainer.storage.latest()

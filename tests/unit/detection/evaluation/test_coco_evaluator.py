@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.layers import ShapeSpec
+from detectron2.modeling.box_regression import Box2BoxTransform
+from detectron2.modeling.roi_heads import FastRCNNOutputLayers
 from detectron2.structures import Boxes, Instances
+from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -319,3 +323,38 @@ def test_an_overlap_out_of_range_is_refused(shapes, value):
     text = rf"overlap_iou must be in \(0, 1\), or null \(off\), got {value}\."
     with pytest.raises(InputError, match=text):
         evaluate(shapes, {}, overlap_iou=value)
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(100, 100 * 67 / 101), (300, 100.0), (-1, 100.0)])
+def test_as_many_predictions_are_scored_as_the_model_returns(tmp_path, limit, expected):
+    """150 objects in one image: COCO's metrics count 100 predictions, two thirds of them."""
+    places = [(20 * i, 20 * j) for i in range(15) for j in range(10)]
+    box = {"image_id": 1, "category_id": 1, "iscrowd": 0, "area": 100}
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "height": 200, "width": 300}],
+        "annotations": [
+            {"id": n, **box, "bbox": [x, y, 10, 10]} for n, (x, y) in enumerate(places)
+        ],
+        "categories": [{"id": 1, "name": "seed"}],
+    }
+    (tmp_path / "many.json").write_text(json.dumps(content))
+    Image.new("RGB", (300, 200)).save(tmp_path / "a.png")
+    name = f"many_objects_{limit}"
+    records = load_dataset(name, json_file=str(tmp_path / "many.json"), image_root=str(tmp_path))
+    evaluator = CocoEvaluator(name, tasks=["bbox"])
+    head = FastRCNNOutputLayers(
+        ShapeSpec(channels=4),
+        box2box_transform=Box2BoxTransform((1.0, 1.0, 1.0, 1.0)),
+        num_classes=1,
+        test_topk_per_image=limit,
+    )
+    evaluator.wrap_model(torch.nn.ModuleList([head]))
+    evaluator.reset()
+    instances = Instances((200, 300))
+    instances.pred_boxes = Boxes(torch.tensor([[x, y, x + 10.0, y + 10.0] for x, y in places]))
+    instances.scores = torch.linspace(0.9, 0.5, len(places))
+    instances.pred_classes = torch.zeros(len(places), dtype=torch.long)
+    evaluator.process(records, [{"instances": instances}])
+    assert evaluator.evaluate()["bbox"]["AP"] == pytest.approx(expected)
+    DatasetCatalog.remove(name)
+    MetadataCatalog.remove(name)

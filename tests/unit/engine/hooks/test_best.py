@@ -104,6 +104,12 @@ def test_a_run_resumed_with_the_other_mode_starts_its_best_anew(tmp_path):
     assert best(tmp_path) == (8.0, 3.0)
 
 
+def test_a_metric_that_is_never_a_number_is_named(tmp_path, caplog):
+    run(tmp_path, [math.nan, math.nan])
+    assert not (tmp_path / "model_best.pth").exists()
+    assert "'bbox/AP' was never a number" in caplog.text
+
+
 def test_an_unknown_mode_is_refused():
     with pytest.raises(InputError, match="max or min, got 'best'"):
         BestMetric("bbox/AP", "best")
