@@ -77,6 +77,13 @@ COMMANDS = {
             "--config-file run/config.yaml --checkpoint run/model_best.pth",
         ),
         Command(
+            "submit",
+            "submit",
+            _TRAIN,
+            "submit one of these to SLURM, and again after a preemption",
+            "--nodes 2 --gpus-per-node 8 -- train --config-file coco/cascade_bpt_s",
+        ),
+        Command(
             "predict",
             "predict",
             _APPLY,

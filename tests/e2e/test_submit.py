@@ -1,0 +1,62 @@
+"""Submitted jobs, by submitit's executor of this machine."""
+
+import pytest
+
+from bpt_det.cli.submit import command_of, main
+from bpt_det.engine import read_result
+from bpt_det.utils.errors import InputError
+from tests.e2e.test_distributed import whole_run
+from tests.support.paths import ROOT
+
+pytest.importorskip("submitit")
+
+
+@pytest.fixture
+def submit(tmp_path, monkeypatch):
+    """Function that submits to this machine and waits; returns the exit status."""
+    monkeypatch.chdir(ROOT)
+    options = ["--cluster", "local", "--wait", "--folder", str(tmp_path / "jobs"), "--cpus", "1"]
+    return lambda *arguments: main([*options, *arguments])
+
+
+@pytest.mark.slow
+def test_a_job_of_two_processes_is_one_run(shapes_root, tmp_path, submit):
+    words = whole_run(shapes_root, tmp_path / "run", total_batch_size=4)
+    assert submit("--processes", "2", "--", "train", *words) == 0
+    result = read_result(tmp_path / "run")
+    assert (result.status, result.iterations) == ("finished", 3)
+    assert (tmp_path / "run/log.txt.rank1").is_file()
+    (log,) = (tmp_path / "jobs").glob("*/*_0_log.out")
+    assert "Training finished after 3 iterations" in log.read_text()
+
+
+def test_a_job_ends_with_the_status_of_its_command(tmp_path, submit):
+    assert submit("--", "check", str(tmp_path / "none.json"), str(tmp_path)) == 2
+
+
+def test_a_training_is_resumed_where_it_has_begun():
+    assert command_of(["--", "train", "a=b"]) == ["train", "--resume", "a=b"]
+    assert command_of(["--", "train", "--resume"]) == ["train", "--resume"]
+    assert command_of(["--", "train", "--eval-only"]) == ["train", "--eval-only"]
+    assert command_of(["--", "eval", "x"]) == ["eval", "x"]
+
+
+@pytest.mark.parametrize("words", [[], ["--"], ["--", "trian"], ["--", "submit"], ["train_net.py"]])
+def test_what_is_no_command_is_refused(words):
+    with pytest.raises(InputError, match="is no command to submit; write one behind --"):
+        command_of(words)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--nodes", "2"], "--cluster local is one machine, but --nodes is 2"),
+        (["--cluster", "slurm"], "there is no SLURM here"),
+        (["--nodes", "0"], "--nodes must be at least 1, got 0"),
+        (["--hours", "0"], "--hours must be in"),
+    ],
+)
+def test_what_cannot_be_submitted_is_one_line(submit, options, text, capsys):
+    assert submit(*options, "--", "train") == 2
+    err = capsys.readouterr().err
+    assert text in err and "Traceback" not in err
