@@ -83,7 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--folder", type=Path, default=Path("output/jobs"), help="its files (default: output/jobs)")
     add("--cluster", choices=["slurm", "local"], default="slurm", help="where (default: slurm)")
     add("--wait", action="store_true", help="wait for the end, and end with its status")
-    add("words", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="command of bpt-det")
+    add("words", nargs="*", metavar="-- COMMAND", help="command of bpt-det")
     return parser
 
 

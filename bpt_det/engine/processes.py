@@ -267,8 +267,8 @@ class Peers:
         where = self._beats.get(name).decode() if self._beats.check([name]) else "never seen"
         self.reports = self._post(
             f"process {rank} of {self.place.world_size} ({where}) has been silent for "
-            f"{silence:.0f} s: killed, stopped, or its machine is gone; look there, and go on with "
-            "--resume.",
+            f"{silence:.0f} s: killed, stopped, or its machine is gone; look there, and go on from "
+            "the last checkpoint.",
             EXIT_STATUS["failed"],
         )
 
