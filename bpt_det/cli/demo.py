@@ -8,7 +8,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from bpt_det.config.loading import as_override
+from bpt_det.config.overrides import as_override
 from bpt_det.engine.metrics import format_ap_table, read_final_metrics
 
 from .demo_steps import build_demo_parser, run_demo, run_module

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from bpt_det.config.loading import as_override
+from bpt_det.config.overrides import as_override
 from bpt_det.engine.metrics import read_final_metrics
 
 from .demo_steps import build_demo_parser, run_demo, run_module

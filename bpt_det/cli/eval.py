@@ -13,7 +13,7 @@ else to eval_only/ in train.output_dir. Settings of the config are changed as ke
 import argparse
 from collections.abc import Sequence
 
-from bpt_det.config.loading import as_override
+from bpt_det.config.overrides import as_override
 from bpt_det.engine.run_folder import find_trace
 from bpt_det.utils.errors import InputError
 

@@ -14,8 +14,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from bpt_det.config.loading import as_override, load_config
-from bpt_det.config.tree import walk
+from bpt_det.config.loading import load_config
+from bpt_det.config.overrides import as_override
+from bpt_det.config.tree import has_key, walk
 from bpt_det.utils.errors import InputError
 
 from .commands import invocation
@@ -100,6 +101,8 @@ def explain(error: InputError, args: Namespace) -> str:
     cfg = _load_again(args)
     keys = [] if cfg is None or error.parameter is None else find_keys(cfg, error.parameter)
     text = str(error)
+    if cfg is not None and keys:
+        text = _with_whole_keys(text, cfg, keys[0], error.parameter)
     sentences = [text if text.endswith(".") else f"{text}."]
     if keys and error.hint not in _NAMES_KEY:
         sentences.append(f"Config key: {' or '.join(keys[:_MAX_KEYS])}.")
@@ -131,6 +134,29 @@ def _follow(key: str, nodes: Mapping[str, Any]) -> str:
         key = target
         seen.add(key)
     return key
+
+
+def _with_whole_keys(text: str, cfg: DictConfig, key: str, parameter: str | None) -> str:
+    """Return an error's text with the keys of a user's config in place of names of arguments.
+
+    Args:
+        text: of the error.
+        cfg: the config.
+        key: of the argument at fault; those that are to be set stand beside it.
+        parameter: name of that argument.
+    """
+    if parameter is not None and key.rpartition(".")[2] != parameter:  # set under another name
+        text = re.sub(rf"(?<![\w.]){re.escape(parameter)}\b", lambda _: key, text, count=1)
+    before, advice, after = text.rpartition("set ")
+    beside = key.rpartition(".")[0]
+
+    def whole(match: re.Match) -> str:
+        other = f"{beside}.{match[1]}"
+        return f"{other}=" if has_key(cfg, other) else match[0]
+
+    if not advice:
+        return text
+    return before + advice + re.sub(r"(?<![\w.])(\w+)=(?=\S)", whole, after)
 
 
 def _load_again(args: Namespace) -> DictConfig | None:

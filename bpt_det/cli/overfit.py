@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import bpt_det.detection.datasets  # noqa: F401  registers the datasets
-from bpt_det.config.loading import as_override
+from bpt_det.config.overrides import as_override
 from bpt_det.engine.metrics import format_ap_table, read_final_metrics
 
 from .demo_steps import build_demo_parser, run_demo

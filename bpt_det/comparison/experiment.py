@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bpt_det.config.loading import as_override
+from bpt_det.config.overrides import as_override
 from bpt_det.data.splits import TRAINVAL
 from bpt_det.utils.errors import InputError
 

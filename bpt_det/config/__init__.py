@@ -2,6 +2,7 @@
 
 import bpt_det.utils.opencv  # noqa: F401  detectron2 imports cv2 too, without explaining a missing libGL
 
-from .loading import apply_overrides, get_config, load_config
+from .loading import get_config, load_config
+from .overrides import apply_overrides
 
 __all__ = ["apply_overrides", "get_config", "load_config"]

@@ -6,9 +6,11 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from bpt_det.utils.compat import name_of_target
 from bpt_det.utils.errors import InputError, check_count
 
-from .tree import has_key
+from .signatures import TARGET, accepted_types
+from .tree import has_key, walk
 
 # What the training loop reads; `model` and the data loaders are built from whatever they hold.
 REQUIRED_KEYS = (
@@ -31,6 +33,16 @@ REQUIRED_KEYS = (
     "train.ddp",
 )
 
+_TYPE_NAMES = {
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    type(None): "null",
+    list: "a list",
+    tuple: "a list",
+}
+
 # The smallest value of integers in `train`.
 _LEAST = {
     "max_iter": 1,
@@ -39,6 +51,13 @@ _LEAST = {
     "accumulate_steps": 1,
     "eval_period": 0,
     "checkpointer.period": 1,
+}
+
+# Texts in `train` that cannot be empty.
+_TEXTS = {
+    "output_dir": "the path of a folder",
+    "device": "auto, cpu or cuda",
+    "precision": "auto, float32, bfloat16 or float16",
 }
 
 
@@ -56,6 +75,14 @@ def check_keys(cfg: DictConfig, path: str) -> None:
         )
 
 
+# Arguments of these names are integers of at least 1, and rates in [0, 1).
+_COUNTS = {
+    *("embed_dim", "num_blocks", "num_heads", "patch_size", "pretrain_size", "prompt_length"),
+    *("rank", "num_classes", "image_size", "total_batch_size", "batch_size"),
+}
+_RATES = {"drop_path_rate", "prompt_dropout"}
+
+
 def check_config(cfg: DictConfig) -> None:
     """Check the numbers of a config with all its overrides, and match the final test's evaluator.
 
@@ -64,7 +91,61 @@ def check_config(cfg: DictConfig) -> None:
     """
     check_train_settings(cfg.train)
     _check_optimizer_and_loaders(cfg)
+    _check_arguments(cfg)
     _match_final_evaluator(cfg)
+
+
+def _check_arguments(cfg: DictConfig) -> None:
+    """Check settings by the names and types of the arguments that they become."""
+    for key, node in walk(cfg):
+        if isinstance(node, DictConfig):
+            if not node._is_interpolation() and not node._is_none() and TARGET in node:
+                _check_types(node, key)
+                _check_relations(node, key)
+            continue
+        name, value = key.rpartition(".")[2], node._value()
+        if isinstance(node, ListConfig) or node._is_interpolation():
+            continue
+        if name in _COUNTS:
+            check_count(key, value)
+        elif name in _RATES:
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not is_number or not 0 <= value < 1:
+                raise InputError(f"{key} must be in [0, 1), got {value!r}.")
+
+
+def _check_types(node: DictConfig, key: str) -> None:
+    """Check plain arguments of our own classes and functions against their annotations."""
+    if not name_of_target(node[TARGET]).startswith("bpt_det."):
+        return
+    for name in map(str, node):
+        child: Any = node._get_node(name)
+        types = accepted_types(node, name)
+        if types is None or child is None or child._is_interpolation():
+            continue
+        if isinstance(child, DictConfig) and not child._is_none():
+            continue
+        is_list = isinstance(child, ListConfig) and not child._is_none()
+        value: Any = list(child) if is_list else child._value()
+        kind: Any = type(value)
+        is_number = kind is int and float in types
+        if not (kind in types or is_number or (is_list and tuple in types)):
+            names = " or ".join(sorted(_TYPE_NAMES.get(each, each.__name__) for each in types))
+            raise InputError(f"{key}.{name} must be {names}, got {value!r}.")
+
+
+def _check_relations(node: DictConfig, key: str) -> None:
+    """Check sizes that have to fit each other, once they are known."""
+    sizes = {name: node.get(name) for name in ("embed_dim", "num_heads", "rank") if name in node}
+    if not all(isinstance(size, int) and size > 0 for size in sizes.values()):
+        return
+    width = sizes.get("embed_dim")
+    if width and sizes.get("rank", 1) > width:
+        raise InputError(f"{key}.rank must be in [1, embed_dim={width}], got {sizes['rank']}.")
+    if width and width % sizes.get("num_heads", 1):
+        raise InputError(
+            f"{key}.embed_dim={width} is not a multiple of {key}.num_heads={sizes['num_heads']}."
+        )
 
 
 def check_train_settings(settings: DictConfig) -> None:
@@ -76,6 +157,10 @@ def check_train_settings(settings: DictConfig) -> None:
     for key, least in _LEAST.items():
         value = OmegaConf.select(settings, key, default=least)
         check_count(f"train.{key}", value, least)
+    for key in _TEXTS:
+        value = settings.get(key, "auto")
+        if not isinstance(value, str) or not value:
+            raise InputError(f"train.{key} must be {_TEXTS[key]}, got {value!r}.")
     for key, name in (("early_stopping", "patience"), ("ema", "decay")):
         value = settings.get(key)
         if value is not None and not isinstance(value, Mapping):
@@ -96,6 +181,9 @@ def check_train_settings(settings: DictConfig) -> None:
     hooks = settings.get("hooks")
     if hooks is not None and not isinstance(hooks, ListConfig | list):
         raise InputError(f"train.hooks must be a list of hooks, or null (none), got {hooks!r}.")
+    precision = settings.get("precision", "auto")
+    if precision not in ("auto", "float32", "bfloat16", "float16"):
+        raise InputError(f"train.precision must be {_TEXTS['precision']}, got '{precision}'.")
     mode = settings.get("best_metric_mode", "max")
     if mode not in ("max", "min"):
         raise InputError(f"train.best_metric_mode must be max or min, got '{mode}'.")

@@ -1,18 +1,15 @@
 """Configs: loading a LazyConfig, composing and overriding it, with errors a user can act on."""
 
-import difflib
-import re
 from collections.abc import Callable, Mapping, Sequence
 
-from detectron2.config import LazyConfig
 from omegaconf import DictConfig
 
-from bpt_det.utils.errors import InputError, one_line
+from bpt_det.utils.errors import InputError
 
 from .checks import check_config, check_keys
 from .composition import compose
 from .files import find_config, read_config
-from .tree import has_key, walk
+from .overrides import apply_overrides, check_references
 
 # Datasets that have been read already, by the loader that takes them: train, test, final_test.
 Datasets = Mapping[str, Callable[[], Sequence[dict]]]
@@ -74,48 +71,9 @@ def load_config_and_data(
     check_keys(cfg, path)
     overrides = compose(cfg, path, overrides)
     apply_overrides(cfg, overrides)
+    if not isinstance(cfg.get("data"), str):  # data=NAME, which only adapt understands
+        check_references(cfg)
+    check_config(cfg)  # before data are read, which may take minutes
     datasets = None if adapt is None else adapt(cfg, overrides)
     check_config(cfg)
     return cfg, datasets or {}
-
-
-def apply_overrides(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """Apply overrides to a config in place; a key that does not exist needs a leading ``+``.
-
-    Raises:
-        InputError: an override is not ``key=value``, or its key does not exist; the nearest real
-            key is named.
-    """
-    for override in overrides:
-        key, equals, value = override.partition("=")
-        if not equals or not key.strip("+ "):
-            raise InputError(f"override '{override}' is not of the form key=value.")
-        is_addition = key.startswith("+")
-        key = key.lstrip("+").strip()
-        if not is_addition and not has_key(cfg, key):
-            near = difflib.get_close_matches(key, [name for name, _ in walk(cfg)], n=1, cutoff=0.0)
-            raise InputError(
-                f"override '{override}': the config has no key '{key}'; did you mean "
-                f"'{near[0]}'? To add a new key write '+{key}={value}'."
-            )
-        try:
-            LazyConfig.apply_overrides(cfg, [f"{key}={value}"])
-        except Exception as error:  # hydra's parser has an exception type per grammar rule
-            if type(error).__module__.startswith("hydra"):
-                raise InputError(
-                    f"override '{override}' cannot be parsed; quote the value, as in "
-                    f"{key}='\"{value}\"'."
-                ) from error
-            raise InputError(
-                f"override '{override}' cannot be applied ({one_line(error)}); write a list in "
-                "brackets, as in key=[0,3], and quote a text that holds commas."
-            ) from error
-    return cfg
-
-
-def as_override(key: str, value: object) -> str:
-    """Return ``key=value``, quoted where a plain text would be parsed, as a path with a comma."""
-    text = str(value)
-    if not re.fullmatch(r"[\w./-]+", text):
-        text = "'" + text.replace("'", r"\'") + "'"
-    return f"{key}={text}"

@@ -15,7 +15,8 @@ from detectron2.structures import Instances
 from omegaconf import DictConfig
 from torch import nn
 
-from bpt_det.config.loading import apply_overrides, load_config
+from bpt_det.config.loading import load_config
+from bpt_det.config.overrides import apply_overrides
 from bpt_det.data.images import ImageLike, to_rgb
 from bpt_det.detection.detection_data import use_detection_data
 from bpt_det.engine.checkpoint import LAST_CHECKPOINT, read_class_names

@@ -224,7 +224,18 @@ def _advice(
         "Choose the architecture that the file was made with (embed_dim, num_blocks, num_heads, "
         f"patch_size){patch_size_advice(state, expected)}"
     )
+    if different := _sizes_of(state).items() - _sizes_of(expected).items():
+        sizes += ": set " + " ".join(f"{name}={size}" for name, size in sorted(different))
     return f"{sizes}; {timm}" if foreign else f"{sizes}."
+
+
+def _sizes_of(state: dict[str, Tensor]) -> dict[str, int]:
+    """Return the sizes that the tensors of a ViT tell."""
+    blocks = {int(match[1]) for name in state if (match := re.match(r"blocks\.(\d+)\.", name))}
+    sizes = {"num_blocks": len(blocks)}
+    if (patches := state.get("patch_embed.proj.weight")) is not None and patches.ndim == 4:
+        sizes |= {"embed_dim": patches.shape[0], "patch_size": patches.shape[3]}
+    return sizes
 
 
 def _split_by_depth(names: Sequence[str], vit: VisionTransformer) -> tuple[list[str], list[str]]:

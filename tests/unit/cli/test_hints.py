@@ -40,6 +40,33 @@ def test_keys_that_refer_to_another_one_count_only_where_there_is_no_other():
     assert find_keys(several, "see") == []
 
 
+@pytest.mark.parametrize(
+    ("text", "parameter", "facts"),
+    [
+        (
+            "'timm:x' has embed_dim=384, not 768; set embed_dim=384 num_heads=6.",
+            "checkpoint",
+            "has embed_dim=384, not 768; set model.backbone.net.vit.embed_dim=384 "
+            "model.backbone.net.vit.num_heads=6. Config key: model.backbone.net.vit.checkpoint.",
+        ),
+        (
+            "square_pad must be a multiple of 32, got 100.",
+            "square_pad",
+            "dataloader.image_size must be a multiple of 32, got 100. "
+            "Config key: dataloader.image_size.",
+        ),
+        (
+            "embed_dim=30 is not a multiple of num_heads=4.",
+            "embed_dim",
+            "embed_dim=30 is not a multiple of num_heads=4. "
+            "Config key: model.backbone.net.vit.embed_dim.",
+        ),
+    ],
+)
+def test_keys_are_printed_whole_as_a_user_sets_them(text, parameter, facts):
+    assert explain(InputError(text, parameter=parameter), arguments("method=bpt_s")).endswith(facts)
+
+
 def test_weights_are_set_under_the_key_of_the_config():
     error = InputError("no weights at 'a.pth'.", parameter="checkpoint", hint="weights")
     text = explain(error, arguments("method=bpt_s"))

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 import bpt_det
 from bpt_det.config import load_config
 from bpt_det.config.checks import check_config
-from bpt_det.config.loading import apply_overrides, as_override
+from bpt_det.config.overrides import apply_overrides, as_override
 from bpt_det.config.tree import find_vit_owner
 from bpt_det.utils.errors import InputError
 
@@ -46,11 +46,16 @@ def test_an_override_reaches_into_lists(override):
 
 
 def test_an_override_may_set_a_key_that_is_none_and_add_one_on_purpose(override):
-    cfg = override("train.prompt_statistics=some/file.safetensors", "+train.note=hello")
-    assert (cfg.train.prompt_statistics, cfg.train.note) == ("some/file.safetensors", "hello")
+    cfg = override(
+        "train.prompt_statistics=some/file.safetensors", "+model.backbone.net.vit.mlp_ratio=3"
+    )
+    assert cfg.train.prompt_statistics == "some/file.safetensors"
+    assert cfg.model.backbone.net.vit.mlp_ratio == 3
 
 
-@pytest.mark.parametrize("value", ["plain/path-1", "with space, comma", "it's", "a=b", "[1"])
+@pytest.mark.parametrize(
+    "value", ["plain/path-1", "with space, comma", "~/a", "null", "[a]", "it's", "a=b", "[1"]
+)
 def test_a_text_written_as_an_override_comes_back_as_it_was(value, override):
     assert override(as_override("train.output_dir", value)).train.output_dir == value
 
@@ -77,7 +82,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_one(text, nearest, override)
         ("train.max_iter", "key=value"),
         ("=3", "key=value"),
         ("--resum", "key=value"),
-        ("train.output_dir=[1", "cannot be parsed; quote the value"),
+        ("train.max_iter=[1", "cannot be parsed; quote the value"),
         ("model.backbone.net.placement=0,3", r"list in brackets, as in key=\[0,3\]"),
         ("+dataloader.train.mapper.augmentations.x=1", "cannot be applied .*int"),
         ("+~train.seed=1", "cannot be applied .*deletion"),
