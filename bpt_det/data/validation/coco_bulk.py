@@ -12,7 +12,6 @@ _CHUNK = 20_000  # annotations at once: one odd value makes a whole chunk unclea
 LARGEST = 1e15  # pixels; what is computed from such numbers is still finite
 LEAST_SIDE = 0.01  # pixels of a box; nothing can be predicted so exactly that it is met
 _NUMBERS = {int, float}
-_LEAST_AREA = 16.0  # square pixels of a polygon that surely covers a pixel
 _SLACK = 1.6  # by which a recorded area may differ from a measured one
 
 Located = Sequence[tuple[int, dict, dict]]  # position, annotation, image
@@ -59,7 +58,8 @@ def clear_masks(
     rows, columns = _sizes(chosen).T
     good = (extent[:, :2].min(axis=1) >= -tolerance) & (extent[:, 2] <= columns + tolerance)
     good &= extent[:, 3] <= rows + tolerance
-    good &= (mean_width >= 1) & (largest >= max(_LEAST_AREA, 2 * min_area + _LEAST_AREA))
+    # Pixels and square pixels differ by about half the perimeter, which is area / mean_width.
+    good &= largest * (1 - 1 / np.maximum(mean_width, 1e-9)) >= 1 + min_area
     recorded = _recorded_areas(chosen)
     good &= (recorded >= largest / _SLACK) & (recorded <= total * _SLACK)
     corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
@@ -71,11 +71,12 @@ def clear_masks(
 
 def _sizes(chunk: Located) -> np.ndarray:
     """Return height and width of the image of each annotation, (n, 2)."""
-    columns = (
-        np.fromiter((min(i[key], LARGEST) for _, _, i in chunk), np.float64, len(chunk))
-        for key in ("height", "width")
-    )
-    return np.stack([*columns], axis=1)
+    sides = [[image[key] for _, _, image in chunk] for key in ("height", "width")]
+    try:
+        table = np.array(sides, dtype=np.float64)
+    except OverflowError:  # an integer of hundreds of digits
+        table = np.array([[min(side, LARGEST) for side in row] for row in sides], np.float64)
+    return table.T
 
 
 def boxes_in_sizes(annotations: list) -> np.ndarray:

@@ -36,7 +36,7 @@ def _is_object(annotation: dict) -> bool:
 
 
 def _check_crowds(entries: Entries, findings: Findings) -> None:
-    num_crowds = sum(bool(a.get("iscrowd")) for _, a, _ in entries.annotations)
+    num_crowds = len([a for _, a, _ in entries.annotations if not _is_object(a)])
     count = len(entries.annotations)
     if num_crowds > _MUCH_CROWD * count:
         kind = "only_crowds" if num_crowds == count else "many_crowds"
@@ -87,7 +87,7 @@ def _check_agreement(entries: Entries, findings: Findings) -> None:
 
 def _check_numbers(entries: Entries, findings: Findings) -> None:
     """Find images with more objects than a detector returns and an evaluation counts."""
-    counts = Counter(a["image_id"] for _, a, _ in entries.annotations if _is_object(a))
+    counts = Counter([a["image_id"] for _, a, _ in entries.annotations if _is_object(a)])
     for index, image in entries.images:
         if counts[image["id"]] > MOST_DETECTIONS:
             detail = f"{counts[image['id']]} objects"
@@ -98,17 +98,20 @@ def _check_copies(entries: Entries, findings: Findings) -> None:
     """Find annotations that say the same as an earlier one."""
     annotations = [annotation for _, annotation, _ in entries.annotations]
     try:
-        if len({(a["image_id"], *a["bbox"]) for a in annotations}) == len(annotations):
-            return
+        keys: list[tuple] = [(a["image_id"], *a["bbox"]) for a in annotations]
+        num_different = len(set(keys))
     except TypeError:  # a box that is no list of numbers
-        pass
-    keys = [(a["image_id"], a["category_id"], str(a["bbox"])) for a in annotations]
+        keys = [(a["image_id"], str(a["bbox"])) for a in annotations]
+        num_different = len(set(keys))
+    if num_different == len(keys):
+        return
     repeated = {key for key, count in Counter(keys).items() if count > 1}
     first: dict[tuple, int] = {}
     for key, (index, annotation, image) in zip(keys, entries.annotations, strict=True):
         if key in repeated:
-            full = (*key, json.dumps(annotation.get("segmentation")), annotation.get("iscrowd"))
-            earlier = first.setdefault((*map(str, full),), index)
+            fields = ("category_id", "segmentation", "iscrowd")
+            whole = (*key, *(json.dumps(annotation.get(field)) for field in fields))
+            earlier = first.setdefault(whole, index)
             if earlier != index:
                 where = place("annotations", index, annotation, image)
                 findings.add("duplicate_annotation", where, f"the same as annotations[{earlier}]")

@@ -237,3 +237,37 @@ def test_an_image_of_16_bits_that_may_have_10_cannot_be_used(content, images):
     (example,) = findings.examples["image_unreadable"]
     assert example["file_name"] == file_name
     assert "may be of 10 bits" in example["detail"]
+
+
+def test_what_is_clear_at_once_has_no_fault_alone(content):
+    """Regular polygons of all sizes, in and beyond the image, with right and wrong areas."""
+    rng = np.random.default_rng(0)
+    annotations = []
+    for number in range(400):
+        x, y, radius = rng.uniform(-5, 55), rng.uniform(-5, 60), rng.choice([0.3, 1, 2, 4, 9])
+        angles = 2 * np.pi * np.arange(7) / 7
+        points = np.stack([x + radius * np.cos(angles), y + radius * np.sin(angles)], axis=1)
+        low, size = points.min(axis=0), np.ptp(points, axis=0)
+        annotations.append(
+            {
+                **content["annotations"][number % 78],
+                "id": number,
+                "bbox": [*low.tolist(), *size.tolist()],
+                "area": float(2.74 * radius**2 * rng.choice([1, 1, 3])),
+                "segmentation": [points.reshape(-1).tolist()],
+            }
+        )
+    together = check_coco({**content, "annotations": annotations}, None)
+    alone: Counter = Counter()
+    for annotation in annotations:  # a box of another kind beside it: nothing is clear
+        odd = {**annotation, "bbox": None}
+        alone += Counter(check_coco({**content, "annotations": [annotation, odd]}, None).counts)
+    for kind in ("mask_empty", "mask_tiny", "mask_beyond_image", "area_mismatch"):
+        assert together.counts[kind] > 0
+        assert 2 * together.counts[kind] == alone[kind], kind
+
+
+def test_255_polygons_are_a_mask_and_so_are_more(content):
+    x, y, width, height = content["annotations"][45]["bbox"]
+    content["annotations"][45]["segmentation"] *= 300
+    assert check_coco(content, None).counts == {}
