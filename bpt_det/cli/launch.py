@@ -160,8 +160,10 @@ def _end_with_others(error: BaseException, args: argparse.Namespace, peers: Peer
         line = str(cause) if peers.reports else None
     elif isinstance(cause, InputError):
         line = peers.report_failure(explain(cause, args), status)
-    elif isinstance(cause, RunStopped):
-        line = peers.report_failure(_describe_stop(cause, args), status)
+    elif isinstance(cause, RunStopped):  # all stop after the same iteration
+        line = None
+        if peers.place.rank == 0:
+            print(_describe_stop(cause, args), file=sys.stderr)
     elif was_interrupted(cause):
         line = peers.report_failure("interrupted", status)
     else:

@@ -85,6 +85,30 @@ def test_unlike_settings_end_both_before_the_first_iteration(shapes_root, tmp_pa
     assert not list((tmp_path / "run").glob("*.pth"))
 
 
+def wait_for_metrics(folder):
+    metrics = folder / "metrics.json"
+    for _ in range(200):
+        if metrics.is_file() and metrics.stat().st_size:
+            return
+        time.sleep(0.5)
+    raise TimeoutError(metrics)
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_stops_both_after_the_same_iteration(shapes_root, tmp_path, start):
+    arguments = two_processes(shapes_root, tmp_path / "run", max_iter=100_000)
+    processes = [start(rank, *arguments) for rank in range(2)]
+    wait_for_metrics(tmp_path / "run")
+    processes[1].send_signal(signal.SIGUSR1)
+    texts = [process.communicate(timeout=100)[1] for process in processes]
+    assert [process.returncode for process in processes] == [75, 75]
+    (line,) = [line for text in texts for line in text.splitlines() if "preempted: " in line]
+    result = read_result(tmp_path / "run")
+    assert result.status == "preempted"
+    assert f"model_{result.iterations - 1:07d}.pth" in line
+    assert (tmp_path / f"run/model_{result.iterations - 1:07d}.pth").is_file()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("victim", "by"), [(1, "SIGKILL"), (1, "SIGSTOP"), (0, "SIGKILL")])
 def test_a_process_that_is_gone_ends_the_others_within_a_minute(
@@ -92,11 +116,7 @@ def test_a_process_that_is_gone_ends_the_others_within_a_minute(
 ):
     arguments = two_processes(shapes_root, tmp_path / "run", max_iter=100_000, peer_timeout=10)
     processes = [start(rank, *arguments) for rank in range(2)]
-    metrics = tmp_path / "run/metrics.json"
-    for _ in range(200):
-        if metrics.is_file() and metrics.stat().st_size:
-            break
-        time.sleep(0.5)
+    wait_for_metrics(tmp_path / "run")
     processes[victim].send_signal(getattr(signal, by))
     begin = time.monotonic()
     survivor = processes[1 - victim]

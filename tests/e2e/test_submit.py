@@ -1,11 +1,17 @@
 """Submitted jobs, by submitit's executor of this machine."""
 
+import os
+import signal
+import subprocess
+import sys
+
 import pytest
 
 from bpt_det.cli.submit import command_of, main
 from bpt_det.engine import read_result
 from bpt_det.utils.errors import InputError
 from tests.e2e.test_distributed import whole_run
+from tests.e2e.test_launchers import wait_for_metrics
 from tests.support.paths import ROOT
 
 pytest.importorskip("submitit")
@@ -28,6 +34,27 @@ def test_a_job_of_two_processes_is_one_run(shapes_root, tmp_path, submit):
     assert (tmp_path / "run/log.txt.rank1").is_file()
     (log,) = (tmp_path / "jobs").glob("*/*_0_log.out")
     assert "Training finished after 3 iterations" in log.read_text()
+
+
+@pytest.mark.slow
+def test_a_preempted_job_goes_on_by_itself(shapes_root, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    words = whole_run(shapes_root, tmp_path / "run", total_batch_size=2, max_iter=60)
+    command = [sys.executable, "tools/submit.py", "--cluster", "local", "--wait", "--cpus", "1"]
+    command += ["--folder", str(tmp_path / "jobs"), "--", "train", *words]
+    waiting = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    wait_for_metrics(tmp_path / "run")
+    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True).stdout
+    (task,) = [
+        int(line.split()[0])
+        for line in listed.splitlines()
+        if "submitit.core._submit" in line and str(tmp_path) in line
+    ]
+    os.kill(task, signal.SIGUSR2)
+    assert waiting.wait(timeout=200) == 0
+    log = "".join(path.read_text() for path in (tmp_path / "jobs").glob("*/*_log.*"))
+    assert "preempted: " in log and "Training finished after 60 iterations" in log
+    assert read_result(tmp_path / "run").status == "finished"
 
 
 def test_a_job_ends_with_the_status_of_its_command(tmp_path, submit):
