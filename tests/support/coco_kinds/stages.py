@@ -24,7 +24,7 @@ from omegaconf import DictConfig
 
 from bpt_det.cli.app import main
 from bpt_det.config import load_config
-from bpt_det.config.loading import as_override
+from bpt_det.config.overrides import as_override
 from bpt_det.detection import CocoEvaluator, load_dataset
 from tests.support.detectors import shrink
 from tests.support.paths import ROOT
