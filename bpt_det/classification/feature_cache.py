@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from bpt_det.data.archives import file_status
-from bpt_det.engine.loaders import raise_input_errors
+from bpt_det.engine.workers import raise_input_errors
 from bpt_det.utils.available_memory import available_memory
 from bpt_det.utils.errors import InputError, shorten
 from bpt_det.utils.progress import progress_bar

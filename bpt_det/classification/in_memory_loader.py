@@ -17,6 +17,7 @@ from torch import Tensor
 from bpt_det.data.images import read_rgb
 from bpt_det.engine.loaders import TrainLoader, position_seed
 from bpt_det.engine.precision import resolve_device
+from bpt_det.engine.workers import TIMEOUT
 from bpt_det.utils.available_memory import available_memory
 from bpt_det.utils.errors import InputError
 
@@ -43,6 +44,7 @@ def build_train_loader(
     *,
     in_memory: bool = False,
     device: str = "auto",
+    timeout: float = TIMEOUT,
 ) -> "TrainLoader | InMemoryLoader":
     """Return endless batches of samples, read anew every time or kept in memory.
 
@@ -54,6 +56,7 @@ def build_train_loader(
         seed: of the order and of the crops.
         in_memory: decode every image once, keep it on ``device`` and crop there.
         device: ``auto``, ``cuda`` or ``cpu``.
+        timeout: seconds to wait for a batch of the loading processes.
 
     Raises:
         InputError: a value cannot be used, see `TrainLoader` and `InMemoryLoader`.
@@ -63,7 +66,7 @@ def build_train_loader(
             f"in_memory must be True or False, got '{in_memory}'.", parameter="in_memory"
         )
     if not in_memory:
-        return TrainLoader(dataset, mapper, total_batch_size, num_workers, seed)
+        return TrainLoader(dataset, mapper, total_batch_size, num_workers, seed, timeout)
     device = resolve_device(device)
     return InMemoryLoader(dataset, mapper, total_batch_size, num_workers, seed, device=device)
 

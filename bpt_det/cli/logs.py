@@ -91,7 +91,7 @@ def log_file(folder: str | Path, records: Iterable[logging.LogRecord] = ()) -> I
     """
     rank = comm.get_rank()
     name = f"{LOG_NAME}.rank{rank}" if rank else LOG_NAME
-    handler = logging.FileHandler(Path(folder) / name, encoding="utf-8", errors="backslashreplace")
+    handler = _LogFile(Path(folder) / name, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(_formatter(is_detailed=True))
     handler.addFilter(lambda record: record.name != PROGRESS)
     for record in records:
@@ -130,6 +130,29 @@ class _Console(logging.Handler):
             pass
         except Exception:
             self.handleError(record)
+
+
+class _LogFile(logging.FileHandler):
+    """Handler of log.txt; where it cannot be written, that is said once and the run goes on."""
+
+    has_failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say it on the console alone."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self.has_failed:
+            self.has_failed = True
+            text = f"warning: '{self.baseFilename}' cannot be written ({error.strerror})"
+            print(text, file=sys.stderr)
+
+    def close(self) -> None:
+        """Close the file, whose last part may be lost."""
+        try:
+            super().close()
+        except OSError:
+            self.stream = None
 
 
 class _Buffer(logging.Handler):

@@ -1,18 +1,21 @@
 """Faults of the machine, as one line with the likely cause and the next step."""
 
 import contextlib
+import errno
 import re
 from collections.abc import Iterator
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from bpt_det.utils.atomic import ask_for_space
 from bpt_det.utils.available_memory import available_memory
 from bpt_det.utils.errors import InputError, one_line
 
 _NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|Insufficient memory")
 _DEAD_WORKER = re.compile(r"DataLoader worker \(pid\(?s?\)? ?([\d, ]+)\)?")
 _GB = 1e9
+_STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EFBIG)
 
 
 @contextlib.contextmanager
@@ -44,6 +47,11 @@ def explain_fault(error: Exception, cfg: DictConfig) -> InputError | None:
         return _out_of_memory("CPU", cfg)
     if isinstance(error, RuntimeError) and _DEAD_WORKER.search(str(error)):
         return dead_worker(error)
+    if isinstance(error, OSError) and error.errno in _STORAGE:
+        name = f" '{error.filename}'" if error.filename else ""
+        return InputError(
+            f"cannot write{name} ({error.strerror}){ask_for_space(error)}", hint="resume"
+        )
     return None
 
 
@@ -58,7 +66,7 @@ def _out_of_memory(device: str, cfg: DictConfig) -> InputError:
     )
 
 
-def dead_worker(error: RuntimeError) -> InputError:
+def dead_worker(error: Exception) -> InputError:
     """Return what is said where a loading process has died."""
     bytes_left = available_memory()
     left = "" if bytes_left is None else f" ({bytes_left / _GB:.1f} GB are left now)"

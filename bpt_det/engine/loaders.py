@@ -7,11 +7,9 @@ processes see what one sees that accumulates N batches.
 """
 
 import hashlib
-import io
 import itertools
-import pickle
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,6 @@ import numpy as np
 import torch
 from detectron2.config import instantiate
 from detectron2.data import DatasetFromList, MapDataset, MetadataCatalog
-from detectron2.data.build import trivial_batch_collator
 from detectron2.data.samplers import InferenceSampler
 from detectron2.utils import comm
 from detectron2.utils.registry import locate
@@ -28,12 +25,10 @@ from omegaconf import DictConfig, OmegaConf
 from torch.utils.data import DataLoader, Dataset
 
 from bpt_det.config.loading import Datasets
-from bpt_det.utils.errors import InputError, check_count, one_line
+from bpt_det.utils.errors import InputError, check_count
 
 from .protocols import NamesClasses
-from .stopping import ignore_stop_signals
-
-TIMEOUT = 300.0  # seconds
+from .workers import TIMEOUT, raise_input_errors, worker_options
 
 _HASHED = 1000  # samples at most, of those that a fingerprint looks at
 
@@ -129,9 +124,9 @@ class TrainLoader:
         batches = DataLoader(
             self.samples,
             batch_sampler=keys,
-            **_worker_options(self.num_workers, self.timeout),
+            **worker_options(self.num_workers, self.timeout),
         )
-        yield from raise_input_errors(batches)
+        yield from raise_input_errors(batches, self.timeout)
 
     def fingerprint(self) -> str:
         """Return the number of samples and a hash of some of their file names, without folders."""
@@ -216,11 +211,12 @@ class TestLoader:
         self.mapper = mapper
         self.batch_size = batch_size
         self.num_workers = num_workers
+        self.timeout = timeout
         self._batches = DataLoader(
             MapDataset(self.dataset, InputErrorsAsValues(mapper)),
             batch_size=batch_size,
             sampler=InferenceSampler(len(dataset)),
-            **_worker_options(num_workers, timeout),
+            **worker_options(num_workers, timeout),
         )
         self._in_memory = in_memory
         self._kept: list[list] | None = None
@@ -239,7 +235,7 @@ class TestLoader:
             yield from self._kept
             return
         kept = []
-        for batch in raise_input_errors(self._batches):
+        for batch in raise_input_errors(self._batches, self.timeout):
             if self._in_memory:
                 kept.append(batch)
             yield batch
@@ -262,88 +258,6 @@ class InputErrorsAsValues:
             return self.mapper(record)
         except InputError as error:
             return error
-
-
-def raise_input_errors(batches: Iterable[list]) -> Iterator[list]:
-    """Yield batches of samples; an `InputError` among the samples is raised.
-
-    Raises:
-        InputError: a sample is one, or the loading processes give none in time.
-    """
-    iterator = iter(batches)
-    while True:
-        try:
-            batch = next(iterator)
-        except StopIteration:
-            return
-        except RuntimeError as error:
-            if "timed out after" not in str(error):
-                raise
-            _end_workers(iterator)
-            raise InputError(
-                f"the loading processes gave no batch for {getattr(batches, 'timeout', 0):g} s: "
-                "a disk that does not answer, a stopped process, or memory that is exhausted. "
-                "Lower dataloader.train.num_workers and dataloader.test.num_workers, or raise "
-                "dataloader.train.timeout and dataloader.test.timeout where images take that long.",
-                hint="shared_memory",
-            ) from error
-        for sample in batch:
-            if isinstance(sample, InputError):
-                raise sample
-        yield batch
-
-
-def _worker_options(num_workers: int, timeout: float) -> dict[str, Any]:
-    """Return how a DataLoader collates, and how its loading processes behave.
-
-    Raises:
-        InputError: the timeout is not a positive number.
-    """
-    if not isinstance(timeout, int | float) or isinstance(timeout, bool) or timeout <= 0:
-        raise InputError(f"timeout must be a positive number of seconds, got {timeout!r}.")
-    if num_workers == 0:
-        return {"collate_fn": trivial_batch_collator}
-    return {
-        "num_workers": num_workers,
-        "collate_fn": collate_in_shared_memory,
-        "worker_init_fn": ignore_stop_signals,
-        "timeout": timeout,
-    }
-
-
-def collate_in_shared_memory(batch: list) -> list:
-    """Return a batch whose tensors are in shared memory, through which they leave this process.
-
-    There is an `InputError` in the batch where that memory is full. Otherwise a thread that hands
-    the batch over would meet that, and the main process would wait for ever.
-    """
-    try:
-        _Sharing(io.BytesIO()).dump(batch)
-    except RuntimeError as error:  # what torch makes of it
-        return [
-            InputError(
-                f"a batch does not fit into shared memory, /dev/shm ({one_line(error)}); lower "
-                "dataloader.train.num_workers and dataloader.test.num_workers; 0 needs none.",
-                hint="shared_memory",
-            )
-        ]
-    return batch
-
-
-class _Sharing(pickle.Pickler):
-    """A pickler that moves each tensor it meets into shared memory, and leaves its values out."""
-
-    def persistent_id(self, value: Any) -> int | None:
-        if isinstance(value, torch.Tensor):
-            value.share_memory_()
-            return id(value)
-        return 0 if isinstance(value, np.ndarray) else None
-
-
-def _end_workers(iterator: Any) -> None:
-    """Kill loading processes, which may be stopped and so would not end by themselves."""
-    for worker in getattr(iterator, "_workers", ()):
-        worker.kill()
 
 
 def class_names_of(source: Any) -> list[str] | None:

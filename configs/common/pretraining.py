@@ -46,6 +46,7 @@ dataloader = dict(
         ),
         total_batch_size=4096,
         num_workers=4,
+        timeout=300,  # seconds to wait for a batch of the workers
         seed="${train.seed}",
         in_memory="${dataloader.in_memory}",
         device="${train.device}",
@@ -59,6 +60,7 @@ dataloader = dict(
         ),
         batch_size=64,
         num_workers=4,
+        timeout=300,  # seconds to wait for a batch of the workers
         in_memory="${dataloader.in_memory}",
     ),
     evaluator=L(ReconstructionEvaluator)(

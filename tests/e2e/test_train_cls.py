@@ -12,6 +12,7 @@ from bpt_det.cli import app
 from bpt_det.cli.train_cls import main
 from bpt_det.config import load_config
 from bpt_det.engine import read_result
+from bpt_det.engine.metrics import read_records
 from tests.support import class_trees
 from tests.support.paths import ROOT
 
@@ -115,8 +116,10 @@ def test_resuming_goes_on_after_the_last_checkpoint(trained, train_cls, config, 
     assert train_cls("--config-file", config, "--resume", *settings) == 0
     final = torch.load(folder / "model_final.pth", weights_only=True)
     assert final["trainer"]["iteration"] == 5
-    earlier = (trained / "metrics.json").read_text().splitlines()
-    assert (folder / "metrics.json").read_text().splitlines()[: len(earlier)] == earlier
+    records, earlier = (list(read_records(run / "metrics.json")) for run in (folder, trained))
+    assert [record["iteration"] for record in records] == [*range(6), 6]  # each once
+    for before, after in zip(earlier[:3], records, strict=False):
+        assert after["total_loss"] == before["total_loss"]
 
 
 @pytest.mark.parametrize("packed", [False, True])

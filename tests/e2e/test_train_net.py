@@ -1,7 +1,6 @@
 """The main job from the command line, at a tiny size: train, resume, evaluate, refuse."""
 
 import importlib.util
-import json
 import os
 import shutil
 import subprocess
@@ -15,7 +14,7 @@ from PIL import Image
 from bpt_det.cli import app
 from bpt_det.config import load_config
 from bpt_det.engine import read_result
-from bpt_det.engine.metrics import read_final_metrics
+from bpt_det.engine.metrics import read_final_metrics, read_records
 from tests.support.detectors import shrink, use_shapes
 from tests.support.paths import ROOT
 
@@ -130,8 +129,13 @@ def test_resuming_goes_on_after_the_last_checkpoint(config, trained, tmp_path):
     assert train_net("--config-file", config, *settings) == 0
     final = torch.load(folder / "model_final.pth", weights_only=True)
     assert final["trainer"]["iteration"] == 5
-    lines, earlier = ((run / "metrics.json").read_text().splitlines() for run in (folder, trained))
-    assert lines[: len(earlier)] == earlier and json.loads(lines[-1])["iteration"] == 6
+    records, earlier = (list(read_records(run / "metrics.json")) for run in (folder, trained))
+    iterations = [record["iteration"] for record in records]
+    assert iterations == sorted(set(iterations)) and iterations[-1] == 6  # each once
+    losses = {r["iteration"]: r["total_loss"] for r in records if "total_loss" in r}
+    for record in earlier:
+        if "total_loss" in record:
+            assert losses[record["iteration"]] == record["total_loss"]
 
 
 def test_a_missing_data_set_is_one_line_of_a_real_process(tmp_path):

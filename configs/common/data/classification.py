@@ -49,6 +49,7 @@ dataloader = dict(
         ),
         total_batch_size=32,
         num_workers=4,
+        timeout=300,  # seconds to wait for a batch of the workers
         seed="${train.seed}",
         in_memory="${dataloader.in_memory}",
         device="${train.device}",
@@ -68,6 +69,7 @@ dataloader = dict(
         ),
         batch_size=32,
         num_workers=4,
+        timeout=300,  # seconds to wait for a batch of the workers
         in_memory="${dataloader.in_memory}",
     ),
     evaluator=L(ClassificationEvaluator)(task="val"),
@@ -81,6 +83,7 @@ dataloader = dict(
         mapper="${..test.mapper}",
         batch_size="${..test.batch_size}",
         num_workers="${..test.num_workers}",
+        timeout="${..test.timeout}",
     ),
     final_evaluator=L(ClassificationEvaluator)(task="test", output_dir="${train.output_dir}/test"),
 )

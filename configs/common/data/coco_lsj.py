@@ -28,6 +28,7 @@ dataloader = dict(
         ),
         total_batch_size=16,
         num_workers=4,
+        timeout=300,  # seconds to wait for a batch of the workers
         seed="${train.seed}",
     ),
     test=L(TestLoader)(
@@ -47,6 +48,7 @@ dataloader = dict(
             image_format="${model.input_format}",
         ),
         num_workers=4,
+        timeout=300,  # seconds to wait for a batch of the workers
     ),
     evaluator=L(CocoEvaluator)(
         dataset_name="${..test.dataset.names}", output_dir="${train.output_dir}/inference"
