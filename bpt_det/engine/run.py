@@ -196,6 +196,8 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
         check_equal({"start": start_iteration, "training data": train_loader.fingerprint()})
         has_test = final_test is not None
         _check_start(settings, start_iteration, has_ended=has_ended, has_final_test=has_test)
+        if stop is not None:
+            stop.check_start()
         if cfg.dataloader.get("feature_cache") is not None:
             feature_cache: FeatureCache = instantiate(cfg.dataloader.feature_cache)
             feature_cache.fill(model, [test_loader, train_loader])  # the smaller one first

@@ -23,6 +23,7 @@ from bpt_det.cli.launch import build_training_parser, run_training_tool
 from bpt_det.engine import read_result
 from bpt_det.engine.metrics import read_records
 from bpt_det.engine.storage import TIMES
+from bpt_det.utils.errors import EXIT_BAD_INPUT
 
 # What differs between two runs: who ran when, and how long it took.
 _OF_THE_RUN = ("command", "started", "seconds", "iteration_seconds", "error")
@@ -127,7 +128,9 @@ class Run:
     def finish(self, most: int = 3) -> None:
         """Resume until the run has ended."""
         for _ in range(most):
-            if self.run("--resume") == 0:
+            status = self.run("--resume")
+            has_ended = read_result(self.output).status in ("finished", "stopped_early")
+            if status == 0 or (status == EXIT_BAD_INPUT and has_ended):  # killed after its end
                 return
         raise AssertionError(self.log.read_text())
 

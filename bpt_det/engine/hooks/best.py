@@ -177,8 +177,10 @@ class EarlyStopping(HookBase):
         """Whether there was no improvement for so many evaluations that the run ends."""
         return self.num_without_best >= self.patience
 
-    def before_train(self) -> None:
+    def check_start(self) -> None:
         """Refuse to continue a run that has been stopped, and has written all that is to come.
+
+        Call it when the checkpoint is loaded, before the training.
 
         Raises:
             InputError: the checkpoint that it resumes from is of a run that stopped early.

@@ -44,12 +44,14 @@ class MetricsWriter(HookBase):
         self.period = period
         self.eval_period = eval_period
         self.last_written: int | None = None  # iteration; None: it is not known
+        self._has_begun = False
         self._lines = _Lines(folder / METRICS_NAME) if folder else None
         self._events = _Events(folder) if folder else None
         self._printer = CommonMetricPrinter(max_iter)
 
     def before_train(self) -> None:
         """Remove what a resumed run writes again."""
+        self._has_begun = True
         if self.last_written is None:
             self.last_written = self.trainer.start_iter - 1
         if self._lines is not None and self._events is not None:
@@ -68,7 +70,9 @@ class MetricsWriter(HookBase):
             self._write()
 
     def after_train(self) -> None:
-        """Write what other hooks have added at the end."""
+        """Write what other hooks have added at the end, unless the training was refused."""
+        if not self._has_begun:
+            return
         self._write()
         if self._lines is not None and self._lines.waiting:
             logger.warning("%d records of metrics.json are lost", len(self._lines.waiting))
