@@ -128,11 +128,15 @@ class Run:
     def finish(self, most: int = 3) -> None:
         """Resume until the run has ended."""
         for _ in range(most):
-            status = self.run("--resume")
-            has_ended = read_result(self.output).status in ("finished", "stopped_early")
-            if status == 0 or (status == EXIT_BAD_INPUT and has_ended):  # killed after its end
+            if self.has_ended(self.run("--resume")):
                 return
         raise AssertionError(self.log.read_text())
+
+    def has_ended(self, status: int) -> bool:
+        """Return whether a part with this exit status has ended the run, or came after its end."""
+        if status != EXIT_BAD_INPUT:
+            return status == 0
+        return read_result(self.output).status in ("finished", "stopped_early")
 
     def differences(self) -> list[str]:
         """Return in what the run differs from the uninterrupted one."""
