@@ -64,7 +64,7 @@ def test_vit_2b_is_reached_by_settings(estimate, capsys):
         (["--image-size", "100"], "--image-size must be a multiple of the patch size 16, got 100."),
         (
             ["--image-size", "1008"],
-            "square_pad must be a multiple of 32, such as 992 or 1024, got 1008.",
+            "image_size must be a multiple of 32, such as 992 or 1024, got 1008.",
         ),
         (["--batch-sizes", "2", "0"], "--batch-sizes must be at least 1, got 0."),
         (["--memory-gb", "24", "0"], "--memory-gb must be above 0 and finite, got 0."),
@@ -72,7 +72,7 @@ def test_vit_2b_is_reached_by_settings(estimate, capsys):
         (["--memory-gb", "inf"], "--memory-gb must be above 0 and finite, got inf."),
         (["--mask-regions", "-1"], "--mask-regions must be at least 0, got -1."),
         (["--num-gpus", "0"], "--num-gpus must be at least 1, got 0."),
-        ([f"{VIT}.embed_dim=770"], "embed_dim=770 is not a multiple of num_heads=12."),
+        ([f"{VIT}.embed_dim=770"], f"{VIT}.embed_dim=770 is not a multiple of {VIT}.num_heads=12."),
         (["--config-file", "configs/coco/cascade_vitdet_b.py"], "not for a ViTDetBackbone"),
         (["--config-file", "configs/fgvc/cub.py"], "the config has no model.backbone.net"),
         (["--config-file", "nowhere.py"], "config file 'nowhere.py' does not exist"),

@@ -120,7 +120,7 @@ def only_line(capsys):
         (["data=nowhere"], "nowhere' does not exist; correct the path"),
         (["data=2019"], "2019' does not exist; correct the path"),
         (["data.train="], "data.train= names no images; give a folder"),
-        (["data.train=2019"], "data.train=2019 names no images; give a folder"),
+        (["data.train=2019"], "2019' does not exist; correct the path"),
         (["model.mask_ratio=1.5"], "mask_ratio must be in (0, 1)"),
         (["train.epochs=0"], "train.epochs must be a number > 0, got 0"),
         (["dataloader.train.mapper.min_area=2"], "min_area must be in (0, 1], got 2"),

@@ -174,13 +174,19 @@ def test_an_image_that_cannot_be_decoded_is_one_line(
     ("override", "expected"),
     [
         ("train.max_itr=10", "did you mean 'train.max_iter'?"),
-        ("model.roi_heads.num_classes=7", "has 10 classes but the model has num_classes=7; set nu"),
+        (
+            "model.roi_heads.num_classes=7",
+            "has 10 classes but the model has num_classes=7; set model.roi_heads.num_classes=10",
+        ),
         (
             "model.backbone.net.prompt.prompt_length=0",
-            "prompt_length must be an integer >= 1, or prompt=None for a frozen ViT",
+            "model.backbone.net.prompt.prompt_length must be an integer >= 1, got 0.",
         ),
         ("model.backbone.net.prompt.rank=33", "rank must be in [1, embed_dim=32], got 33."),
-        ("model.backbone.net.prompt.rank=0", "rank must be in [1, embed_dim=32], got 0."),
+        (
+            "model.backbone.net.prompt.rank=0",
+            "model.backbone.net.prompt.rank must be an integer >= 1, got 0.",
+        ),
         ("model.backbone.net.vit.checkpoint=no.pth", "weights 'no.pth' do not exist. The official"),
         ("train.output_dir=/dev/null/x", "cannot write to train.output_dir '/dev/null/x'"),
         ("train.init_checkpoint=no.pth", "weights 'no.pth' do not exist. Give the path of a"),

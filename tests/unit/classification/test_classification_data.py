@@ -276,8 +276,8 @@ def test_the_dataset_may_be_named_in_short(own, cub, key):
     [
         ("cubs", "unknown dataset 'cubs'; did you mean cub"),
         ("folder:/no/such", "'/no/such' does not exist"),
-        ("null", "data=None names no classification dataset"),
-        ("5", "data=5 names no classification dataset"),
+        ("null", "unknown dataset 'null'"),
+        ("5", "unknown dataset '5'"),
     ],
 )
 def test_data_that_are_none_are_refused(data, expected):
