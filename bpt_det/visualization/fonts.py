@@ -11,6 +11,8 @@ from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
 from PIL import ImageFont
 
+from bpt_det.utils.errors import printable
+
 logger = logging.getLogger(__name__)
 
 _BOXES = ("LastResort", "AdobeBlank")  # fonts that draw a box, or nothing, for every character
@@ -58,7 +60,7 @@ def _drawable_names(names: tuple[str, ...]) -> list[str]:
             "%d class names have letters of no installed font and are drawn by number, such as "
             "'%s'; install a font of that script, such as Noto",
             len(missing),
-            names[missing[0]],
+            printable(names[missing[0]]),
         )
     for index in missing:
         texts[index] = f"class {index}"

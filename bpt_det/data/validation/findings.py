@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from bpt_det.utils.errors import printable
+
 # Error: a run refuses the dataset. Warning: the object is left out or clipped, or a value is
 # computed or may be wrong. Note: nothing to do.
 ERROR, WARNING, NOTE = SEVERITIES = ("error", "warning", "note")
@@ -107,7 +109,7 @@ def place(name: str, index: int, entry: object, image: dict | None = None) -> di
 def _as_json(value: object) -> object:
     """Return a value that names something, or the text of one that cannot, such as NaN."""
     if isinstance(value, str):  # a file name that is not of UTF-8 holds lone surrogates
-        return value.encode(errors="backslashreplace").decode()
+        return printable(value)
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float) and math.isfinite(value):
