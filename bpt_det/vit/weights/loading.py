@@ -222,10 +222,11 @@ def _advice(
         return f"No sizes change this: {timm}"
     sizes = (
         "Choose the architecture that the file was made with (embed_dim, num_blocks, num_heads, "
-        f"patch_size){patch_size_advice(state, expected)}"
+        "patch_size)"
     )
     if different := _sizes_of(state).items() - _sizes_of(expected).items():
         sizes += ": set " + " ".join(f"{name}={size}" for name, size in sorted(different))
+    sizes += patch_size_advice(state, expected)
     return f"{sizes}; {timm}" if foreign else f"{sizes}."
 
 
