@@ -4,6 +4,7 @@ The value of a key that holds text, such as a path, is that text: ``007``, ``1e3
 need no quotes. Other values are parsed by hydra's grammar: numbers, true, null, lists, mappings.
 """
 
+import copy
 import difflib
 import os
 import re
@@ -30,7 +31,10 @@ _PATHS = re.compile(
 _NULL_PATHS = re.compile(r"(?!train\.output_dir$|data\.name$|data$)(?!.*\.output_dir$).*")
 _NULL_TEXTS = re.compile(r"train\.best_metric|dataloader\.\w+\.dataset\.names")
 # Parts of `dataloader` that a config may lack and the engine reads.
-_OPTIONAL = {"dataloader": ("final_test", "final_evaluator", "feature_cache", "evaluator")}
+_OPTIONAL = {
+    "data": ("name", "train", "val"),
+    "dataloader": ("final_test", "final_evaluator", "feature_cache", "evaluator"),
+}
 
 
 def apply_overrides(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
@@ -64,8 +68,8 @@ def apply_overrides(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
 def as_override(key: str, value: object) -> str:
     """Return ``key=value``, quoted where a plain text would be parsed, as a path with a comma."""
     text = str(value)
-    if not re.fullmatch(r"[\w./-]+", text):
-        text = "'" + text.replace("'", r"\'") + "'"
+    if not re.fullmatch(r"[\w./-]+", text):  # backslashes before a quote are escapes, others none
+        text = "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + (m[2] and r"\'"), text) + "'"
     return f"{key}={text}"
 
 
@@ -178,20 +182,31 @@ def _check_is_read(cfg: DictConfig, key: str, override: str) -> None:
     for count in range(len(parts) - 1, 0, -1):
         node = OmegaConf.select(cfg, ".".join(parts[:count]))
         if isinstance(node, DictConfig) and TARGET in node:
-            if count == len(parts) - 1 and not accepts(node, parts[-1]):
+            if not accepts(node, parts[count]):
                 raise InputError(
-                    f"override '{override}': {parts[-1]} is no argument of what "
-                    f"{'.'.join(parts[:-1])} builds."
+                    f"override '{override}': {parts[count]} is no argument of what "
+                    f"{'.'.join(parts[:count])} builds."
                 )
             return
     known = _engine_keys()
     group, name = parts[0], parts[1] if len(parts) > 1 else ""
-    referred = any(key in str(node._value()) for _, node in walk(cfg) if node._is_interpolation())
-    if not (key in known or name in _OPTIONAL.get(group, ()) or group in ("data",) or referred):
+    if not (key in known or name in _OPTIONAL.get(group, ()) or _is_referred_to(cfg, key)):
         raise InputError(
             f"override '{override}': nothing reads the key '{key}' in this config; did you mean "
             f"'{difflib.get_close_matches(key, [n for n, _ in walk(cfg) if n != key], 1, 0.0)[0]}'?"
         )
+
+
+def _is_referred_to(cfg: DictConfig, key: str) -> bool:
+    """Return whether a reference of a config that is right is wrong without a key."""
+    without = copy.deepcopy(cfg)
+    parent, _, name = key.rpartition(".")
+    OmegaConf.select(without, parent).pop(name) if parent else without.pop(name)
+    try:
+        check_references(without)
+    except InputError:
+        return True
+    return False
 
 
 def _engine_keys() -> set[str]:

@@ -29,6 +29,7 @@ _BYTES = Limit("BPT_DET_MAX_CONFIG_BYTES", 1_000_000, "bytes")
 _VALUES = Limit("BPT_DET_MAX_CONFIG_NODES", 200_000, "values")
 _TARGET = "_target_"
 _NAME_TAG = "tag:yaml.org,2002:python/name:"
+_YAML_ERRORS = (yaml.YAMLError, UnicodeError, ValueError, RecursionError, TypeError)
 _MAX_DEPTH = 100  # of nested lists and mappings; ours have about 10
 # libyaml where PyYAML has it. It recurses in C, so the depth is checked before.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -46,16 +47,23 @@ def read_yaml_config(path: str, trust: Sequence[str] = ()) -> DictConfig:
         InputError: the file cannot be read, is not a mapping, is larger than the limits, or names
             something that is not allowed.
     """
+    if not os.path.isfile(path):  # a pipe or a device may never end
+        raise InputError(f"config file '{path}' is no regular file; give a .yaml or a .py config.")
     _BYTES.check(os.path.getsize(path), f"config file '{path}'")
     text = Path(path).read_bytes()
     allowed = _Allowed(path, trust)
     try:
         _check_depth(text, path)
-        content = _load(text, path, allowed)
+        return _build(_load(text, path, allowed), path, allowed)
     except InputError:
         raise
-    except (yaml.YAMLError, UnicodeError, ValueError, RecursionError, TypeError) as error:
-        raise InputError(f"config file '{path}' cannot be loaded: {one_line(error)}") from error
+    except _YAML_ERRORS as error:
+        reason = one_line(error)[:200]  # of nested data it has the whole key
+        raise InputError(f"config file '{path}' cannot be loaded: {reason}") from error
+
+
+def _build(content: Any, path: str, allowed: "_Allowed") -> DictConfig:
+    """Return the config that YAML holds, if it names nothing but what is allowed."""
     if not isinstance(content, dict):
         raise InputError(
             f"config file '{path}' is no mapping of keys to values but {type(content).__name__}; "

@@ -120,8 +120,7 @@ def check_image_sizes(images: Sequence[Mapping]) -> None:
     Raises:
         InputError: they differ, as where height and width are swapped, or a file is no image.
     """
-    step = max(1, len(images) // _MOST_OPENED)
-    chosen = images[::step][:_MOST_OPENED]
+    chosen = images[:: max(1, -(-len(images) // _MOST_OPENED))]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         sizes = pool.map(read_size, [image["file_name"] for image in chosen])
         pairs = zip(chosen, sizes, strict=True)

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from bpt_det.config import load_config
 from bpt_det.config.checks import check_config
-from bpt_det.config.overrides import apply_overrides, check_references
+from bpt_det.config.overrides import apply_overrides, as_override, check_references
 from bpt_det.utils.errors import InputError
 
 VIT = "model.backbone.net.vit"
@@ -57,6 +57,12 @@ def test_text_stays_text_in_keys_that_hold_no_path(text, override):
     cfg = apply_overrides(OmegaConf.create({"note": "x", "list": ["a"]}), [f"note={text}"])
     assert cfg.note == text
     assert apply_overrides(cfg, [f"list.0={text}"]).list[0] == text
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_text_that_is_written_as_an_override_is_read_again(text):
+    cfg = OmegaConf.create({"note": "x"})
+    assert apply_overrides(cfg, [as_override("note", text)]).note == text
 
 
 OUTCOMES = {
@@ -109,6 +115,9 @@ REFUSED = {
     # keys that nothing reads
     "+train.epochs=1": "nothing reads the key 'train.epochs'",
     "+train.note=hello": "nothing reads the key 'train.note'",
+    "+seed=1": "nothing reads the key 'seed'",  # though references end in .seed
+    "+data.anything=1": "nothing reads the key 'data.anything'",
+    "+model.backbone.nonsense.x=1": "nonsense is no argument of what model.backbone builds",
     "+batch_size=3": "nothing reads the key 'batch_size'",
     "+solver.lr=3": "nothing reads the key 'solver.lr'",
     "+dataloader.size=3": "nothing reads the key 'dataloader.size'",

@@ -1,6 +1,7 @@
 """YAML configs are data: nothing in one is executed, and bombs are refused at once."""
 
 import importlib
+import os
 import subprocess
 
 import pytest
@@ -112,6 +113,23 @@ def test_bombs_are_refused_at_once(name, write):
     text, fact = BOMBS[name]
     with pytest.raises(InputError, match=fact):
         read_yaml_config(write(text))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "endless"])
+def test_what_is_no_regular_file_is_refused_without_reading_it(kind, tmp_path):
+    path = tmp_path / "config.yaml"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(InputError, match="is no regular file"):
+        read_yaml_config(str(path))
+
+
+def test_a_chain_of_aliases_that_is_too_deep_is_one_line(write):
+    links = [f"a{i}: &a{i} [*a{i - 1}]" for i in range(1, 400)]
+    with pytest.raises(InputError, match="cannot be loaded: maximum recursion depth"):
+        read_yaml_config(write("\n".join(["a0: &a0 [1]", *links])))
 
 
 def test_a_limit_is_a_setting(write, monkeypatch):
