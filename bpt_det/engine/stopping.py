@@ -103,7 +103,7 @@ class StopRequests:
 
     def error(self, outcome: str) -> RunStopped:
         """Return what a run raises that stops because of the signal that was received."""
-        number = self.received or signal.SIGTERM  # else another process received it
+        number = self.received or signal.SIGTERM
         name = _NAMES.get(number, number.name)
         return RunStopped(STATUSES[number], f"stopped by {name}: {outcome}")
 
@@ -122,9 +122,12 @@ class StopRequests:
         """Return whether any process has received a signal; all processes must call it."""
         if comm.get_world_size() == 1:
             return self.received is not None
-        flag = torch.tensor([self.received is not None], dtype=torch.int32, device=device)
-        dist.all_reduce(flag, op=dist.ReduceOp.MAX)
-        return bool(flag.item())
+        number = torch.tensor([self.received or 0], dtype=torch.int32, device=device)
+        dist.all_reduce(number, op=dist.ReduceOp.MAX)
+        if not number.item():
+            return False
+        self.received = signal.Signals(int(number.item()))  # whichever process received it
+        return True
 
 
 def ignore_stop_signals(*_: Any) -> None:

@@ -104,7 +104,7 @@ def test_a_signal_to_one_process_stops_both_after_the_same_iteration(shapes_root
     assert [process.returncode for process in processes] == [75, 75]
     (line,) = [line for text in texts for line in text.splitlines() if "preempted: " in line]
     result = read_result(tmp_path / "run")
-    assert result.status == "preempted"
+    assert result.status == "preempted" and "stopped by SIGUSR1" in line
     assert f"model_{result.iterations - 1:07d}.pth" in line
     assert (tmp_path / f"run/model_{result.iterations - 1:07d}.pth").is_file()
 

@@ -104,6 +104,7 @@ class SaveCheckpoints(HookBase):
         path = Path(self.checkpointer.save_dir) / f"{name}.pth"
         self._save(name)
         comm.synchronize()  # no process ends the others before the file is there
+        self.trainer.stop()  # this iteration has been finished, and counts
         assert self.stops is not None
         return self.stops.error(f"the checkpoint '{path}' holds all {iteration + 1:,} iterations")
 
