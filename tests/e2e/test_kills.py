@@ -200,7 +200,7 @@ def test_a_signal_ends_a_run_with_a_checkpoint_of_its_last_iteration(straight, n
     result = read_result(run.output)
     assert (result.status, result.error) == (EXIT_NAMES[STATUSES[name]], None)
     (path,) = run.output.glob("model_0*.pth")
-    assert int(path.stem[-7:]) == result.iterations < 12
+    assert int(path.stem[-7:]) + 1 == result.iterations < 12
     last = run.log.read_text().splitlines()[-1]
     assert last.startswith(f"{result.status}: stopped by ") and str(path) in last
     assert last.endswith("Continue with --resume.")

@@ -44,7 +44,7 @@ def test_a_preempted_job_goes_on_by_itself(shapes_root, tmp_path, monkeypatch):
     command += ["--folder", str(tmp_path / "jobs"), "--", "train", *words]
     waiting = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     wait_for_metrics(tmp_path / "run")
-    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True).stdout
+    listed = subprocess.run(["ps", "-ewwo", "pid,args"], capture_output=True, text=True).stdout
     (task,) = [
         int(line.split()[0])
         for line in listed.splitlines()
