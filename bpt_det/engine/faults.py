@@ -46,7 +46,7 @@ def explain_fault(error: Exception, cfg: DictConfig) -> InputError | None:
     if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
         return _out_of_memory("CPU", cfg)
     if isinstance(error, RuntimeError) and _DEAD_WORKER.search(str(error)):
-        return dead_worker(error)
+        return dead_worker(str(error))
     if isinstance(error, OSError) and error.errno in _STORAGE:
         name = f" '{error.filename}'" if error.filename else ""
         return InputError(
@@ -66,11 +66,11 @@ def _out_of_memory(device: str, cfg: DictConfig) -> InputError:
     )
 
 
-def dead_worker(error: Exception) -> InputError:
-    """Return what is said where a loading process has died."""
+def dead_worker(reason: str) -> InputError:
+    """Return what is said where a loading process has died; ``reason`` is PyTorch's text."""
     bytes_left = available_memory()
     left = "" if bytes_left is None else f" ({bytes_left / _GB:.1f} GB are left now)"
-    first = one_line(str(error).split("Details are lost")[0].split("It is possible")[0]).rstrip(".")
+    first = one_line(reason.split("Details are lost")[0].split("It is possible")[0]).rstrip(".")
     return InputError(
         f"a loading process died: {first}. Most often the machine has run out of memory{left}, or "
         "of shared memory; lower dataloader.train.num_workers and dataloader.test.num_workers, and "

@@ -19,6 +19,7 @@ from .faults import dead_worker
 from .stopping import ignore_stop_signals
 
 TIMEOUT = 300.0  # seconds
+_ENDING_SECONDS = 2.0  # from the end of the pipe of a process to its own
 
 
 def raise_input_errors(batches: Iterable[list], timeout: float = TIMEOUT) -> Iterator[list]:
@@ -88,11 +89,25 @@ class _Watch:
         except (RuntimeError, OSError, EOFError) as error:
             if self.has_fired:
                 raise self._late() from error
-            if any(worker.exitcode for worker in self.workers):
-                raise dead_worker(error) from error
-            raise
+            worker = self._find_dead()
+            if worker is None:
+                raise
+            reason = str(error) or f"worker (pid {worker.pid}) ended with {worker.exitcode}"
+            raise dead_worker(reason) from error
         finally:
             self._deadline = math.inf
+
+    def _find_dead(self) -> Any:
+        """Return a process that has ended by a fault, or None; its pipe may end before it has."""
+        end = time.monotonic() + _ENDING_SECONDS
+        while self.workers:
+            for worker in self.workers:
+                if worker.exitcode:
+                    return worker
+            if time.monotonic() > end:
+                break
+            time.sleep(0.05)
+        return None
 
     def _wait(self) -> None:
         while not self._is_over.wait(min(1.0, self.timeout / 4)):
