@@ -167,16 +167,8 @@ def _read_images(args: argparse.Namespace, model: DictConfig, size: int) -> list
         raise InputError(
             f"--groups {args.groups} is more than the {len(chosen)} images; give at most as many."
         )
-    step = -1 if model.input_format == "BGR" else 1
-    return [
-        center_square(
-            read_rgb(record["file_name"])[:, :, ::step].copy(),
-            size,
-            model.pixel_mean,
-            model.pixel_std,
-        )
-        for record in chosen
-    ]
+    how = (size, model.pixel_mean, model.pixel_std, model.input_format)
+    return [center_square(read_rgb(record["file_name"]), *how) for record in chosen]
 
 
 def _panel(entries: Entries) -> Panel:

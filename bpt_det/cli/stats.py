@@ -179,13 +179,12 @@ def _batches(
     device: str,
 ) -> Iterator[Tensor]:
     """Yield normalized images (B, 3, H, W), with a progress bar over the images."""
-    size, mean, std = (preprocessing[key] for key in ("image_size", "pixel_mean", "pixel_std"))
-    is_bgr = preprocessing["input_format"] == "BGR"
+    keys = ("image_size", "pixel_mean", "pixel_std", "input_format")
+    how = [preprocessing[key] for key in keys]
     with progress_bar(total=len(files), desc="collecting", unit=" images") as progress:
         for start in range(0, len(files), batch_size):
-            images = [read_rgb(file) for file in files[start : start + batch_size]]
-            ordered = [image[:, :, ::-1].copy() if is_bgr else image for image in images]
-            batch = [center_square(image, size, mean, std) for image in ordered]
+            chosen = files[start : start + batch_size]
+            batch = [center_square(read_rgb(file), *how) for file in chosen]
             yield torch.stack(batch).to(device)
             progress.update(len(batch))
 

@@ -19,18 +19,25 @@ from bpt_det.utils.errors import InputError
 
 
 def center_square(
-    image: np.ndarray, size: int, pixel_mean: Sequence[float], pixel_std: Sequence[float]
+    image: np.ndarray,
+    size: int,
+    pixel_mean: Sequence[float],
+    pixel_std: Sequence[float],
+    input_format: str = "RGB",
 ) -> Tensor:
     """Return the normalized center of an image, (3, size, size), float32.
 
     The shorter side is resized to ``size`` (bicubic, antialiased), then the center is cut out.
 
     Args:
-        image: (H, W, 3), uint8, in the order of channels that the ViT takes.
+        image: (H, W, 3), RGB, uint8.
         size: side of the square in pixels.
-        pixel_mean, pixel_std: of each channel, in [0, 255].
+        pixel_mean, pixel_std: of each channel that the ViT takes, in [0, 255].
+        input_format: order in which the ViT takes the channels, ``RGB`` or ``BGR``.
     """
     pixels = torch.tensor(image).permute(2, 0, 1)  # a copy: the array may be read-only
+    if input_format == "BGR":
+        pixels = pixels.flip(0)
     bicubic = InterpolationMode.BICUBIC
     pixels = transforms.resize(pixels, [size], interpolation=bicubic, antialias=True)
     pixels = transforms.center_crop(pixels, [size, size])

@@ -84,6 +84,13 @@ def test_an_image_of_the_right_height_is_cut_in_its_center_and_normalized_by_cha
     np.testing.assert_allclose(square.permute(1, 2, 0).numpy(), expected, rtol=1e-6)
 
 
+def test_a_vit_that_takes_bgr_gets_the_channels_in_that_order():
+    image = np.arange(6 * 6 * 3, dtype=np.uint8).reshape(6, 6, 3)
+    square = center_square(image, 6, [1.0, 2.0, 3.0], [1.0] * 3, "BGR")
+    expected = image[:, :, ::-1].astype(np.float32) - [1, 2, 3]
+    np.testing.assert_array_equal(square.permute(1, 2, 0).numpy(), expected)
+
+
 def test_the_shorter_side_of_an_image_becomes_the_squares():
     image = np.zeros((40, 30, 3), np.uint8)
     image[:20] = 200  # the upper half stays the upper half
