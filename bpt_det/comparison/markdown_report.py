@@ -66,7 +66,7 @@ def _draw_curves(
     lines = []
     for metric, suffix in ((experiment.final_metric, ""), (_PROMPT_RMS, "_rms")):
         curves = _method_curves(experiment, results, output, metric)
-        if suffix and not curves:
+        if not curves:  # no method of `curves` has ended
             continue
         label = _RMS_LABEL if suffix else metric
         picture = report.parent / f"{report.stem}_{experiment.name}{suffix}.png"
