@@ -257,10 +257,11 @@ class Peers:
     def _look_at(self, rank: int) -> None:
         if self._beats.check([self._key("left", rank)]):
             return
-        now, count = time.monotonic(), self._beats.add(self._key("beat", rank), 0)
-        before, seen = self._last_seen.get(rank, (-1, now))
-        self._last_seen[rank] = (count, now if count != before else seen)
-        silence = now - self._last_seen[rank][1]
+        count = self._beats.add(self._key("beat", rank), 0)
+        before, num_silent = self._last_seen.get(rank, (count, 0))
+        self._last_seen[rank] = (count, num_silent + 1 if count == before else 0)
+        # Looks are counted, not seconds: this process may have been stopped or busy itself.
+        silence = self._last_seen[rank][1] * _BEAT_SECONDS
         if silence <= self.timeout or self.reports:
             return
         name = self._key("name", rank)
