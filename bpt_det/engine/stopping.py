@@ -126,6 +126,8 @@ class StopRequests:
         dist.all_reduce(number, op=dist.ReduceOp.MAX)
         if not number.item():
             return False
+        if self.received is None:  # its own may still be on the way
+            self._received_at = time.monotonic()
         self.received = signal.Signals(int(number.item()))  # whichever process received it
         return True
 
