@@ -165,11 +165,13 @@ class Peers:
         verdict: why the run ends, once another process has ended.
         reports: whether this process is the one that says it.
         before_abort: called with the verdict before a process is ended that waits for others.
+
+    Raises:
+        InputError: the processes cannot meet.
     """
 
     def __init__(self, place: Place, timeout: float = 60.0) -> None:
         global _current
-        _current = self
         self.place = place
         self.timeout = timeout
         self.verdict: PeerError | None = None
@@ -183,14 +185,27 @@ class Peers:
             RANK=str(place.rank),
             WORLD_SIZE=str(place.world_size),
         )
-        store, _, _ = next(dist.rendezvous("env://"))
-        self.store = dist.PrefixStore(self._prefix, store)  # torchrun's outlives an attempt
-        # One of its own: the other blocks while this process waits for a group.
-        self._beats = dist.TCPStore(place.host, place.port, is_master=False)
+        self.store, self._beats = self._meet()
         self._beats.set(self._key("name", place.rank), f"{socket.gethostname()}, pid {os.getpid()}")
         self._last_seen: dict[int, tuple[int, float]] = {}
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
+        _current = self
+
+    def _meet(self) -> tuple[dist.Store, dist.Store]:
+        """Return the store of the process group, and that of the signs of life."""
+        place = self.place
+        try:
+            store, _, _ = next(dist.rendezvous("env://"))
+            # One of its own: the other blocks while this process waits for a group.
+            beats = dist.TCPStore(place.host, place.port, is_master=False)
+        except RuntimeError as error:
+            raise InputError(
+                f"process {place.rank} of {place.world_size} cannot meet the others at "
+                f"{place.host}:{place.port} ({str(error).splitlines()[0]}); set MASTER_ADDR to the "
+                "machine of process 0, and MASTER_PORT to a free port of it."
+            ) from error
+        return dist.PrefixStore(self._prefix, store), beats  # torchrun's outlives an attempt
 
     def report_failure(self, message: str, exit_status: int) -> str | None:
         """Tell the others that this process ends; return its line, or None if it is not the first.

@@ -1,8 +1,17 @@
 """Processes of a launcher: their place, what they must have in common, whose end ends all."""
 
+import socket
+
 import pytest
 
-from bpt_det.engine.processes import Place, check_equal, find_place, first_host
+from bpt_det.engine.processes import (
+    Peers,
+    Place,
+    check_equal,
+    find_place,
+    first_host,
+    peers_of_run,
+)
 from bpt_det.utils.errors import InputError
 from tests.support.processes import run_in_two_processes
 
@@ -70,6 +79,16 @@ def test_a_place_that_makes_no_sense_is_refused(environment, text):
 )
 def test_the_first_host_of_a_list_of_slurm(nodes, host):
     assert first_host(nodes) == host
+
+
+def test_a_port_that_is_taken_is_named(monkeypatch):
+    for name in ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE"):
+        monkeypatch.setenv(name, "")  # what it sets ends with the test
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(InputError, match=f"process 0 of 2 cannot meet .* 127.0.0.1:{port} "):
+            Peers(Place("srun", 0, 2, 0, 2, "127.0.0.1", port))
+    assert peers_of_run() is None
 
 
 def differ(rank, folder):
