@@ -2,8 +2,10 @@
 
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from detectron2.engine import HookBase
 from detectron2.utils import comm
@@ -57,13 +59,17 @@ def _metric_names(storage: EventStorage) -> str:
     return ", ".join(evaluated_metrics(storage)) or "(there are none)"
 
 
-def read_best(path: Path) -> dict:
+def best_of(checkpoint: Mapping[str, Any], path: Path) -> dict:
     """Return what a best checkpoint says of its metric: ``metric``, ``mode``, ``value``.
 
+    Args:
+        checkpoint: content of the file.
+        path: of the file, for the message.
+
     Raises:
-        InputError: the file is damaged, or says nothing of it.
+        InputError: it says nothing of it.
     """
-    best = read_checkpoint(str(path)).get("best")
+    best = checkpoint.get("best")
     best = best if isinstance(best, dict) else {}
     if not {"metric", "mode"} <= set(best) or not isinstance(best.get("value"), float | int):
         raise InputError(f"'{path}' does not say which value of which metric is its best.")
@@ -94,7 +100,7 @@ class BestCheckpoint(HookBase):
         if self.trainer.start_iter == 0 or not path.is_file():
             return
         try:
-            best = read_best(path)
+            best = best_of(read_checkpoint(str(path)), path)
         except InputError as error:
             logger.warning("%s; the next evaluation writes it anew", one_line(error).rstrip("."))
             return

@@ -15,7 +15,7 @@ from bpt_det.utils.errors import InputError
 
 from ..checkpoint import BEST_NAME, FrozenAwareCheckpointer, trained_state
 from ..ema import EMA
-from .best import read_best
+from .best import best_of
 
 logger = logging.getLogger(__name__)
 
@@ -80,8 +80,8 @@ class FinalTest(HookBase):
         weights = {name: t.to("cpu", copy=True) for name, t in trained_state(model).items()}
         averages = None if ema is None else copy.deepcopy(ema.state_dict())
         try:
-            best = read_best(path)
-            self.checkpointer.load(str(path), [] if ema is None else [EMA])
+            content = self.checkpointer.load(str(path), [] if ema is None else [EMA])
+            best = best_of(content, path)
             text = "Final test of %s, whose %s is %.3f"
             logger.info(text, path.name, best["metric"], best["value"])
             yield
