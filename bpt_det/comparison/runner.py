@@ -12,7 +12,7 @@ import torch
 
 from bpt_det.engine.result import RESULT_NAME, read_result, status_of
 from bpt_det.engine.stopping import RunStopped
-from bpt_det.utils.errors import EXIT_STATUS, InputError, one_line
+from bpt_det.utils.errors import EXIT_STATUS, InputError, one_line, status_of_exit
 
 from .children import WAIT, ChildProcesses
 from .experiment import Experiment, Method, Run
@@ -246,6 +246,7 @@ class _Runner:
         Raises:
             InputError: it ended with another exit status; with the error in the result.json that
                 it has written, or else with what it wrote to stderr.
+            RunStopped: it was stopped from outside.
         """
         before = None if folder is None else _write_time(folder)
         shown = shlex.join(["bpt-det", *arguments])
@@ -258,8 +259,7 @@ class _Runner:
             if folder is not None and _write_time(folder) != before:
                 error = read_result(folder).error
             text = error or _end_of(stderr)
-            if status in (EXIT_STATUS["preempted"], EXIT_STATUS["interrupted"]):
-                name = "preempted" if status == EXIT_STATUS["preempted"] else "interrupted"
+            if (name := status_of_exit(status)) in ("preempted", "interrupted"):
                 raise RunStopped(name, f"`{shown}` was stopped: {text}")
             raise InputError(f"`{shown}` ended with status {status}: {text}")
 

@@ -20,7 +20,7 @@ import torch
 import torch.distributed as dist
 from detectron2.utils import comm
 
-from bpt_det.utils.errors import EXIT_STATUS, InputError, one_line
+from bpt_det.utils.errors import EXIT_STATUS, InputError, one_line, status_of_exit
 
 _BEAT_SECONDS = 1.0
 _SUSPICION_SECONDS = 5.0
@@ -38,8 +38,7 @@ class PeerError(InputError):
     @property
     def status(self) -> str:
         """Status of a run that ends so, a key of `EXIT_STATUS`."""
-        names = {EXIT_STATUS[name]: name for name in ("preempted", "interrupted", "diverged")}
-        return names.get(self.exit_status, "failed")
+        return status_of_exit(self.exit_status)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from bpt_det.utils.atomic import atomic_write
 from bpt_det.utils.compat import name_of_target
-from bpt_det.utils.errors import EXIT_BAD_INPUT, EXIT_STATUS, InputError, one_line
+from bpt_det.utils.errors import (
+    EXIT_BAD_INPUT,
+    EXIT_STATUS,
+    InputError,
+    one_line,
+    status_of_exit,
+)
 from bpt_det.utils.limits import Limit
 from bpt_det.version import __version__
 
@@ -170,8 +176,7 @@ def end_killed_run(folder: str | Path, exit_status: int, reason: str | None = No
     result = read_result(folder)
     if result.status != "running":
         return
-    names = {EXIT_STATUS[name]: name for name in ("diverged", "interrupted", "preempted")}
-    result.status = names.get(exit_status, "failed")
+    result.status = status_of_exit(exit_status)
     result.error = reason or f"one of the processes ended with status {exit_status}; see the log"
     result.write(folder)
 

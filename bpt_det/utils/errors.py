@@ -19,6 +19,12 @@ EXIT_STATUS = {
 }
 
 
+def status_of_exit(exit_status: int) -> str:
+    """Return the status of a run of which only the exit status is known: "failed" for any other."""
+    names = {EXIT_STATUS[name]: name for name in ("preempted", "interrupted", "diverged")}
+    return names.get(exit_status, "failed")
+
+
 class InputError(ValueError):
     """Wrong input that a user can correct; the command line prints it as one line.
 
