@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from bpt_det.utils.compat import name_of_target
-from bpt_det.utils.errors import InputError, check_count
+from bpt_det.utils.errors import InputError, check_count, check_positive
 
 from .signatures import TARGET, accepted_types
 from .tree import has_key, walk
@@ -177,6 +177,7 @@ def check_train_settings(settings: DictConfig) -> None:
         raise InputError(
             f"train.ema.decay must be above 0 and below 1, or null (off), got {decay!r}."
         )
+    check_positive("train.peer_timeout", settings.get("peer_timeout", 60), "seconds")
     _check_curves(settings.get("curves"))
     hooks = settings.get("hooks")
     if hooks is not None and not isinstance(hooks, ListConfig | list):

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from detectron2.utils import comm
 
-from bpt_det.utils.errors import InputError
+from bpt_det.utils.errors import check_positive
 
 # By the signal: the status of a run that it ends.
 STATUSES = {
@@ -26,6 +26,7 @@ STATUSES = {
 # Seconds within which signals count as one: a scheduler may send it to all processes, and a
 # launcher among them pass it on.
 _AT_ONCE = 0.5
+_MAX_HOURS = 1e5  # of a timer
 _NAMES = {signal.SIGALRM: "train.max_time", signal.SIGINT: "Ctrl-C"}  # else that of the signal
 
 
@@ -59,10 +60,9 @@ class StopRequests:
     """
 
     def __init__(self, max_hours: float | None = None) -> None:
-        is_number = isinstance(max_hours, int | float) and not isinstance(max_hours, bool)
-        if max_hours is not None and not (is_number and 0 < max_hours < 1e5):
-            raise InputError(
-                f"train.max_time must be a positive number of hours or null, got {max_hours!r}."
+        if max_hours is not None:
+            check_positive(
+                "train.max_time", max_hours, "hours", most=_MAX_HOURS, alternative="null (no limit)"
             )
         self.max_hours = max_hours
         self.received: signal.Signals | None = None

@@ -13,7 +13,7 @@ import torch
 from detectron2.data.build import trivial_batch_collator
 from torch.utils.data._utils import signal_handling
 
-from bpt_det.utils.errors import InputError, one_line
+from bpt_det.utils.errors import InputError, check_positive, one_line
 
 from .faults import dead_worker
 from .stopping import ignore_stop_signals
@@ -133,8 +133,7 @@ def worker_options(num_workers: int, timeout: float) -> dict[str, Any]:
     Raises:
         InputError: the timeout is not a positive number.
     """
-    if not isinstance(timeout, int | float) or isinstance(timeout, bool) or timeout <= 0:
-        raise InputError(f"timeout must be a positive number of seconds, got {timeout!r}.")
+    check_positive("timeout", timeout, "seconds")
     if num_workers == 0:
         return {"collate_fn": trivial_batch_collator}
     return {

@@ -1,5 +1,6 @@
 """Input errors, one line with value, allowed range and next step; exit statuses of commands."""
 
+import math
 import re
 from collections.abc import Collection, Sequence
 
@@ -79,6 +80,27 @@ def check_count(
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         allowed = f"an integer >= {least}" + (f", or {alternative}" if alternative else "")
         raise InputError(f"{name} must be {allowed}, got {value!r}.", parameter=parameter)
+
+
+def check_positive(
+    name: str, value: object, unit: str, *, most: float = math.inf, alternative: str = ""
+) -> None:
+    """Check that a setting, which may be anything that YAML can hold, is a number above 0.
+
+    Args:
+        name: of the setting.
+        value: what it is; True and False are no numbers.
+        unit: what the number counts, for the text.
+        most: the largest value allowed.
+        alternative: what is allowed beside numbers, for the text, such as ``null (off)``.
+
+    Raises:
+        InputError: it is not, or is above ``most``.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
+        allowed = f"a positive number of {unit}" + (f" <= {most:g}" if most < math.inf else "")
+        allowed += f", or {alternative}" if alternative else ""
+        raise InputError(f"{name} must be {allowed}, got {value!r}.")
 
 
 def check_choice(name: str, value: object, choices: Collection[str]) -> None:
