@@ -160,9 +160,9 @@ def _end_with_others(error: BaseException, args: argparse.Namespace, peers: Peer
         line = str(cause) if peers.reports else None
     elif isinstance(cause, InputError):
         line = peers.report_failure(explain(cause, args), status)
-    elif isinstance(cause, RunStopped):  # all stop after the same iteration
+    elif isinstance(cause, RunStopped):  # most often all stop, after the same iteration
         line = None
-        if peers.place.rank == 0:
+        if peers.report_failure(str(cause), status) is not None:
             print(_describe_stop(cause, args), file=sys.stderr)
     elif was_interrupted(cause):
         line = peers.report_failure("interrupted", status)

@@ -214,7 +214,10 @@ class Peers:
             exit_status: that all are to end with.
         """
         line = f"process {self.place.rank} of {self.place.world_size}: {message}"
-        return line if self._post(line, exit_status) else None
+        is_first = self._post(line, exit_status)
+        if is_first and self.place.rank == 0:  # whose end may be that of the store
+            time.sleep(2 * _BEAT_SECONDS)  # the others read it meanwhile
+        return line if is_first else None
 
     def explain(self, error: BaseException) -> PeerError | None:
         """Return whose end led to an error of torch's communication; None: it is no such error.

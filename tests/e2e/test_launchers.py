@@ -110,6 +110,21 @@ def test_a_signal_to_one_process_stops_both_after_the_same_iteration(shapes_root
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("process", [0, 1])
+def test_a_signal_to_one_process_before_the_first_iteration_stops_both(
+    shapes_root, tmp_path, start, process
+):
+    hook = {"_target_": "tests.support.killing.StopAtStart", "process": process}
+    arguments = two_processes(shapes_root, tmp_path / "run", hooks=[hook])
+    processes = [start(rank, *arguments, "--trust", "tests") for rank in range(2)]
+    texts = [process.communicate(timeout=100)[1] for process in processes]
+    assert [process.returncode for process in processes] == [75, 75], texts
+    (line,) = [line for text in texts for line in text.splitlines() if "preempted: " in line]
+    assert "stopped by SIGTERM" in line and not error_lines(*texts)
+    assert read_result(tmp_path / "run").status == "preempted"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("victim", "by"), [(1, "SIGKILL"), (1, "SIGSTOP"), (0, "SIGKILL")])
 def test_a_process_that_is_gone_ends_the_others_within_a_minute(
     shapes_root, tmp_path, start, victim, by

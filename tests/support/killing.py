@@ -1,4 +1,4 @@
-"""A hook that kills its own process once, as a scheduler or a lack of memory does."""
+"""Hooks that send signals to their own process, as a scheduler or a lack of memory does."""
 
 import os
 import signal
@@ -18,3 +18,11 @@ class KillOnce(HookBase):
         is_first = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
         if is_first and comm.get_rank() == self.rank and self.trainer.iter == self.iteration:
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+class StopAtStart(HookBase):
+    """Sends SIGTERM in one process before the first iteration."""
+
+    def __init__(self, process):
+        if comm.get_rank() == process:
+            os.kill(os.getpid(), signal.SIGTERM)
