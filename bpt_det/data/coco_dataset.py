@@ -100,12 +100,8 @@ def _without_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
+@_without_garbage_collection()
 def _read(json_file: str | Path) -> CocoDataset:
-    with _without_garbage_collection():
-        return _check_and_convert(json_file)
-
-
-def _check_and_convert(json_file: str | Path) -> CocoDataset:
     content = read_annotation_file(json_file)
     entries, findings = check_content(content)
     if findings.total(ERROR):
