@@ -36,25 +36,25 @@ def find_image_files(
     absent = [key for key, path in files.items() if path not in present]
     others = _other_names(root) if absent else {}
     taken = Counter(files[key] for key in files if files[key] in present)
-    found = {
+    renamed = {
         key: os.path.join(root, others[form])
         for key in absent
         if (form := _form(names[key])) in others
     }
-    taken.update(found.values())
-    found = {key: path for key, path in found.items() if taken[path] == 1}
-    if found:
-        first = next(iter(found))
+    taken.update(renamed.values())
+    renamed = {key: path for key, path in renamed.items() if taken[path] == 1}
+    if renamed:
+        first = next(iter(renamed))
         logger.warning(
             "%d of %d images are found under names that are written in another way (%s): %r is %r",
-            len(found),
+            len(renamed),
             len(names),
             _difference(names[first]),
             names[first],
-            os.path.relpath(found[first], root),
+            os.path.relpath(renamed[first], root),
         )
-    missing = [files[key] for key in absent if key not in found]
-    return {**files, **found}, missing
+    missing = [files[key] for key in absent if key not in renamed]
+    return {**files, **renamed}, missing
 
 
 def _existing(paths: Iterable[str]) -> set[str]:
@@ -112,7 +112,7 @@ def explain_missing(missing: Sequence[str], count: int, root: str | os.PathLike)
 
 
 def check_image_sizes(images: Sequence[Mapping]) -> None:
-    """Compare recorded sizes with those in the headers of image files, up to 5,000 evenly spread.
+    """Compare recorded sizes with those in the headers of image files; of very many, with some.
 
     Args:
         images: with ``file_name``, ``height`` and ``width`` each.
