@@ -34,15 +34,17 @@ def find_image_files(
     files = {key: os.path.join(root, name) for key, name in names.items()}
     present = _existing(files.values())
     absent = [key for key, path in files.items() if path not in present]
-    others = _other_names(root) if absent else {}
-    taken = Counter(files[key] for key in files if files[key] in present)
+    if not absent:
+        return files, []
+    others = _other_names(root)
+    taken = Counter(os.path.normpath(path) for path in files.values() if path in present)
     renamed = {
         key: os.path.join(root, others[form])
         for key in absent
         if (form := _form(names[key])) in others
     }
-    taken.update(renamed.values())
-    renamed = {key: path for key, path in renamed.items() if taken[path] == 1}
+    taken.update(map(os.path.normpath, renamed.values()))
+    renamed = {k: path for k, path in renamed.items() if taken[os.path.normpath(path)] == 1}
     if renamed:
         first = next(iter(renamed))
         logger.warning(

@@ -156,18 +156,19 @@ def match_classes(
 
 
 def _records(dataset: CocoDataset, metadata: Metadata) -> list[dict]:
-    """Return Detectron2's records; annotations of classes that the model lacks are left out."""
+    """Return Detectron2's records, whose ``file_name`` is still that of the annotation file.
+
+    Annotations of classes that the model lacks are left out.
+    """
     indexes = metadata.thing_dataset_id_to_contiguous_id
-    root = metadata.image_root
     records = []
     num_other = 0
     for key, image in dataset.images.items():
         annotations = dataset.annotations[key]
         kept = [_record_of(a, indexes) for a in annotations if a["category_id"] in indexes]
         num_other += len(annotations) - len(kept)
-        file_name = os.path.join(root, image["file_name"])
-        size = {"height": image["height"], "width": image["width"]}
-        record = {"file_name": file_name, **size, "image_id": key}
+        record = {name: image[name] for name in ("file_name", "height", "width")}
+        record["image_id"] = key
         records.append({**record, "annotations": kept} if dataset.is_annotated else record)
     lacking = [name for name in metadata.thing_classes if name not in dataset.class_names.values()]
     if num_other or lacking:
@@ -227,8 +228,8 @@ def _check_files(name: str, json_file: Path, image_root: Path) -> None:
 
 
 def _find_images(records: list[dict], name: str, image_root: str) -> None:
-    """Set the paths of image files, in place, and compare their sizes."""
-    names = {i: os.path.relpath(r["file_name"], image_root) for i, r in enumerate(records)}
+    """Turn listed names into paths of image files, in place, and compare their sizes."""
+    names: dict[Hashable, str] = {i: record["file_name"] for i, record in enumerate(records)}
     paths, missing = find_image_files(names, image_root)
     if missing:
         text = explain_missing(missing, len(records), image_root)

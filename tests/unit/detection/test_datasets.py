@@ -246,6 +246,29 @@ def test_a_name_that_two_files_have_in_another_way_is_missing(folder):
     assert "1 of 2 listed images do not exist" in folder.refusal()
 
 
+def test_a_name_in_another_way_is_missing_if_another_image_has_that_file(folder):
+    content = coco_content()
+    content["images"][0]["file_name"] = "./5.jpg"
+    content["images"][1]["file_name"] = "5.JPG"
+    folder.write(content)
+    assert "1 of 2 listed images do not exist" in folder.refusal()
+
+
+def test_an_absolute_name_is_taken_as_it_is_where_the_folder_is_a_link(folder, tmp_path):
+    (tmp_path / "a/b").mkdir(parents=True)
+    link = tmp_path / "a/b/link"
+    link.symlink_to(folder.images)
+    (folder.images / "3.jpg").rename(tmp_path / "a/3.jpg")
+    content = coco_content()
+    content["images"][0]["file_name"] = str(tmp_path / "a/3.jpg")
+    folder.write(content)
+    folder.arguments["image_root"] = str(link)
+    assert [record["file_name"] for record in folder.load()] == [
+        str(tmp_path / "a/3.jpg"),
+        str(link / "5.jpg"),
+    ]
+
+
 def test_a_swapped_size_is_refused_before_the_run(folder):
     content = coco_content()
     for image in content["images"]:
