@@ -99,8 +99,8 @@ def set_classes(
     """Set the class names of a registered dataset, and the class index of its category ids.
 
     Args:
-        metadata: of the dataset; its ``thing_classes`` and ``thing_dataset_id_to_contiguous_id``
-            are set.
+        metadata: of the dataset; its ``thing_classes``, ``thing_dataset_id_to_contiguous_id`` and
+            ``category_ids``, those of the dataset, are set.
         dataset: what its annotation file holds.
         class_names: see `load_dataset`.
 
@@ -109,13 +109,15 @@ def set_classes(
             name of the model's.
     """
     file = metadata.json_file
+    # Of the registered dataset, or of its file when it was first read: not those a model has.
+    registered = metadata.get("category_ids")
+    if registered is None:
+        registered = set(metadata.get("thing_dataset_id_to_contiguous_id", dataset.class_names))
     if class_names is None or list(class_names) == list(dataset.class_names.values()):
         indexes = {key: index for index, key in enumerate(dataset.class_names)}
         names = list(dataset.class_names.values())
-        known = metadata.get("thing_dataset_id_to_contiguous_id")
-        is_other = known is not None and known.keys() != indexes.keys()
-        if class_names is None and is_other:
-            ids = sorted(map(str, known.keys() ^ indexes.keys()))
+        if class_names is None and registered != indexes.keys():
+            ids = sorted(map(str, registered ^ indexes.keys()))
             raise InputError(
                 f"annotation file '{file}': category ids [{shorten(ids)}] are not among those of "
                 "the registered dataset; correct the file, or load it under a name of its own "
@@ -126,7 +128,9 @@ def set_classes(
         names = list(class_names)
         indexes = match_classes(names, dataset.class_names, file)
     # Not by attribute, which refuses another value.
-    metadata.__dict__.update(thing_classes=names, thing_dataset_id_to_contiguous_id=indexes)
+    metadata.__dict__.update(
+        thing_classes=names, thing_dataset_id_to_contiguous_id=indexes, category_ids=registered
+    )
 
 
 def match_classes(

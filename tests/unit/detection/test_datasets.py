@@ -312,6 +312,24 @@ def test_categories_that_differ_from_the_registered_ones_are_named(folder):
     assert "category ids [11] are not among those of the registered dataset;" in folder.refusal()
 
 
+@pytest.mark.parametrize("class_names", [["hen", "cow"], ["hen", "dog", "cat"]])
+def test_a_dataset_matched_with_a_models_classes_is_loaded_by_its_own_again(folder, class_names):
+    before = folder.load()
+    folder.load(class_names=class_names)
+    assert folder.load() == before
+    assert MetadataCatalog.get(folder.arguments["names"]).thing_classes == ["cat", "dog", "hen"]
+
+
+def test_a_dataset_first_matched_with_a_models_classes_keeps_its_own_category_ids(folder):
+    folder.load(class_names=["hen"])
+    assert len(folder.load(num_classes=3)) == 2
+    content = coco_content()
+    content["categories"].append({"id": 11, "name": "cow"})
+    folder.write(content)
+    folder.load(class_names=["hen"])
+    assert "category ids [11] are not among those of the registered dataset;" in folder.refusal()
+
+
 def test_another_number_of_classes_than_the_models_is_named_with_both(folder):
     name = folder.arguments["names"]
     with pytest.raises(InputError, match=f"'{name}' has 3 classes .* num_classes=80") as refusal:
