@@ -59,19 +59,7 @@ def load_dataset(
         )
     if json_file is not None:
         _register(names, json_file, image_root)
-    if names not in DatasetCatalog.list():
-        near = difflib.get_close_matches(names, DatasetCatalog.list(), n=3, cutoff=0.0)
-        raise InputError(
-            f"dataset '{names}' is not registered; the nearest names are {', '.join(near)}. "
-            "Of a custom one, json_file and image_root are needed beside its name.",
-            parameter="names",
-        )
-    metadata = MetadataCatalog.get(names)
-    if metadata.get("json_file") is None:
-        raise InputError(
-            f"dataset '{names}' has no COCO-format annotation file; choose another.",
-            parameter="names",
-        )
+    metadata = _find_metadata(names)
     _check_files(names, Path(metadata.json_file), Path(metadata.image_root))
     dataset = read_coco(metadata.json_file, keep=not filter_empty)
     set_classes(metadata, dataset, class_names)
@@ -223,6 +211,24 @@ def _register(name: str, json_file: str, image_root: str | None) -> None:
     metadata = MetadataCatalog.get(name)
     if (metadata.get("json_file"), metadata.get("image_root")) != (json_file, image_root):
         raise InputError(f"dataset name '{name}' is taken by another; choose a new one.")
+
+
+def _find_metadata(name: str) -> Metadata:
+    """Return the metadata of a registered dataset in COCO's format."""
+    if name not in DatasetCatalog.list():
+        near = difflib.get_close_matches(name, DatasetCatalog.list(), n=3, cutoff=0.0)
+        raise InputError(
+            f"dataset '{name}' is not registered; the nearest names are {', '.join(near)}. "
+            "Of a custom one, json_file and image_root are needed beside its name.",
+            parameter="names",
+        )
+    metadata = MetadataCatalog.get(name)
+    if metadata.get("json_file") is None:
+        raise InputError(
+            f"dataset '{name}' has no COCO-format annotation file; choose another.",
+            parameter="names",
+        )
+    return metadata
 
 
 def _check_files(name: str, json_file: Path, image_root: Path) -> None:
