@@ -176,14 +176,24 @@ def _records(dataset: CocoDataset, metadata: Metadata) -> list[dict]:
 
 
 def _record_of(annotation: dict, indexes: dict[Hashable, int]) -> dict:
+    """Return Detectron2's form; a change of it leaves the dataset, which is kept, as it is."""
     record: dict[str, Any] = {key: annotation[key] for key in _COPIED if annotation.get(key)}
     record.setdefault("iscrowd", 0)
     points = record.pop("keypoints", None)
     if isinstance(points, list) and are_finite(points):  # pixel indexes there, coordinates here
         record["keypoints"] = [v if i % 3 == 2 else v + 0.5 for i, v in enumerate(points)]
+    record["bbox"] = record["bbox"].copy()
+    if "segmentation" in record:
+        record["segmentation"] = _copy_mask(record["segmentation"])
     record["bbox_mode"] = BoxMode.XYWH_ABS
     record["category_id"] = indexes[annotation["category_id"]]
     return record
+
+
+def _copy_mask(mask: list | dict) -> list | dict:
+    if isinstance(mask, list):
+        return [part.copy() for part in mask]
+    return {**mask, "size": [*mask["size"]]}
 
 
 def _with_objects(records: list[dict], json_file: str) -> list[dict]:

@@ -1,5 +1,6 @@
 """Detection datasets: faults are named before a run starts."""
 
+import copy
 import json
 import re
 
@@ -111,6 +112,26 @@ def test_a_folder_is_loaded_again_under_its_name(folder):
     first = folder.load()
     assert folder.load() == first
     assert load_dataset(folder.arguments["names"]) == first
+
+
+def test_what_is_done_to_records_does_not_reach_those_of_the_next_load(folder):
+    content = coco_content()
+    content["annotations"][1]["segmentation"] = {"size": [20, 30], "counts": [43, 6, 14, 6, 531]}
+    content["annotations"][2]["keypoints"] = [3, 4, 2]
+    folder.write(content)
+    first = folder.load(filter_empty=False)
+    before = copy.deepcopy(first)
+    for record in first:
+        for item in record["annotations"]:
+            item["bbox"][2] *= 2
+            mask = item["segmentation"]
+            if isinstance(mask, list):
+                mask[0][0] += 1
+                mask.append(mask[0])
+            else:
+                mask["counts"] = b""
+            item.get("keypoints", []).clear()
+    assert folder.load(filter_empty=False) == before != first
 
 
 def test_images_without_objects_stay_where_asked_for(folder):
