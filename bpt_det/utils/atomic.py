@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,16 +11,23 @@ from .errors import InputError
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path, *, is_shared: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside ``path``, and rename it to ``path`` at the end.
 
     An interruption leaves an earlier file of that name as it was. Folders are made as needed.
+
+    Args:
+        path: of the file.
+        is_shared: several processes may write the file at once, each to a temporary path of its
+            own. Otherwise the temporary path is always the same, so that what a killed process
+            left there is replaced.
 
     Raises:
         InputError: the file cannot be written.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
+    own = f".{uuid.uuid4().hex[:8]}" if is_shared else ""
+    partial = path.with_name(f".{path.name}{own}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial

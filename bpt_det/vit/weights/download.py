@@ -56,7 +56,7 @@ def download(address: str) -> Path:
         request = urllib.request.Request(address, headers={"User-Agent": "bpt_det"})
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
             expected = _length_of(answer)
-            with atomic_write(path) as partial:
+            with atomic_write(path, is_shared=True) as partial:  # by every rank of a run
                 received = _copy(answer, partial, expected)
                 if expected is not None and received != expected:
                     raise InputError(

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bpt_det.utils.errors import InputError
-from bpt_det.vit.weights.download import cached_path
+from bpt_det.vit.weights.download import cached_path, download
 from bpt_det.vit.weights.files import read_weights
 from tests.support.vits import FolderServer
 
@@ -110,6 +110,34 @@ def answering(answer):
 )
 def test_a_download_that_ends_early_is_never_kept(cache, answer, fact):
     assert fact in refusal(answering(answer)) and is_empty(cache)
+
+
+def test_two_downloads_of_one_address_at_once_do_not_mix(cache):
+    """The second begins after the first, and ends before it."""
+    content = bytes(range(256)) * 4
+    header = b"HTTP/1.1 200 OK\r\nContent-Length: 1024\r\n\r\n"
+    listener = socket.create_server(("127.0.0.1", 0))
+    address = f"http://127.0.0.1:{listener.getsockname()[1]}/weights.pth"
+    paths = []
+
+    def serve():
+        with listener, listener.accept()[0] as first:
+            first.recv(4096)
+            first.sendall(header + content[:500])
+            while is_empty(cache):
+                pass
+            second = threading.Thread(target=lambda: paths.append(download(address)), daemon=True)
+            second.start()
+            with listener.accept()[0] as connection:
+                connection.recv(4096)
+                connection.sendall(header + content)
+            second.join()
+            first.sendall(content[500:])
+
+    threading.Thread(target=serve, daemon=True).start()
+    paths.append(download(address))
+    assert paths == [cached_path(address)] * 2
+    assert paths[0].read_bytes() == content and list(cache.iterdir()) == [paths[0]]
 
 
 def test_a_damaged_download_is_named_by_the_path_to_delete(server, tmp_path):
