@@ -34,7 +34,7 @@ from bpt_det.engine.processes import (
 from bpt_det.engine.result import end_killed_run, exit_status_of, was_interrupted
 from bpt_det.engine.run import evaluate_checkpoint, train
 from bpt_det.engine.run_folder import last_checkpoint, run_folder
-from bpt_det.engine.stopping import RunStopped
+from bpt_det.engine.stopping import RunStopped, signals_to_children
 from bpt_det.utils.atomic import make_writable
 from bpt_det.utils.compat import describe_environment
 from bpt_det.utils.errors import InputError
@@ -206,15 +206,17 @@ def train_or_evaluate(args: argparse.Namespace, adapt: Adapt | None = None) -> N
             _run(cfg, args, datasets, records)
         return
     _check_num_processes(args, cfg.train.device)
+    are_several = args.num_gpus * args.num_machines > 1
     try:
-        launch(
-            run_in_process,
-            args.num_gpus,
-            num_machines=args.num_machines,
-            machine_rank=args.machine_rank,
-            dist_url=args.dist_url,
-            args=(cfg, args, datasets, records),
-        )
+        with signals_to_children() if are_several else contextlib.nullcontext():
+            launch(
+                run_in_process,
+                args.num_gpus,
+                num_machines=args.num_machines,
+                machine_rank=args.machine_rank,
+                dist_url=args.dist_url,
+                args=(cfg, args, datasets, records),
+            )
     except ProcessExitedException as error:  # the others have been killed
         if not args.eval_only:
             end_killed_run(cfg.train.output_dir, error.exit_code)

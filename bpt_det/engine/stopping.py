@@ -1,6 +1,7 @@
 """Stopping a run from outside: signals of a scheduler, Ctrl-C, and a limit of time."""
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import threading
@@ -130,6 +131,33 @@ class StopRequests:
             self._received_at = time.monotonic()
         self.received = signal.Signals(int(number.item()))  # whichever process received it
         return True
+
+
+@contextlib.contextmanager
+def signals_to_children() -> Iterator[None]:
+    """Hand on what a scheduler sends to this process, which only waits for those it has started.
+
+    Ctrl-C is left alone: a terminal sends it to all of them.
+    """
+    earlier: dict[signal.Signals, Any] = {}
+
+    def hand_on(number: int, frame: FrameType | None) -> None:
+        children = multiprocessing.active_children()
+        for child in children:
+            if child.pid is not None:
+                os.kill(child.pid, number)
+        if not children:
+            signal.signal(number, earlier[signal.Signals(number)])
+            os.kill(os.getpid(), number)
+
+    for number, status in STATUSES.items():
+        if status == "preempted":
+            earlier[number] = signal.signal(number, hand_on)
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
 
 
 def ignore_stop_signals(*_: Any) -> None:

@@ -1,12 +1,14 @@
 """Requests to stop a run: what several processes make of signals that reach them one by one."""
 
+import multiprocessing
 import os
 import signal
+import sys
 
 import pytest
 import torch
 
-from bpt_det.engine.stopping import StopRequests
+from bpt_det.engine.stopping import StopRequests, signals_to_children
 from bpt_det.utils.errors import InputError
 from tests.support.processes import run_in_two_processes
 
@@ -31,3 +33,34 @@ def test_a_signal_that_comes_after_the_request_of_another_process_is_no_second_o
 def test_a_limit_that_is_no_time_is_refused(hours):
     with pytest.raises(InputError, match="train.max_time must be a positive number of hours"):
         StopRequests(hours)
+
+
+def end_at_a_signal(is_ready):
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
+    is_ready.set()
+    signal.pause()
+
+
+def test_a_process_that_waits_for_others_hands_signals_on():
+    context = multiprocessing.get_context("fork")
+    events = [context.Event() for _ in range(2)]
+    children = [context.Process(target=end_at_a_signal, args=(event,)) for event in events]
+    with signals_to_children():
+        for child, event in zip(children, events, strict=True):
+            child.start()
+            assert event.wait(30)
+        os.kill(os.getpid(), signal.SIGTERM)
+        for child in children:
+            child.join(30)
+    assert [child.exitcode for child in children] == [75, 75]
+
+
+def test_without_others_a_signal_is_for_the_process_itself():
+    received = []
+    earlier = signal.signal(signal.SIGUSR1, lambda number, _: received.append(number))
+    try:
+        with signals_to_children():
+            os.kill(os.getpid(), signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, earlier)
+    assert received == [signal.SIGUSR1]
