@@ -3,12 +3,12 @@
 What is not clear is left to `coco_shapes`, which looks at each alone and says what is wrong.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import chain
 
 import numpy as np
 
-_CHUNK = 20_000  # annotations at once: one odd value makes a whole chunk unclear
+CHUNK = 20_000  # annotations at once: one odd mask makes a whole chunk unclear
 LARGEST = 1e15  # pixels; what is computed from such numbers is still finite
 LEAST_SIDE = 0.01  # pixels of a box; nothing can be predicted so exactly that it is met
 _NUMBERS = {int, float}
@@ -17,18 +17,35 @@ _SLACK = 1.6  # by which a recorded area may differ from a measured one
 Located = Sequence[tuple[int, dict, dict]]  # position, annotation, image
 
 
-def clear_boxes(chunk: Located, tolerance: float) -> np.ndarray:
+def boxes_in_sizes(annotations: Located) -> np.ndarray:
+    """Return boxes beside height and width of their image, (n, 6).
+
+    A box that is not four finite numbers is NaN, which nothing equals or exceeds.
+    """
+    table = np.full((len(annotations), 6), np.nan)
+    for start in range(0, len(annotations), CHUNK):
+        chunk = annotations[start : start + CHUNK]
+        rows = table[start : start + CHUNK]
+        boxes = _boxes(chunk)
+        if boxes is not None:
+            rows[:, :4] = boxes
+        else:
+            for row, located in zip(rows, chunk, strict=True):
+                box = _boxes([located])
+                if box is not None:
+                    row[:4] = box[0]
+        rows[:, 4:] = _sizes(chunk)
+    return table
+
+
+def clear_boxes(boxes: np.ndarray, tolerance: float) -> np.ndarray:
     """Return which boxes lie within their image and have a size, (n,) bool.
 
     Args:
-        chunk: of annotations.
+        boxes: see `boxes_in_sizes`.
         tolerance: pixels by which a box may leave its image.
     """
-    boxes = _boxes(chunk)
-    if boxes is None:
-        return np.zeros(len(chunk), bool)
-    x, y, width, height = boxes.T
-    rows, columns = _sizes(chunk).T
+    x, y, width, height, rows, columns = boxes.T
     is_inside = (np.minimum(x, y) >= -tolerance) & (x < columns) & (y < rows)
     is_inside &= (x + width <= columns + tolerance) & (y + height <= rows + tolerance)
     return (
@@ -37,12 +54,13 @@ def clear_boxes(chunk: Located, tolerance: float) -> np.ndarray:
 
 
 def clear_masks(
-    chunk: Located, tolerance: float, min_area: float, min_box_iou: float
+    chunk: Located, boxes: np.ndarray, tolerance: float, min_area: float, min_box_iou: float
 ) -> np.ndarray:
     """Return which masks are polygons within their image that fit their box and area, (n,) bool.
 
     Args:
         chunk: of annotations.
+        boxes: of these, see `boxes_in_sizes`.
         tolerance: pixels by which a mask may leave its box or image.
         min_area: square pixels below which it is called tiny.
         min_box_iou: least IoU with the box, beyond the tolerance.
@@ -50,12 +68,12 @@ def clear_masks(
     is_clear = np.zeros(len(chunk), bool)
     indexes = [i for i, (_, a, _) in enumerate(chunk) if type(a.get("segmentation")) is list]
     chosen = [chunk[i] for i in indexes]
-    boxes = _boxes(chosen)
     measured = _measure([annotation["segmentation"] for _, annotation, _ in chosen])
-    if boxes is None or measured is None:
+    if measured is None:
         return is_clear
     extent, largest, total, mean_width = measured
-    rows, columns = _sizes(chosen).T
+    rows, columns = boxes[indexes, 4:].T
+    boxes = boxes[indexes, :4]
     good = (extent[:, :2].min(axis=1) >= -tolerance) & (extent[:, 2] <= columns + tolerance)
     good &= extent[:, 3] <= rows + tolerance
     # Pixels and square pixels differ by about half the perimeter, which is area / mean_width.
@@ -79,33 +97,10 @@ def _sizes(chunk: Located) -> np.ndarray:
     return table.T
 
 
-def boxes_in_sizes(annotations: list) -> np.ndarray:
-    """Return boxes that are four finite numbers beside height and width of their image, (n, 6).
-
-    Args:
-        annotations: with position and image.
-    """
-    tables = [np.empty((0, 6))]
-    for chunk in chunks(annotations):
-        boxes = _boxes(chunk)
-        if boxes is None:
-            chunk = [part for part in chunk if _boxes([part]) is not None]
-            boxes = _boxes(chunk)
-        if boxes is not None:
-            tables.append(np.concatenate([boxes, _sizes(chunk)], axis=1))
-    return np.concatenate(tables)
-
-
-def chunks(annotations: list) -> Iterator[list]:
-    """Yield annotations in chunks of a size."""
-    for start in range(0, len(annotations), _CHUNK):
-        yield annotations[start : start + _CHUNK]
-
-
 def _boxes(chunk: Located) -> np.ndarray | None:
     """Return boxes, (n, 4), or None if one is not four finite numbers."""
     boxes = [annotation["bbox"] for _, annotation, _ in chunk]
-    if not boxes or set(map(type, boxes)) - {list} or set(map(len, boxes)) - {4}:
+    if set(map(type, boxes)) - {list} or set(map(len, boxes)) - {4}:
         return None
     numbers = _numbers(list(chain.from_iterable(boxes)))
     return None if numbers is None else numbers.reshape(-1, 4)

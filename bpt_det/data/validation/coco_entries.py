@@ -3,10 +3,14 @@
 import os
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from functools import cached_property
 from operator import itemgetter
+
+import numpy as np
 
 from bpt_det.data.coco import is_area
 
+from .coco_bulk import boxes_in_sizes
 from .findings import Findings, place
 
 _MOST_PIXELS = 2**32 - 1  # run lengths of masks are 32-bit numbers
@@ -78,6 +82,11 @@ class Entries:
     annotations: list[tuple[int, dict, dict]]
     categories: Numbered
     left_out: set[int] = field(default_factory=set)
+
+    @cached_property
+    def boxes(self) -> np.ndarray:
+        """Boxes of the annotations, see `boxes_in_sizes`."""
+        return boxes_in_sizes(self.annotations)
 
 
 def check_entries(content: dict, findings: Findings) -> Entries:

@@ -5,7 +5,6 @@ from collections import Counter
 
 import numpy as np
 
-from .coco_bulk import boxes_in_sizes
 from .coco_entries import Entries, shown
 from .coco_shapes import has_mask
 from .findings import Findings, place
@@ -50,8 +49,9 @@ def _check_crowds(entries: Entries, findings: Findings) -> None:
 
 def _check_units(entries: Entries, findings: Findings) -> None:
     """Check whether boxes are fractions, two corners, or of an image of half the size."""
-    boxes = boxes_in_sizes([entry for entry in entries.annotations if _is_object(entry[1])])
-    boxes = boxes[boxes[:, 4:].min(axis=1) >= 1]
+    is_usable = np.array([_is_object(a) for _, a, _ in entries.annotations], bool)
+    is_usable &= np.isfinite(entries.boxes[:, 0]) & (entries.boxes[:, 4:].min(axis=1) >= 1)
+    boxes = entries.boxes[is_usable]
     if not len(boxes):
         return
     x, y, width, height, lines, columns = boxes.T

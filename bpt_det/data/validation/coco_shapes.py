@@ -10,7 +10,7 @@ from tqdm import tqdm
 from bpt_det.data.coco import is_area
 from bpt_det.data.rle import RleError, RleSizeError, decode_rle
 
-from .coco_bulk import LARGEST, LEAST_SIDE, chunks, clear_boxes, clear_masks
+from .coco_bulk import CHUNK, LARGEST, LEAST_SIDE, clear_boxes, clear_masks
 from .coco_entries import Entries, is_size_valid, shown
 from .findings import Findings, place
 
@@ -49,15 +49,14 @@ class _UnusableMask(Exception):
 
 def check_boxes(entries: Entries, findings: Findings) -> None:
     """Check every box, given as x, y, width, height in pixels."""
-    for chunk in chunks(entries.annotations):
-        is_clear = clear_boxes(chunk, _BOX_TOLERANCE)
-        for position in np.flatnonzero(~is_clear).tolist():
-            index, annotation, image = chunk[position]
-            fault = _box_fault(annotation["bbox"], image["height"], image["width"])
-            if fault:
-                findings.add(fault[0], place("annotations", index, annotation, image), fault[1])
-                if fault[0] in ("bbox_zero_size", "bbox_outside_image"):
-                    _leave_out(entries, index, annotation)
+    is_clear = clear_boxes(entries.boxes, _BOX_TOLERANCE)
+    for position in np.flatnonzero(~is_clear).tolist():
+        index, annotation, image = entries.annotations[position]
+        fault = _box_fault(annotation["bbox"], image["height"], image["width"])
+        if fault:
+            findings.add(fault[0], place("annotations", index, annotation, image), fault[1])
+            if fault[0] in ("bbox_zero_size", "bbox_outside_image"):
+                _leave_out(entries, index, annotation)
 
 
 def _leave_out(entries: Entries, index: int, annotation: dict) -> None:
@@ -125,8 +124,11 @@ def check_masks(entries: Entries, limits: Limits, findings: Findings) -> None:
     """Check every mask, and that either all annotations have one or none has."""
     without = []
     progress = tqdm(total=len(entries.annotations), desc="masks", disable=None)
-    for chunk in chunks(entries.annotations):
-        is_clear = clear_masks(chunk, _MASK_TOLERANCE, limits.min_mask_area, limits.min_box_iou)
+    least = (limits.min_mask_area, limits.min_box_iou)
+    for start in range(0, len(entries.annotations), CHUNK):
+        part = slice(start, start + CHUNK)
+        chunk = entries.annotations[part]
+        is_clear = clear_masks(chunk, entries.boxes[part], _MASK_TOLERANCE, *least)
         for position in np.flatnonzero(~is_clear).tolist():
             index, annotation, image = chunk[position]
             if not has_mask(annotation):
