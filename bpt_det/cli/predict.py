@@ -21,6 +21,8 @@ changed as key=value:
         --output output/predictions
     bpt-det predict --config-file run/config.yaml --checkpoint run/model_best.pth \\
         --input photos clip.mp4 --every 5 --output output/found train.device=cpu
+    bpt-det predict --config-file run/config.yaml --input aerial.tif --tile 1024 \\
+        --output output/aerial
 """
 
 import argparse
@@ -28,12 +30,13 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from detectron2.structures import Instances
 from tqdm import tqdm
 
 from bpt_det import Predictor
@@ -41,7 +44,8 @@ from bpt_det.config import load_config
 from bpt_det.data.images import folder_records, read_rgb
 from bpt_det.detection import use_detection_data
 from bpt_det.inference.predictions_file import CocoFile
-from bpt_det.inference.predictor import default_checkpoint
+from bpt_det.inference.predictor import DEFAULT_SCORE_THRESHOLD, default_checkpoint
+from bpt_det.inference.tiling import MAX_OVERLAP
 from bpt_det.utils.errors import InputError
 from bpt_det.utils.progress import progress_bar
 from bpt_det.visualization.picture_files import picture_names, prepare_output, save_picture
@@ -67,7 +71,14 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument_group("input").add_argument
     add("--recursive", action="store_true", help="search the subfolders of folders too")
     add("--every", type=int, default=1, metavar="N", help="take each N-th frame of a video")
-    add("--batch-size", type=int, default=4, help="images per batch (default: 4)")
+    add("--batch-size", type=int, default=4, help="images or tiles per batch (default: 4)")
+    add("--tile", type=int, metavar="PIXELS", help="look at images in square tiles of this side")
+    add(
+        "--overlap",
+        type=float,
+        default=0.2,
+        help="share of its side that a tile has in common with the next (default: 0.2)",
+    )
     add = parser.add_argument_group("output").add_argument
     add("--no-pictures", action="store_true", help=f"write {JSON_NAME} only")
     add(
@@ -79,8 +90,8 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--score-threshold",
         type=float,
-        default=0.5,
-        help="predictions of a higher score are kept, in [0, 1] (default: 0.5)",
+        default=DEFAULT_SCORE_THRESHOLD,
+        help="predictions of a higher score are kept, in [0, 1] (default: %(default)s)",
     )
     add_log_options(parser)
     return parser
@@ -94,7 +105,8 @@ class Frame:
     record: dict
     pixels: np.ndarray  # RGB (H, W, 3), uint8
     fps: float | None = None  # of a video
-    prepared: dict = field(default_factory=dict)
+    sample: dict = field(default_factory=dict)  # that the detector takes
+    instances: Instances | None = None  # predictions, in tiles
 
 
 class Pictures:
@@ -135,6 +147,8 @@ def predict_all(args: argparse.Namespace) -> int:
     check_range(args, "--every")
     check_range(args, "--batch-size")
     check_range(args, "--score-threshold", least=0, most=1)
+    check_range(args, "--tile")
+    check_range(args, "--overlap", least=0, most=MAX_OVERLAP)
     # argparse takes settings that follow the paths of --input for further paths.
     settings = [path for path in args.input if _SETTING.match(path) and not os.path.exists(path)]
     inputs = [path for path in args.input if path not in settings]
@@ -153,15 +167,12 @@ def predict_all(args: argparse.Namespace) -> int:
         CocoFile(folder / JSON_NAME, predictor.class_names) as results,
         Pictures(folder, names) as pictures,
     ):
-        frames = _read_all(sources, args.every, predictor, failures)
-        for batch in _batches(frames, args.batch_size):
-            predictions = predictor.predict([frame.prepared for frame in batch])
-            for frame, instances in zip(batch, predictions, strict=True):
-                results.add(frame.record, instances)
-                if not args.no_pictures:
-                    is_video_frame = frame.fps is not None
-                    picture = predictor.draw(frame.pixels, instances, keep_size=is_video_frame)
-                    pictures.write(frame, picture)
+        for frame, instances in _predictions(sources, args, predictor, failures):
+            results.add(frame.record, instances)
+            if not args.no_pictures:
+                is_video_frame = frame.fps is not None
+                picture = predictor.draw(frame.pixels, instances, keep_size=is_video_frame)
+                pictures.write(frame, picture)
         _check_any_was_read(results.num_images, failures)
     seconds = time.perf_counter() - start
     logger.log(
@@ -206,8 +217,34 @@ def is_video(source: str) -> bool:
     return Path(source).suffix.lower() in VIDEO_SUFFIXES
 
 
+def _predictions(
+    sources: Sequence[str],
+    args: argparse.Namespace,
+    predictor: Predictor,
+    failures: dict[str, InputError],
+) -> Iterator[tuple[Frame, Instances]]:
+    """Yield every image and frame with its predictions, whose masks are run lengths."""
+
+    def prepare(frame: Frame) -> None:
+        if args.tile is None:
+            frame.sample = predictor.prepare(frame.pixels, name=f"'{frame.source}'")
+        else:
+            frame.instances = predictor.predict_tiles(
+                frame.pixels, args.tile, overlap=args.overlap, batch_size=args.batch_size
+            )
+
+    frames = _read_all(sources, args.every, prepare, failures)
+    for batch in _batches(frames, args.batch_size if args.tile is None else 1):
+        tiled = [frame.instances for frame in batch if frame.instances is not None]
+        samples = [frame.sample for frame in batch if frame.instances is None]
+        yield from zip(batch, tiled or predictor.predict(samples, run_lengths=True), strict=True)
+
+
 def _read_all(
-    sources: Sequence[str], every: int, predictor: Predictor, failures: dict[str, InputError]
+    sources: Sequence[str],
+    every: int,
+    prepare: Callable[[Frame], None],
+    failures: dict[str, InputError],
 ) -> Iterator[Frame]:
     """Yield every image and frame, prepared; a source that fails is logged and skipped."""
     with progress_bar(desc="predicting", unit=" images", total=0) as progress:
@@ -216,7 +253,7 @@ def _read_all(
             progress.total -= 1
             try:
                 for frame in _read(source, every, progress):
-                    frame.prepared = predictor.prepare(frame.pixels, name=f"'{source}'")
+                    prepare(frame)
                     yield frame
                     progress.update()
             except InputError as error:

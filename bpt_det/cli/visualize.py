@@ -35,7 +35,11 @@ from bpt_det.config.loading import load_config
 from bpt_det.data.images import folder_records, spread_evenly
 from bpt_det.detection import use_detection_data
 from bpt_det.detection.mapper import read_record_image
-from bpt_det.inference.predictor import Predictor, default_checkpoint
+from bpt_det.inference.predictor import (
+    DEFAULT_SCORE_THRESHOLD,
+    Predictor,
+    default_checkpoint,
+)
 from bpt_det.utils.progress import progress_bar
 from bpt_det.visualization.annotations import ground_truth_annotations
 from bpt_det.visualization.draw import MAX_PANEL_SIDE, draw_annotations
@@ -63,9 +67,8 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--score-threshold",
         type=float,
-        default=0.5,
-        help="predictions of a higher score are drawn, in [0, 1] (default: 0.5); those under "
-        "the box predictors' test_score_thresh never leave the model",
+        default=DEFAULT_SCORE_THRESHOLD,
+        help="predictions of a higher score are drawn, in [0, 1] (default: %(default)s)",
     )
     add_log_options(parser)
     return parser
@@ -86,10 +89,11 @@ def visualize(args: argparse.Namespace) -> None:
     names = picture_names(files, [".png"] * len(files), reserved=[Path(SHEET_NAME).stem])
     output = Path(args.output)
     prepare_output(output, [SHEET_NAME, *names], option="--output")
-    predictor = Predictor(cfg, args.checkpoint or default_checkpoint(cfg, args.config_file))
+    checkpoint = args.checkpoint or default_checkpoint(cfg, args.config_file)
+    predictor = Predictor(cfg, checkpoint, score_threshold=args.score_threshold)
     tiles = []
     for record, name in zip(progress_bar(iterable=chosen, desc="drawing"), names, strict=True):
-        titled_panels = _titled_panels(record, predictor, metadata, args.score_threshold)
+        titled_panels = _titled_panels(record, predictor, metadata)
         panels, titles = zip(*titled_panels, strict=True)
         picture = side_by_side(panels, titles)
         save_picture(picture, output / name)
@@ -100,7 +104,7 @@ def visualize(args: argparse.Namespace) -> None:
 
 
 def _titled_panels(
-    record: dict, predictor: Predictor, metadata: Metadata, score_threshold: float
+    record: dict, predictor: Predictor, metadata: Metadata
 ) -> Iterator[tuple[np.ndarray, str]]:
     """Yield panel and title of each view of one image, left to right.
 
@@ -111,7 +115,6 @@ def _titled_panels(
     size = image.shape[:2]  # that of the predictions, so no mask of a large photograph is made
     sample = predictor.prepare(pixels, size=size, name=f"image '{record['file_name']}'")
     (instances,) = predictor.predict([sample])
-    instances = instances[instances.scores > score_threshold]
     colors = metadata.get("thing_colors")
     if "annotations" in record:
         truth = ground_truth_annotations(record, *size)
@@ -119,7 +122,7 @@ def _titled_panels(
         yield panel, f"ground truth: {_count(truth)}"
     else:
         yield draw_annotations(image, []), "image"
-    title = f"prediction: {_count(instances)} (score > {score_threshold:g})"
+    title = f"prediction: {_count(instances)} (score > {predictor.score_threshold:g})"
     yield predictor.draw(image, instances, class_colors=colors), title
 
 

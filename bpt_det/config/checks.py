@@ -56,7 +56,7 @@ _LEAST = {
 # Texts in `train` that cannot be empty.
 _TEXTS = {
     "output_dir": "the path of a folder",
-    "device": "auto, cpu or cuda",
+    "device": "auto, cpu, cuda or mps",
     "precision": "auto, float32, bfloat16 or float16",
 }
 

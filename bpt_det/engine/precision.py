@@ -31,17 +31,19 @@ class Precision:
 
 
 def resolve_device(name: str) -> str:
-    """Return ``cuda`` or ``cpu`` for a configured device; ``auto`` prefers a GPU.
+    """Return ``cuda``, ``cpu`` or ``mps`` for a configured device; ``auto`` prefers CUDA's GPU.
 
     Raises:
         InputError: the name is unknown, or a GPU is asked for and there is none.
     """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if name not in ("cpu", "cuda"):
-        raise InputError(f"train.device must be auto, cpu or cuda, got '{name}'.")
+    if name not in ("cpu", "cuda", "mps"):
+        raise InputError(f"train.device must be auto, cpu, cuda or mps, got '{name}'.")
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("train.device is 'cuda' but no GPU is visible; use train.device=cpu.")
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise InputError("train.device is 'mps' but this is no Mac with one; use train.device=cpu.")
     return name
 
 
@@ -49,15 +51,15 @@ def resolve_precision(name: str, device: str) -> Precision:
     """Return the precision for a configured name on a device.
 
     Args:
-        name: ``auto`` (bfloat16 on GPUs that have it, float16 on others, float32 on the CPU) or
+        name: ``auto`` (bfloat16 on GPUs that have it, float16 on others, float32 without CUDA) or
             one of float32, bfloat16, float16.
-        device: ``cpu`` or ``cuda``.
+        device: of `resolve_device`.
 
     Raises:
         InputError: the name is unknown.
     """
     if name == "auto":
-        if device == "cpu":
+        if device != "cuda":
             name = "float32"
         else:
             has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)

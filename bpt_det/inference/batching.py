@@ -1,18 +1,21 @@
-"""Batches of images for a detector: test augmentation of arrays, and runs grouped by padding."""
+"""Batches of images for a detector: test augmentation, runs grouped by padding, mask forms."""
 
 from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from detectron2.data import DatasetMapper
 from detectron2.data import transforms as T
 from detectron2.data.detection_utils import convert_PIL_to_numpy
-from detectron2.structures import Instances
+from detectron2.structures import Boxes, Instances, ROIMasks
 from PIL import Image
 from torch import nn
 
+from bpt_det.data.run_length_masks import RunLengthMasks
 from bpt_det.detection import SimpleFeaturePyramid
+from bpt_det.detection.evaluation.roi_run_lengths import encode_roi_masks
 from bpt_det.utils.errors import InputError
 
 
@@ -42,10 +45,14 @@ def map_array(mapper: DatasetMapper, image: np.ndarray, name: str) -> dict:
 
 
 def predict_batch(model: nn.Module, batch: Sequence[dict]) -> list[Instances]:
-    """Return the predictions of a detector in evaluation mode in each mapped image, on the CPU.
+    """Return the predictions of a model in evaluation mode in each mapped image, on the CPU.
 
     Images run together only if each is padded as it would be alone, since padding changes the
     tokens of a ViT.
+
+    Args:
+        model: a detector, or one by `without_pasting`.
+        batch: of `map_array`.
     """
     groups = defaultdict(list)
     for index, sample in enumerate(batch):
@@ -61,12 +68,46 @@ def predict_batch(model: nn.Module, batch: Sequence[dict]) -> list[Instances]:
 
 def _padded_size(model: nn.Module, image: torch.Tensor) -> tuple[int, ...]:
     """Return the (H, W) at which an image alone enters the ViT, or else its own."""
-    backbone = getattr(model, "backbone", None)
+    backbone = getattr(getattr(model, "detector", model), "backbone", None)
     size = tuple(image.shape[-2:])
     return backbone.padded_size(*size) if isinstance(backbone, SimpleFeaturePyramid) else size
 
 
 def _copy(instances: Instances) -> Instances:
     """Tensors made in inference mode cannot be changed in place; copies of them can."""
-    fields = {name: value.clone() for name, value in instances.get_fields().items()}
+    fields = {
+        name: ROIMasks(value.tensor.clone()) if isinstance(value, ROIMasks) else value.clone()
+        for name, value in instances.get_fields().items()
+    }
     return Instances(instances.image_size, **fields)
+
+
+def with_run_lengths(
+    instances: Instances,
+    *,
+    offset: tuple[int, int] = (0, 0),
+    size: tuple[int, int] | None = None,
+) -> Instances:
+    """Return predictions with `RunLengthMasks`, in an image that they are a part of.
+
+    Args:
+        instances: on the CPU, of a detector or of a `RoiMaskDetector`.
+        offset: (x, y) of their upper left corner in the image, pixels.
+        size: (H, W) of the image; None: theirs.
+    """
+    size = size or instances.image_size
+    fields = instances.get_fields()
+    boxes = Boxes(instances.pred_boxes.tensor + torch.tensor([*offset, *offset]))
+    fields = {**fields, "pred_boxes": boxes}
+    if "roi_masks" in fields:
+        masks = fields.pop("roi_masks").tensor
+        fields["pred_masks"] = RunLengthMasks(encode_roi_masks(masks, boxes.tensor, size))
+    elif "pred_masks" in fields:
+        height, width = instances.image_size
+        right, below = size[1] - offset[0] - width, size[0] - offset[1] - height
+        padding = (offset[0], right, offset[1], below)
+        parts = [
+            RunLengthMasks.from_pixels(F.pad(mask[None], padding)) for mask in fields["pred_masks"]
+        ]
+        fields["pred_masks"] = RunLengthMasks.cat(parts)
+    return Instances(size, **fields)

@@ -9,6 +9,7 @@ import pycocotools.mask as mask_util
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.structures import Instances
 
+from bpt_det.data.run_length_masks import RunLengthMasks
 from bpt_det.utils.atomic import ask_for_space
 from bpt_det.utils.errors import InputError, printable
 
@@ -67,7 +68,7 @@ class CocoFile:
         image_id = self.num_images + 1
         image = {**image, "file_name": printable(image["file_name"])}
         self._images.append({"id": image_id, **image, "width": width, "height": height})
-        for prediction in instances_to_coco_json(instances, image_id):
+        for prediction in to_coco(instances, image_id):
             separator = "," if self.num_annotations else ""
             self.num_annotations += 1
             annotation = {"id": self.num_annotations, **_as_ground_truth(prediction)}
@@ -95,6 +96,18 @@ class CocoFile:
 
     def _failure(self, error: OSError) -> InputError:
         return InputError(f"cannot write '{self.path}': {error.strerror}{ask_for_space(error)}")
+
+
+def to_coco(instances: Instances, image_id: int) -> list[dict]:
+    """Return predictions on the CPU as results in COCO's format; category ids are class indexes."""
+    masks = instances.pred_masks if instances.has("pred_masks") else None
+    if not isinstance(masks, RunLengthMasks):
+        return instances_to_coco_json(instances, image_id)
+    fields = {key: value for key, value in instances.get_fields().items() if key != "pred_masks"}
+    results = instances_to_coco_json(Instances(instances.image_size, **fields), image_id)
+    return [
+        {**result, "segmentation": code} for result, code in zip(results, masks.codes, strict=True)
+    ]
 
 
 def _as_ground_truth(prediction: dict) -> dict:

@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from detectron2.config import instantiate
@@ -19,18 +19,23 @@ from bpt_det.config.loading import load_config
 from bpt_det.config.overrides import apply_overrides
 from bpt_det.data.images import ImageLike, to_rgb
 from bpt_det.detection.detection_data import use_detection_data
+from bpt_det.detection.evaluation.roi_mask_detector import without_pasting
 from bpt_det.engine.checkpoint import LAST_CHECKPOINT, read_class_names
-from bpt_det.engine.run import load_trained_model
+from bpt_det.engine.run import CONFIG_NAME, load_trained_model
 from bpt_det.engine.run_folder import last_checkpoint
-from bpt_det.utils.errors import InputError, check_count
-from bpt_det.visualization.annotations import predicted_annotations, resize_annotation
+from bpt_det.utils.errors import InputError, check_choice, check_count
+from bpt_det.utils.progress import progress_bar
+from bpt_det.visualization.annotations import predicted_annotations
 from bpt_det.visualization.draw import draw_annotations
 from bpt_det.visualization.sheet import shrink
 from bpt_det.vit.weights.files import SHIPPED_PREFIX, shipped_names
 
-from .batching import map_array, predict_batch
+from .batching import map_array, predict_batch, with_run_lengths
+from .tiling import merge_predictions, tile_boxes
 
+DEFAULT_SCORE_THRESHOLD = 0.5
 _MAX_PICTURE_SIDE = 2048  # pixels
+_CHANNEL_ORDERS = ("RGB", "BGR")
 
 logger = logging.getLogger(__name__)
 
@@ -46,9 +51,10 @@ class Predictor:
             is not changed.
         checkpoint: file that a training run has written.
         overrides: settings of the config as ``key=value``.
-        device: ``auto``, ``cpu`` or ``cuda``; None takes ``train.device`` of the config.
-        score_threshold: predictions of a higher score are returned, in [0, 1]; None takes
-            ``test_score_thresh`` of the config's box predictors.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``; None takes ``train.device`` of the config.
+        score_threshold: predictions of a higher score are returned, in [0, 1]. None takes
+            ``test_score_thresh`` of the config's box predictors, which evaluations go by.
+        channel_order: of arrays: ``RGB``, or ``BGR`` as OpenCV reads them.
         share_vit_of: a predictor whose frozen ViT this one uses too, on its device; so a second
             task costs the memory of its prompts and heads only.
         trust: packages whose classes and functions a ``config.yaml`` may name.
@@ -57,6 +63,7 @@ class Predictor:
         class_names: by class index. From the checkpoint, else from the dataset, else
             ``class 0``, ``class 1`` …
         model: the detector in evaluation mode.
+        score_threshold: as given.
 
     Raises:
         InputError: the config or a file cannot be used, or an argument is out of range.
@@ -69,12 +76,14 @@ class Predictor:
         *,
         overrides: Sequence[str] = (),
         device: str | None = None,
-        score_threshold: float | None = None,
+        score_threshold: float | None = DEFAULT_SCORE_THRESHOLD,
+        channel_order: Literal["RGB", "BGR"] = "RGB",
         share_vit_of: "Predictor | None" = None,
         trust: Sequence[str] = (),
     ) -> None:
         if score_threshold is not None and not 0 <= score_threshold <= 1:
             raise InputError(f"score_threshold must be in [0, 1], got {score_threshold}.")
+        check_choice("channel_order", channel_order, _CHANNEL_ORDERS)
         if not checkpoint:
             raise InputError("no checkpoint given; pass the path of a model_*.pth.")
         cfg = _load(config, overrides, trust)
@@ -92,6 +101,41 @@ class Predictor:
                 parameter="mapper",
             )
         self.class_names = _class_names(cfg, read_class_names(str(checkpoint)))
+        self._checkpoint = str(checkpoint)
+        self.score_threshold = score_threshold
+        self._channel_order = channel_order
+
+    @classmethod
+    def from_run(
+        cls,
+        folder: str | os.PathLike,
+        checkpoint: str | None = None,
+        **options: Any,
+    ) -> "Predictor":
+        """Return the detector of a training run.
+
+        Args:
+            folder: ``train.output_dir`` of the run.
+            checkpoint: name of a file in it, such as ``model_best.pth``; None takes the last one.
+            options: of `Predictor`.
+
+        Raises:
+            InputError: the folder holds no config or no such checkpoint, or see `Predictor`.
+        """
+        path = Path(folder).expanduser()
+        if not (path / CONFIG_NAME).is_file():
+            raise InputError(f"'{folder}' holds no {CONFIG_NAME}; give the folder of a run.")
+        chosen = last_checkpoint(str(path)) if checkpoint is None else str(path / checkpoint)
+        return cls(path / CONFIG_NAME, chosen, **options)
+
+    def __repr__(self) -> str:
+        names = list(self.class_names)
+        classes = ", ".join([*names[:3], "…"] if len(names) > 4 else names)
+        device = next(self.model.parameters()).device
+        return (
+            f"{type(self).__name__}({self._checkpoint!r}, device={str(device)!r}, "
+            f"score_threshold={self.score_threshold}, {len(names)} classes: {classes})"
+        )
 
     def __call__(
         self, image: ImageLike | Sequence[ImageLike], *, batch_size: int = 8
@@ -99,7 +143,7 @@ class Predictor:
         """Return the predictions in an image, on the CPU.
 
         Args:
-            image: RGB array (H, W, 3), uint8 in [0, 255]; a PIL image; or a path. Gray and
+            image: array (H, W, 3), uint8 in [0, 255]; a PIL image; or a path. Gray and
                 transparent images are taken too, 16 bits are scaled to 8, and a photograph is
                 turned upright as its EXIF data say. A list of them gives a list.
             batch_size: images of a list that run together; the result is that of one by one.
@@ -134,14 +178,76 @@ class Predictor:
         Raises:
             InputError: the image cannot be used.
         """
-        sample = map_array(self._mapper, to_rgb(image), name)
+        sample = map_array(self._mapper, self.read(image), name)
         if size is not None:
             sample["height"], sample["width"] = size
         return sample
 
-    def predict(self, batch: Sequence[dict]) -> list[Instances]:
-        """Return the predictions in images that `prepare` has returned, see `__call__`."""
-        return predict_batch(self.model, batch)
+    def read(self, image: ImageLike) -> np.ndarray:
+        """Return a single image, see `__call__`, as RGB (H, W, 3), uint8."""
+        pixels = to_rgb(image)
+        is_bgr = isinstance(image, np.ndarray) and self._channel_order == "BGR"
+        return pixels[:, :, ::-1] if is_bgr else pixels
+
+    def predict(self, batch: Sequence[dict], *, run_lengths: bool = False) -> list[Instances]:
+        """Return the predictions in images that `prepare` has returned, see `__call__`.
+
+        Args:
+            batch: of `prepare`.
+            run_lengths: masks are `RunLengthMasks`, made without those of the whole image, in place
+                of an array of N x H x W bytes.
+        """
+        if not run_lengths:
+            return predict_batch(self.model, batch)
+        return [with_run_lengths(i) for i in predict_batch(without_pasting(self.model), batch)]
+
+    def predict_tiles(
+        self,
+        image: ImageLike,
+        tile: int,
+        *,
+        overlap: float = 0.2,
+        whole_image: bool = True,
+        batch_size: int = 4,
+    ) -> Instances:
+        """Return the predictions in a large image, which the detector sees in tiles.
+
+        Small objects are as large in a tile as in the images of the training. Those of
+        overlapping tiles are merged, see `merge_predictions`.
+
+        Args:
+            image: a single one, see `__call__`.
+            tile: side of a tile, pixels of the image.
+            overlap: of neighboring tiles, at least; share of the side, in [0, 0.9].
+            whole_image: also looks at the whole image, for objects larger than a tile.
+            batch_size: tiles that run together.
+
+        Returns:
+            see `__call__`, with `RunLengthMasks` as ``pred_masks``.
+
+        Raises:
+            InputError: the image cannot be used, or an argument is out of range.
+        """
+        check_count("batch_size", batch_size)
+        pixels = self.read(image)
+        size = height, width = pixels.shape[:2]
+        boxes = tile_boxes(height, width, tile, overlap)
+        if whole_image and len(boxes) > 1:
+            boxes.insert(0, (0, 0, width, height))
+        model = without_pasting(self.model)
+        parts = []
+        with progress_bar(total=len(boxes), desc="tiles", leave=False) as bar:
+            for start in range(0, len(boxes), batch_size):
+                chosen = boxes[start : start + batch_size]
+                batch = [
+                    map_array(self._mapper, pixels[y0:y1, x0:x1], "a tile")
+                    for x0, y0, x1, y1 in chosen
+                ]
+                predictions = predict_batch(model, batch)
+                for (x0, y0, *_), instances in zip(chosen, predictions, strict=True):
+                    parts.append(with_run_lengths(instances, offset=(x0, y0), size=size))
+                bar.update(len(chosen))
+        return merge_predictions(parts)
 
     def draw(
         self,
@@ -163,18 +269,17 @@ class Predictor:
         Raises:
             InputError: the image cannot be used, or is of another size than the instances.
         """
-        picture = to_rgb(image)
+        picture = self.read(image)
         if picture.shape[:2] != instances.image_size:
             raise InputError(
                 f"this is an image of {picture.shape[0]} x {picture.shape[1]} pixels but the "
                 f"instances are of one of {instances.image_size[0]} x {instances.image_size[1]}; "
                 "draw each on its own image."
             )
-        annotations = predicted_annotations(instances)
         if not keep_size:
             picture = shrink(picture, _MAX_PICTURE_SIDE)
-            size = picture.shape[:2]
-            annotations = [resize_annotation(a, instances.image_size, size) for a in annotations]
+        height, width = picture.shape[:2]
+        annotations = predicted_annotations(instances, height, width)
         return draw_annotations(
             picture, annotations, self.class_names, class_colors, magnify=not keep_size
         )

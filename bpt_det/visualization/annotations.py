@@ -1,9 +1,11 @@
 """Annotations to draw: objects of a dataset's ground truth, or predictions of a detector."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bpt_det.data.run_length_masks import RunLengthMasks
 from bpt_det.utils.opencv import cv2  # before detectron2 imports it: explains a missing libGL
 
 # isort: split
@@ -51,14 +53,28 @@ def ground_truth_annotations(record: dict, height: int, width: int) -> list[Anno
     return annotations
 
 
-def predicted_annotations(instances: Instances) -> list[Annotation]:
-    """Return a detector's predictions in one image, on the CPU."""
-    masks = instances.pred_masks.numpy() if instances.has("pred_masks") else [None] * len(instances)
+def predicted_annotations(
+    instances: Instances, height: int | None = None, width: int | None = None
+) -> list[Annotation]:
+    """Return a detector's predictions in one image, on the CPU.
+
+    Args:
+        instances: with pixels or `RunLengthMasks` as masks, if any.
+        height: of a picture of the image to draw them on; None: that of the image.
+        width: of it.
+    """
+    size = (height or instances.image_size[0], width or instances.image_size[1])
+    masks: Iterable[np.ndarray | None] = [None] * len(instances)
+    if instances.has("pred_masks"):
+        given = instances.pred_masks
+        is_coded = isinstance(given, RunLengthMasks)
+        masks = given.resized(*size) if is_coded else (resize_mask(m, *size) for m in given.numpy())
+    scale = np.tile([size[1] / instances.image_size[1], size[0] / instances.image_size[0]], 2)
     return [
         Annotation(class_index, tuple(box), mask, score)
         for class_index, box, mask, score in zip(
             instances.pred_classes.tolist(),
-            instances.pred_boxes.tensor.tolist(),
+            (instances.pred_boxes.tensor.numpy() * scale).tolist(),
             masks,
             instances.scores.tolist(),
             strict=True,

@@ -103,6 +103,19 @@ def test_images_give_pictures_and_a_coco_file(predict, photos, clip, tmp_path, r
     assert [a["category_id"] - 1 for a in annotations] == expected.pred_classes.tolist()
 
 
+def test_tiles_give_what_the_predictor_finds_in_them(predict, photos, tmp_path, run_dir):
+    options = ["--tile", "20", "--overlap", "0.3", "--score-threshold", "0.09"]
+    assert predict(photos / "a.jpg", options=options) == 0
+    coco = COCO(str(tmp_path / "out/predictions.json"))
+    predictor = Predictor(
+        run_dir / "config.yaml", run_dir / "model_final.pth", score_threshold=0.09
+    )
+    expected = predictor.predict_tiles(photos / "a.jpg", 20, overlap=0.3)
+    annotations = [coco.anns[key] for key in sorted(coco.anns)]
+    assert [a["segmentation"] for a in annotations] == expected.pred_masks.codes
+    assert len(annotations) > 6, "a tile gives up to 6"
+
+
 def test_where_nothing_is_found_the_option_is_named_that_shows_more(predict, photos, caplog):
     with caplog.at_level(logging.INFO):
         assert predict(photos / "a.jpg", options=["--score-threshold", "1", "--no-pictures"]) == 0
@@ -180,6 +193,8 @@ def test_earlier_results_are_not_written_over(predict, photos, tmp_path, capsys,
         (["--every", "0"], "--every must be at least 1, got 0."),
         (["--batch-size", "-2"], "--batch-size must be at least 1, got -2."),
         (["--score-threshold", "1.5"], "--score-threshold must be in [0, 1], got 1.5."),
+        (["--tile", "0"], "--tile must be at least 1, got 0."),
+        (["--tile", "64", "--overlap", "20"], "--overlap must be in [0, 0.9], got 20.0."),
         (["train.devise=cpu"], "did you mean 'train.device'?"),
     ],
 )

@@ -50,5 +50,7 @@ def test_a_gpu_that_is_not_there_is_refused_with_the_way_out(monkeypatch):
 
 
 def test_an_unknown_device_is_refused():
-    with pytest.raises(InputError, match=r"train.device must be auto, cpu or cuda, got 'tpu'\."):
+    with pytest.raises(
+        InputError, match=r"train.device must be auto, cpu, cuda or mps, got 'tpu'\."
+    ):
         resolve_device("tpu")

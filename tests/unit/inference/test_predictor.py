@@ -67,7 +67,7 @@ def test_finds_what_the_evaluation_of_train_net_finds(run, files):
     cfg.dataloader.evaluator = L(Keeper)()
     evaluate(cfg, load_trained_model(cfg, files[1]))
     assert len(Keeper.predictions) == 6 and sum(map(len, Keeper.predictions.values())) > 20
-    predictor = Predictor(*files)
+    predictor = Predictor(*files, score_threshold=None)
     for file_name, expected in Keeper.predictions.items():
         assert_same(predictor(file_name), expected)
 
@@ -117,6 +117,66 @@ def test_a_config_may_name_what_its_user_trusts(files, tmp_path):
 def test_the_input_format_of_the_model_is_respected(files, image, predictor):
     swapped = Predictor(*files, overrides=["model.input_format=BGR"], score_threshold=0.05)
     assert_same(swapped(image[:, :, ::-1]), predictor(image))
+
+
+def test_arrays_may_be_bgr(files, image, predictor, tmp_path):
+    other = Predictor(*files, score_threshold=0.05, channel_order="BGR")
+    assert_same(other(image[:, :, ::-1]), predictor(image))
+    Image.fromarray(image).save(tmp_path / "a.png")
+    assert_same(other(tmp_path / "a.png"), predictor(image))
+    drawn = other.draw(image[:, :, ::-1], other(image[:, :, ::-1]))
+    np.testing.assert_array_equal(drawn, predictor.draw(image, predictor(image)))
+
+
+def test_objects_of_less_than_half_a_score_are_left_out(files, image):
+    assert len(Predictor(*files)(image)) == 0
+
+
+def test_run_lengths_are_those_of_the_masks(predictor, image):
+    expected = predictor(image)
+    (actual,) = predictor.predict([predictor.prepare(image)], run_lengths=True)
+    assert torch.equal(torch.stack(list(actual.pred_masks)), expected.pred_masks)
+    assert torch.equal(actual.pred_boxes.tensor, expected.pred_boxes.tensor)
+    np.testing.assert_array_equal(predictor.draw(image, actual), predictor.draw(image, expected))
+
+
+def test_an_image_of_one_tile_is_predicted_as_a_whole(predictor, image):
+    expected = predictor(image)
+    actual = predictor.predict_tiles(image, 64)
+    assert torch.equal(actual.scores, expected.scores)
+    assert torch.equal(torch.stack(list(actual.pred_masks)), expected.pred_masks)
+
+
+def test_predictions_in_tiles_lie_where_the_tiles_do(predictor):
+    image = np.random.default_rng(0).integers(0, 256, (40, 80, 3), dtype=np.uint8)
+    left, right = predictor([image[:, :40], image[:, 40:]])
+    merged = predictor.predict_tiles(image, 40, overlap=0, whole_image=False)
+    assert merged.image_size == (40, 80) and len(merged) == len(left) + len(right)
+    right.pred_boxes.tensor[:, [0, 2]] += 40
+    expected = torch.cat([left.scores, right.scores]).argsort(descending=True, stable=True)
+    boxes = torch.cat([left.pred_boxes.tensor, right.pred_boxes.tensor])[expected]
+    torch.testing.assert_close(merged.pred_boxes.tensor, boxes, rtol=1e-4, atol=1e-3)
+    masks = torch.zeros(len(merged), 40, 80, dtype=torch.bool)
+    masks[: len(left), :, :40], masks[len(left) :, :, 40:] = left.pred_masks, right.pred_masks
+    assert torch.equal(torch.stack(list(merged.pred_masks)), masks[expected])
+
+
+def test_a_run_is_loaded_by_its_folder(run, predictor, image):
+    FrozenAwareCheckpointer(predictor.model, str(run[0])).save("model_0000009")
+    last = run[0] / "last_checkpoint"
+    last.write_text("model_0000009.pth")
+    actual = Predictor.from_run(run[0], score_threshold=0.05)
+    assert_same(actual(image), predictor(image))
+    text = repr(Predictor.from_run(str(run[0]), "model_final.pth", device="cpu"))
+    assert "model_final.pth" in text and "device='cpu'" in text and "10 classes" in text
+    last.unlink()
+
+
+@pytest.mark.parametrize("name", ["", "model_best.pth"])
+def test_a_folder_without_a_run_is_refused(run, tmp_path, name):
+    folder = run[0] if name else tmp_path
+    with pytest.raises(InputError, match=name or "config.yaml"):
+        Predictor.from_run(folder, name or None)
 
 
 def test_a_threshold_leaves_the_predictions_above_it_as_they_are(files, predictor, image):
@@ -260,7 +320,8 @@ def test_predictions_of_another_image_are_not_drawn(predictor, image):
         ({"checkpoint": ""}, "no checkpoint given; pass the path of a model_"),
         ({"checkpoint": "absent.pth"}, "weights 'absent.pth' do not exist"),
         ({"config": "absent.py"}, "config file 'absent.py' does not exist"),
-        ({"device": "tpu"}, "train.device must be auto, cpu or cuda, got 'tpu'"),
+        ({"channel_order": "bgr"}, "channel_order"),
+        ({"device": "tpu"}, "train.device must be auto, cpu, cuda or mps, got 'tpu'"),
         ({"overrides": ["train.devic=cpu"]}, "did you mean 'train.device'?"),
     ],
 )
