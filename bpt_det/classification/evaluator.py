@@ -98,7 +98,8 @@ class ClassificationEvaluator(DatasetEvaluator):
         gathered = comm.gather(self._predictions)
         if not comm.is_main_process():
             return {}
-        predictions = list(itertools.chain(*gathered))
+        # Samplers that give each process as many images give some to two.
+        predictions = list({p.image_id: p for p in itertools.chain(*gathered)}.values())
         if not predictions:
             raise InputError(f"no image of the {self._task} data was evaluated; check their loader")
         self._report_faults(predictions)

@@ -1,24 +1,33 @@
 """Evaluation of a model, and of the averages of its weights, on the data of a config."""
 
 import copy
+import itertools
 import logging
+import time
 from collections.abc import Iterable
 
+import torch.distributed as dist
 from detectron2.config import instantiate
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset, print_csv_format
 from detectron2.utils import comm
 from omegaconf import DictConfig
 from torch import nn
 
+from bpt_det.utils.errors import InputError
 from bpt_det.utils.progress import Tracked
 
 from .ema import EMA_SUFFIX, Ema
+from .processes import peers_of_run
 from .protocols import UsesLoader, WrapsModel
 
 logger = logging.getLogger(__name__)
 
 EVALUATOR = "evaluator"  # of `dataloader.test`
 FINAL_EVALUATOR = "final_evaluator"  # of `dataloader.final_test`
+
+_LOOK_SECONDS = 0.25
+_LONGEST_WAIT = 1800.0  # seconds, for processes of another machine of whose end nothing is heard
+_waits = itertools.count()
 
 
 def evaluate(
@@ -51,11 +60,26 @@ def evaluate(
         evaluator.use_loader(test_loader)
     if isinstance(evaluator, WrapsModel):
         model = evaluator.wrap_model(model)
-    results = inference_on_dataset(model, Tracked(test_loader, "evaluating"), evaluator) or {}
+    batches = Tracked(test_loader, "evaluating")
+    results = inference_on_dataset(model, batches, _Patient(evaluator)) or {}
+    wait_for_all()  # the main process has computed the metrics
     results = {f"{task}{suffix}": metrics for task, metrics in results.items()}
     if comm.is_main_process():
         print_csv_format(results)
     return results
+
+
+class _Patient(DatasetEvaluator):
+    """An evaluator that gathers predictions once all processes have theirs."""
+
+    def __init__(self, evaluator: DatasetEvaluator) -> None:
+        self.reset = evaluator.reset
+        self.process = evaluator.process
+        self._evaluator = evaluator
+
+    def evaluate(self) -> dict | None:
+        wait_for_all()
+        return self._evaluator.evaluate()
 
 
 def _build_evaluator(settings: DictConfig, suffix: str) -> DatasetEvaluator:
@@ -86,3 +110,33 @@ def evaluate_with_averages(
             averaged = evaluate(cfg, model, test_loader, evaluator_key, EMA_SUFFIX, evaluators)
             results.update(averaged)
     return results
+
+
+def wait_for_all() -> None:
+    """Wait until all processes have come here, however long the slowest takes.
+
+    To be called before communication that some may reach much earlier than others: torch ends a
+    process whose communication lasts longer than its limit (NCCL: 10 minutes).
+
+    Raises:
+        PeerError: another process has ended.
+        InputError: Detectron2's launcher has started processes on several machines, of whose end
+            the others do not hear, and one has not come in half an hour.
+    """
+    world_size = comm.get_world_size()
+    if world_size == 1:
+        return
+    peers = peers_of_run()
+    store = dist.distributed_c10d._get_default_store()
+    key, begin = f"bpt_det/wait/{next(_waits)}", time.monotonic()
+    store.add(key, 1)
+    while (count := store.add(key, 0)) < world_size:
+        if peers is not None and peers.verdict is not None:
+            raise peers.verdict
+        is_watched = peers is not None or comm.get_local_size() == world_size
+        if not is_watched and time.monotonic() - begin > _LONGEST_WAIT:
+            raise InputError(
+                f"{world_size - count} of {world_size} processes have not come in "
+                f"{_LONGEST_WAIT:.0f} s; look at their machines, or start all with torchrun."
+            )
+        time.sleep(_LOOK_SECONDS)

@@ -41,17 +41,18 @@ class ReconstructionEvaluator(DatasetEvaluator):
         self.reset()
 
     def reset(self) -> None:
-        self._losses: list[float] = []
+        self._losses: dict[str, float] = {}
         self._rows: list[tuple[np.ndarray, ...]] = []
 
     def process(self, inputs: Sequence[Mapping], outputs: Sequence[Mapping[str, Tensor]]) -> None:
         """Take the results of one batch.
 
         Args:
-            inputs: samples with ``image`` (3, H, W), in [0, 255].
+            inputs: samples with ``image_id``, and ``image`` (3, H, W), in [0, 255].
             outputs: what `MaskedAutoencoder` returns in evaluation.
         """
-        self._losses += [output["loss"].item() for output in outputs]
+        for sample, output in zip(inputs, outputs, strict=True):
+            self._losses[sample["image_id"]] = output["loss"].item()
         if self._output_dir and comm.is_main_process():
             pairs = zip(inputs, outputs, strict=True)
             missing = self._num_pictures - len(self._rows)
@@ -64,14 +65,17 @@ class ReconstructionEvaluator(DatasetEvaluator):
         Raises:
             InputError: no image was run, or the picture cannot be written.
         """
-        losses = list(itertools.chain(*comm.gather(self._losses)))
+        gathered = comm.gather(self._losses)
         if not comm.is_main_process():
             return {}
+        losses = {
+            image_id: loss for of_process in gathered for image_id, loss in of_process.items()
+        }
         if not losses:
             raise InputError(f"no image of the {self._task} data was evaluated; check their source")
         if self._rows:
             write_sheet(Path(self._output_dir) / PICTURE_NAME, self._rows)
-        return {self._task: {"loss": math.fsum(losses) / len(losses)}}
+        return {self._task: {"loss": math.fsum(losses.values()) / len(losses)}}
 
 
 def draw_row(sample: Mapping, output: Mapping[str, Tensor]) -> tuple[np.ndarray, ...]:

@@ -92,6 +92,8 @@ class CocoEvaluator(COCOEvaluator):
 
     def _eval_predictions(self, predictions: list[dict], img_ids: list[int] | None = None) -> None:
         """Called by `evaluate` with what `process` has collected; fills ``self._results``."""
+        # Samplers that give each process as many images give some to two.
+        predictions = list({p["image_id"]: p for p in predictions}.values())
         image_ids = img_ids or [prediction["image_id"] for prediction in predictions]
         results = list(itertools.chain(*(p["instances"] for p in predictions)))
         if self._truth is None:

@@ -1,5 +1,7 @@
 """Reconstruction evaluator: loss and picture."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -9,12 +11,15 @@ from bpt_det.pretraining import ReconstructionEvaluator
 from bpt_det.pretraining.reconstruction import draw_row
 from bpt_det.utils.errors import InputError
 
+NUMBERS = itertools.count()
+
 
 def result(loss, color=200.0):
     """A sample of 8 x 12 pixels with 6 patches of 4, of which the second and last are masked."""
     mask = torch.tensor([False, True, False, False, False, True])
     filled = torch.tensor([color, 20.0, 30.0]).view(3, 1, 1).expand(3, 8, 12)
-    sample = {"image": torch.full((3, 8, 12), 10, dtype=torch.uint8)}
+    image = torch.full((3, 8, 12), 10, dtype=torch.uint8)
+    sample = {"image_id": f"{next(NUMBERS)}.jpg", "image": image}
     return sample, {"loss": torch.tensor(loss), "mask": mask, "reconstruction": filled}
 
 
@@ -23,6 +28,7 @@ def test_the_loss_is_the_mean_over_all_images_whatever_the_batches(tmp_path):
     for losses in ((1.0, 2.0, 3.0), (6.0,)):
         inputs, outputs = zip(*map(result, losses), strict=True)
         evaluator.process(inputs, outputs)
+    evaluator.process(inputs, outputs)  # the last one counts once
     assert evaluator.evaluate() == {"val": {"loss": 3.0}}
     evaluator.reset()
     with pytest.raises(InputError, match="no image of the val data"):

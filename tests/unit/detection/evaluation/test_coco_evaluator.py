@@ -104,11 +104,11 @@ def jittered_predictions(data, seed=0):
     return predictions
 
 
-def evaluate(data, predictions, **kwargs):
-    """Run our evaluator on what a model would return."""
+def evaluate(data, predictions, times=1, **kwargs):
+    """Run our evaluator on what a model would return, for each image so many times."""
     evaluator = CocoEvaluator(data.name, **kwargs)
     evaluator.reset()
-    for image_id, objects in predictions.items():
+    for image_id, objects in list(predictions.items()) * times:
         image = data.truth.imgs[image_id]
         size = (image["height"], image["width"])
         scores, categories, boxes, masks = (
@@ -201,6 +201,11 @@ def test_an_image_that_was_run_and_missed_counts(shapes):
     predictions = perfect_predictions(shapes)
     predictions[shapes.image_ids[0]] = []
     assert evaluate(shapes, predictions)["bbox"]["AP"] < 100
+
+
+def test_an_image_that_is_run_twice_counts_once(shapes):
+    predictions = jittered_predictions(shapes)
+    assert evaluate(shapes, predictions, times=2) == evaluate(shapes, predictions)
 
 
 def test_tasks_can_be_chosen(shapes):
