@@ -8,12 +8,14 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from bpt_det.config.loading import get_config, load_config
+    from bpt_det.inference.image_classifier import ImageClassifier
     from bpt_det.inference.predictor import Predictor
 
-__all__ = ["Predictor", "__version__", "get_config", "load_config"]
+__all__ = ["ImageClassifier", "Predictor", "__version__", "get_config", "load_config"]
 
 # Imported when they are asked for, since they need Detectron2: the core does without.
 _MODULES = {
+    "ImageClassifier": "bpt_det.inference.image_classifier",
     "Predictor": "bpt_det.inference.predictor",
     "get_config": "bpt_det.config.loading",
     "load_config": "bpt_det.config.loading",

@@ -3,8 +3,10 @@
 import zlib
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 from torchvision.transforms import v2
 
 from bpt_det.data.images import read_rgb
@@ -109,12 +111,16 @@ class ClassificationMapper:
         """Return the sample of a fixed view, or with None that of a new random one."""
         if self.features is not None and view is not None:
             return {**record, "tokens": self.features.read(record["image_id"], view)}
-        image = Image.fromarray(read_rgb(record["file_name"]))
+        image = read_rgb(record["file_name"])
         if view is None or not self.augment:
-            return {**record, "image": self._transform(image)}
+            return {**record, "image": self.crop_image(image)}
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(_view_seed(record["image_id"], view))
-            return {**record, "image": self._transform(image)}
+            return {**record, "image": self.crop_image(image)}
+
+    def crop_image(self, image: np.ndarray) -> Tensor:
+        """Return an image (H, W, 3), RGB, uint8, cropped: (3, image_size, image_size), uint8."""
+        return self._transform(Image.fromarray(image))
 
 
 def _view_seed(image_id: str, view: int) -> int:

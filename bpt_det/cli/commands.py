@@ -35,7 +35,7 @@ class Command:
 _SETUP, _TRAIN, _APPLY, _DATA, _MEASURE, _DEMO = (
     "Set up",
     "Train and evaluate",
-    "Apply a trained detector",
+    "Apply a trained model",
     "Prepare data",
     "Compare and measure",
     "Demonstrate",
@@ -89,6 +89,13 @@ COMMANDS = {
             _APPLY,
             "detect objects in images, folders and videos",
             "--config-file run/config.yaml --checkpoint FILE --input photos --output found",
+        ),
+        Command(
+            "classify",
+            "classify",
+            _APPLY,
+            "tell the likeliest classes of images",
+            "--config-file run/config.yaml --input photos --output classes",
         ),
         Command(
             "visualize",

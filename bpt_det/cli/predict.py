@@ -30,7 +30,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,7 +44,8 @@ from bpt_det.config import load_config
 from bpt_det.data.images import folder_records, read_rgb
 from bpt_det.detection import use_detection_data
 from bpt_det.inference.predictions_file import CocoFile
-from bpt_det.inference.predictor import DEFAULT_SCORE_THRESHOLD, default_checkpoint
+from bpt_det.inference.predictor import DEFAULT_SCORE_THRESHOLD
+from bpt_det.inference.runs import default_checkpoint
 from bpt_det.inference.tiling import MAX_OVERLAP
 from bpt_det.utils.errors import InputError
 from bpt_det.utils.progress import progress_bar
@@ -149,9 +150,7 @@ def predict_all(args: argparse.Namespace) -> int:
     check_range(args, "--score-threshold", least=0, most=1)
     check_range(args, "--tile")
     check_range(args, "--overlap", least=0, most=MAX_OVERLAP)
-    # argparse takes settings that follow the paths of --input for further paths.
-    settings = [path for path in args.input if _SETTING.match(path) and not os.path.exists(path)]
-    inputs = [path for path in args.input if path not in settings]
+    inputs, settings = split_settings(args.input)
     sources = find_sources(inputs, args.recursive)
     suffixes = [".mp4" if is_video(source) else f".{args.format}" for source in sources]
     names = dict(zip(sources, picture_names(sources, suffixes), strict=True))
@@ -173,7 +172,7 @@ def predict_all(args: argparse.Namespace) -> int:
                 is_video_frame = frame.fps is not None
                 picture = predictor.draw(frame.pixels, instances, keep_size=is_video_frame)
                 pictures.write(frame, picture)
-        _check_any_was_read(results.num_images, failures)
+        check_any_was_read(results.num_images, failures)
     seconds = time.perf_counter() - start
     logger.log(
         RESULT,
@@ -186,9 +185,20 @@ def predict_all(args: argparse.Namespace) -> int:
     )
     if not results.num_annotations and args.score_threshold > 0:
         logger.log(RESULT, "a lower --score-threshold shows less certain objects")
+    return report_failures(failures, len(sources))
+
+
+def split_settings(paths: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the paths of ``--input``, and the settings that argparse has taken for paths."""
+    settings = [path for path in paths if _SETTING.match(path) and not os.path.exists(path)]
+    return [path for path in paths if path not in settings], settings
+
+
+def report_failures(failures: Mapping[str, InputError], num_sources: int) -> int:
+    """Name the inputs that could not be read; return the exit status."""
     if failures:
         message = "%d of %d inputs could not be read: %s"
-        logger.warning(message, len(failures), len(sources), ", ".join(failures))
+        logger.warning(message, len(failures), num_sources, ", ".join(failures))
     return 1 if failures else 0
 
 
@@ -286,7 +296,12 @@ def _batches(frames: Iterator[Frame], batch_size: int) -> Iterator[list[Frame]]:
         yield batch
 
 
-def _check_any_was_read(num_images: int, failures: dict[str, InputError]) -> None:
+def check_any_was_read(num_images: int, failures: Mapping[str, InputError]) -> None:
+    """Check that not all inputs failed.
+
+    Raises:
+        InputError: all did; it is that of a single one, or else names the first.
+    """
     if num_images == 0:
         first = next(iter(failures.values()))
         if len(failures) == 1:

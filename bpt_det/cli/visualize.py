@@ -35,11 +35,8 @@ from bpt_det.config.loading import load_config
 from bpt_det.data.images import folder_records, spread_evenly
 from bpt_det.detection import use_detection_data
 from bpt_det.detection.mapper import read_record_image
-from bpt_det.inference.predictor import (
-    DEFAULT_SCORE_THRESHOLD,
-    Predictor,
-    default_checkpoint,
-)
+from bpt_det.inference.predictor import DEFAULT_SCORE_THRESHOLD, Predictor
+from bpt_det.inference.runs import default_checkpoint
 from bpt_det.utils.progress import progress_bar
 from bpt_det.visualization.annotations import ground_truth_annotations
 from bpt_det.visualization.draw import MAX_PANEL_SIDE, draw_annotations

@@ -1,5 +1,6 @@
-"""Inference: a trained detector as a function of images, and files of its predictions."""
+"""Inference: a trained model as a function of images, and files of predictions."""
 
+from .image_classifier import ClassScore, ImageClassifier
 from .predictor import Predictor
 
-__all__ = ["Predictor"]
+__all__ = ["ClassScore", "ImageClassifier", "Predictor"]

@@ -1,11 +1,9 @@
-"""Predictor: a trained detector as a function of images, and the checkpoint it takes by default."""
+"""Predictor: a trained detector as a function of images."""
 
-import copy
 import logging
 import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 from detectron2.config import instantiate
@@ -15,27 +13,30 @@ from detectron2.structures import Instances
 from omegaconf import DictConfig
 from torch import nn
 
-from bpt_det.config.loading import load_config
-from bpt_det.config.overrides import apply_overrides
-from bpt_det.data.images import ImageLike, to_rgb
+from bpt_det.data.images import ImageLike
 from bpt_det.detection.detection_data import use_detection_data
 from bpt_det.detection.evaluation.roi_mask_detector import without_pasting
-from bpt_det.engine.checkpoint import LAST_CHECKPOINT, read_class_names
-from bpt_det.engine.run import CONFIG_NAME, load_trained_model
-from bpt_det.engine.run_folder import last_checkpoint
+from bpt_det.engine.checkpoint import read_class_names
+from bpt_det.engine.run import load_trained_model
 from bpt_det.utils.errors import InputError, check_choice, check_count
 from bpt_det.utils.progress import progress_bar
 from bpt_det.visualization.annotations import predicted_annotations
 from bpt_det.visualization.draw import draw_annotations
 from bpt_det.visualization.sheet import shrink
-from bpt_det.vit.weights.files import SHIPPED_PREFIX, shipped_names
 
 from .batching import map_array, predict_batch, with_run_lengths
+from .runs import (
+    CHANNEL_ORDERS,
+    ChannelOrder,
+    check_checkpoint,
+    find_run,
+    read_config,
+    read_pixels,
+)
 from .tiling import merge_predictions, tile_boxes
 
 DEFAULT_SCORE_THRESHOLD = 0.5
 _MAX_PICTURE_SIDE = 2048  # pixels
-_CHANNEL_ORDERS = ("RGB", "BGR")
 
 logger = logging.getLogger(__name__)
 
@@ -77,18 +78,15 @@ class Predictor:
         overrides: Sequence[str] = (),
         device: str | None = None,
         score_threshold: float | None = DEFAULT_SCORE_THRESHOLD,
-        channel_order: Literal["RGB", "BGR"] = "RGB",
+        channel_order: ChannelOrder = "RGB",
         share_vit_of: "Predictor | None" = None,
         trust: Sequence[str] = (),
     ) -> None:
         if score_threshold is not None and not 0 <= score_threshold <= 1:
             raise InputError(f"score_threshold must be in [0, 1], got {score_threshold}.")
-        check_choice("channel_order", channel_order, _CHANNEL_ORDERS)
-        if not checkpoint:
-            raise InputError("no checkpoint given; pass the path of a model_*.pth.")
-        cfg = _load(config, overrides, trust)
-        if device is not None:
-            cfg.train.device = device
+        check_choice("channel_order", channel_order, CHANNEL_ORDERS)
+        cfg = read_config(config, overrides, trust, use_detection_data, device=device)
+        check_checkpoint(checkpoint)
         shared = None if share_vit_of is None else share_vit_of.model
         self.model: nn.Module = load_trained_model(cfg, str(checkpoint), share_vit_of=shared)
         if score_threshold is not None:
@@ -122,11 +120,7 @@ class Predictor:
         Raises:
             InputError: the folder holds no config or no such checkpoint, or see `Predictor`.
         """
-        path = Path(folder).expanduser()
-        if not (path / CONFIG_NAME).is_file():
-            raise InputError(f"'{folder}' holds no {CONFIG_NAME}; give the folder of a run.")
-        chosen = last_checkpoint(str(path)) if checkpoint is None else str(path / checkpoint)
-        return cls(path / CONFIG_NAME, chosen, **options)
+        return cls(*find_run(folder, checkpoint), **options)
 
     def __repr__(self) -> str:
         names = list(self.class_names)
@@ -185,9 +179,7 @@ class Predictor:
 
     def read(self, image: ImageLike) -> np.ndarray:
         """Return a single image, see `__call__`, as RGB (H, W, 3), uint8."""
-        pixels = to_rgb(image)
-        is_bgr = isinstance(image, np.ndarray) and self._channel_order == "BGR"
-        return pixels[:, :, ::-1] if is_bgr else pixels
+        return read_pixels(image, self._channel_order)
 
     def predict(self, batch: Sequence[dict], *, run_lengths: bool = False) -> list[Instances]:
         """Return the predictions in images that `prepare` has returned, see `__call__`.
@@ -285,17 +277,6 @@ class Predictor:
         )
 
 
-def _load(
-    config: str | os.PathLike | DictConfig, overrides: Sequence[str], trust: Sequence[str]
-) -> DictConfig:
-    if not isinstance(config, DictConfig):
-        path = str(Path(config).expanduser())
-        return load_config(path, overrides, use_detection_data, trust=trust)
-    cfg = apply_overrides(copy.deepcopy(config), overrides)
-    use_detection_data(cfg, overrides)
-    return cfg
-
-
 def _set_score_threshold(model: nn.Module, threshold: float) -> None:
     """Make a detector drop the predictions that score no more than a threshold.
 
@@ -327,28 +308,3 @@ def _class_names(cfg: DictConfig, stored: Sequence[str] | None) -> list[str]:
     if names is not None and len(names) == count:
         return list(names)
     return [f"class {index}" for index in range(count)]
-
-
-def default_checkpoint(cfg: DictConfig, config_file: str) -> str:
-    """Return ``train.init_checkpoint``, else the last checkpoint of ``train.output_dir``.
-
-    Where that folder holds no run, and the config is not a run's own, it is the checkpoint that
-    comes with the package for it, if there is one: ``bpt_det:cascade_bpt_s_shapes.pth`` for
-    ``shapes/cascade_bpt_s``. Which one is taken is logged.
-
-    Args:
-        cfg: the loaded config.
-        config_file: what it was loaded from.
-
-    Raises:
-        InputError: there is none.
-    """
-    if cfg.train.init_checkpoint:
-        return cfg.train.init_checkpoint
-    folder = Path(cfg.train.output_dir)
-    checkpoint = f"{SHIPPED_PREFIX}{folder.name}_{folder.parent.name}.pth"
-    is_run = Path(config_file).suffix == ".yaml" or (folder / LAST_CHECKPOINT).is_file()
-    if is_run or checkpoint.removeprefix(SHIPPED_PREFIX) not in shipped_names():
-        checkpoint = last_checkpoint(str(folder))
-    logger.info("No checkpoint was named: using '%s'", checkpoint)
-    return checkpoint

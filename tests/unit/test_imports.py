@@ -99,7 +99,7 @@ ROOMS = {
     "detection": ("vit", "visualization", "config"),
     "classification": ("engine",),
     "pretraining": ("classification",),
-    "inference": ("detection", "engine"),
+    "inference": ("detection", "classification"),
     "comparison": ("engine",),
     "benchmark": ("detection", "classification", "engine"),
     "cli": ("installation", "pretraining", "inference", "comparison", "benchmark", "shapes"),

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from bpt_det.config import load_config
-from bpt_det.inference.predictor import default_checkpoint
+from bpt_det.inference.runs import default_checkpoint
 from bpt_det.utils.errors import InputError
 
 SHIPPED = {

@@ -1,0 +1,130 @@
+"""Classify images and folders of images: the likeliest classes of each, as CSV and JSON.
+
+Without --output a line per image is printed. With it, the folder gets predictions.csv (image_id,
+prediction, confidence, ranked: names of the likeliest classes, separated by " | ") and
+predictions.json: a list of images with file_name and classes, each with name, class_index and
+probability. A file that cannot be read is named, the others go on, and the exit status is 1.
+
+Without --checkpoint it is train.init_checkpoint, or else the last one of train.output_dir:
+
+    bpt-det classify --config-file output/birds/config.yaml --input bird.jpg
+    bpt-det classify --config-file output/birds/config.yaml \\
+        --checkpoint output/birds/model_best.pth --input photos --output output/classes
+"""
+
+import argparse
+import csv
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bpt_det.config import load_config
+from bpt_det.inference.image_classifier import ClassScore, ImageClassifier
+from bpt_det.inference.runs import default_checkpoint
+from bpt_det.utils.atomic import atomic_write
+from bpt_det.utils.errors import InputError, printable
+from bpt_det.utils.progress import progress_bar
+from bpt_det.visualization.picture_files import prepare_output
+
+from .launch import build_tool_parser, check_range, run_tool
+from .logs import RESULT, add_log_options
+from .predict import check_any_was_read, find_sources, is_video, report_failures, split_settings
+
+CSV_NAME, JSON_NAME = "predictions.csv", "predictions.json"
+
+logger = logging.getLogger(__name__)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = build_tool_parser("classify", __doc__)
+    add = parser.add_argument
+    add("--config-file", required=True, help="config of the classifier, or a run's config.yaml")
+    add("--checkpoint", help="checkpoint of a training run (default: see above)")
+    add("--input", required=True, nargs="+", metavar="PATH", help="images and folders")
+    add("--recursive", action="store_true", help="search the subfolders of folders too")
+    add("--output", help="folder for the results")
+    add("--top-k", type=int, default=5, help="classes of each image (default: 5)")
+    add("--batch-size", type=int, default=32, help="images per batch (default: 32)")
+    add_log_options(parser)
+    return parser
+
+
+def classify_all(args: argparse.Namespace) -> int:
+    """Do what a parsed command line of `build_parser` asks for; returns the exit status."""
+    check_range(args, "--top-k")
+    check_range(args, "--batch-size")
+    inputs, settings = split_settings(args.input)
+    sources = find_sources(inputs, args.recursive)
+    for source in filter(is_video, sources):
+        raise InputError(f"--input '{source}' is a video; give images or folders of images.")
+    if args.output is not None:
+        prepare_output(Path(args.output), [CSV_NAME, JSON_NAME], option="--output")
+    cfg = load_config(args.config_file, [*settings, *args.opts])
+    checkpoint = args.checkpoint or default_checkpoint(cfg, args.config_file)
+    classifier = ImageClassifier(cfg, checkpoint)
+    failures: dict[str, InputError] = {}
+    results: dict[str, list[ClassScore]] = {}
+    for batch in _batches(sources, args.batch_size, classifier, failures):
+        scores = classifier.classify(list(batch.values()), args.top_k)
+        results.update(zip(batch, scores, strict=True))
+        if args.output is None:
+            for source in batch:
+                print(f"{printable(source)}: {_describe(results[source])}")
+    check_any_was_read(len(results), failures)
+    if args.output is not None:
+        _write(Path(args.output), results)
+        logger.log(RESULT, "%d images classified, see %s", len(results), args.output)
+    return report_failures(failures, len(sources))
+
+
+def _batches(
+    sources: Sequence[str],
+    size: int,
+    classifier: ImageClassifier,
+    failures: dict[str, InputError],
+) -> Iterator[dict[str, dict]]:
+    """Yield samples by their source; a source that fails is logged and skipped."""
+    batch = {}
+    for source in progress_bar(iterable=sources, desc="classifying", unit=" images"):
+        try:
+            batch[source] = classifier.prepare(source)
+        except InputError as error:
+            failures[source] = error
+            if len(sources) > 1:  # else it is the error that ends the run
+                logger.warning("%s", error)
+        if len(batch) == size:
+            yield batch
+            batch = {}
+    if batch:
+        yield batch
+
+
+def _describe(scores: Sequence[ClassScore]) -> str:
+    return ", ".join(f"{score.name} {score.probability:.1%}" for score in scores)
+
+
+def _write(folder: Path, results: dict[str, list[ClassScore]]) -> None:
+    with (
+        atomic_write(folder / CSV_NAME) as partial,
+        partial.open("w", newline="", encoding="utf-8") as file,
+    ):
+        rows = csv.writer(file)
+        rows.writerow(("image_id", "prediction", "confidence", "ranked"))
+        for source, scores in results.items():
+            ranked = " | ".join(score.name for score in scores)
+            confidence = f"{scores[0].probability:.6f}"
+            rows.writerow((printable(source), scores[0].name, confidence, ranked))
+    images = [
+        {"file_name": printable(source), "classes": [score._asdict() for score in scores]}
+        for source, scores in results.items()
+    ]
+    with atomic_write(folder / JSON_NAME) as partial:
+        partial.write_text(json.dumps(images, indent=1), encoding="utf-8")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line, classify, and return the exit status."""
+    args = build_parser().parse_intermixed_args(argv)
+    return run_tool(lambda: classify_all(args), args)

@@ -1,0 +1,115 @@
+"""Trained runs as inference takes them: config, checkpoint, and the pixels of an image."""
+
+import copy
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from omegaconf import DictConfig
+
+from bpt_det.config.loading import Adapt, load_config
+from bpt_det.config.overrides import apply_overrides
+from bpt_det.data.images import ImageLike, to_rgb
+from bpt_det.engine.checkpoint import LAST_CHECKPOINT
+from bpt_det.engine.run import CONFIG_NAME
+from bpt_det.engine.run_folder import last_checkpoint
+from bpt_det.utils.errors import InputError
+from bpt_det.vit.weights.files import SHIPPED_PREFIX, shipped_names
+
+ChannelOrder = Literal["RGB", "BGR"]
+CHANNEL_ORDERS = ("RGB", "BGR")
+
+logger = logging.getLogger(__name__)
+
+
+def read_config(
+    config: str | os.PathLike | DictConfig,
+    overrides: Sequence[str],
+    trust: Sequence[str],
+    adapt: Adapt | None = None,
+    *,
+    device: str | None = None,
+) -> DictConfig:
+    """Return a config to run a trained model by.
+
+    Args:
+        config: path of one, or a loaded one, which is not changed.
+        overrides: settings as ``key=value``.
+        trust: packages whose classes and functions a ``config.yaml`` may name.
+        adapt: see `load_config`.
+        device: in place of ``train.device``, if given.
+
+    Raises:
+        InputError: it cannot be used.
+    """
+    if isinstance(config, DictConfig):
+        cfg = apply_overrides(copy.deepcopy(config), overrides)
+        if adapt is not None:
+            adapt(cfg, overrides)
+    else:
+        cfg = load_config(str(Path(config).expanduser()), overrides, adapt, trust=trust)
+    if device is not None:
+        cfg.train.device = device
+    return cfg
+
+
+def check_checkpoint(checkpoint: str | os.PathLike) -> None:
+    """Check that a checkpoint is named.
+
+    Raises:
+        InputError: it is empty.
+    """
+    if not checkpoint:
+        raise InputError("no checkpoint given; pass the path of a model_*.pth.")
+
+
+def find_run(folder: str | os.PathLike, checkpoint: str | None = None) -> tuple[str, str]:
+    """Return the paths of config and checkpoint of a training run.
+
+    Args:
+        folder: ``train.output_dir`` of the run.
+        checkpoint: name of a file in it; None takes the last one.
+
+    Raises:
+        InputError: the folder holds no config, or no last checkpoint.
+    """
+    path = Path(folder).expanduser()
+    if not (path / CONFIG_NAME).is_file():
+        raise InputError(f"'{folder}' holds no {CONFIG_NAME}; give the folder of a run.")
+    chosen = last_checkpoint(str(path)) if checkpoint is None else str(path / checkpoint)
+    return str(path / CONFIG_NAME), chosen
+
+
+def read_pixels(image: ImageLike, channel_order: ChannelOrder) -> np.ndarray:
+    """Return an image as RGB (H, W, 3), uint8; the order is that of the channels of arrays."""
+    pixels = to_rgb(image)
+    is_bgr = isinstance(image, np.ndarray) and channel_order == "BGR"
+    return pixels[:, :, ::-1] if is_bgr else pixels
+
+
+def default_checkpoint(cfg: DictConfig, config_file: str) -> str:
+    """Return ``train.init_checkpoint``, else the last checkpoint of ``train.output_dir``.
+
+    Where that folder holds no run, and the config is not a run's own, it is the checkpoint that
+    comes with the package for it, if there is one: ``bpt_det:cascade_bpt_s_shapes.pth`` for
+    ``shapes/cascade_bpt_s``. Which one is taken is logged.
+
+    Args:
+        cfg: the loaded config.
+        config_file: what it was loaded from.
+
+    Raises:
+        InputError: there is none.
+    """
+    if cfg.train.init_checkpoint:
+        return cfg.train.init_checkpoint
+    folder = Path(cfg.train.output_dir)
+    checkpoint = f"{SHIPPED_PREFIX}{folder.name}_{folder.parent.name}.pth"
+    is_run = Path(config_file).suffix == ".yaml" or (folder / LAST_CHECKPOINT).is_file()
+    if is_run or checkpoint.removeprefix(SHIPPED_PREFIX) not in shipped_names():
+        checkpoint = last_checkpoint(str(folder))
+    logger.info("No checkpoint was named: using '%s'", checkpoint)
+    return checkpoint
