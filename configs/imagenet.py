@@ -31,7 +31,7 @@ choices = {
     "fraction=3pct": {_FRACTION: 3, _HEAD_DECAY: 5e-1},
     "fraction=10pct": {_FRACTION: 10, _HEAD_DECAY: 1e-1},
     "fraction=30pct": {_FRACTION: 30, _HEAD_DECAY: 1e-1},
-    "method=bpt_s": {"model.backbone.prompt.rank": 25},
+    "method=*bpt_s": {"model.backbone.prompt.rank": 25},
     # The decay by layers is MAE's, for ViT-B and for larger ones; not stated in the paper.
     "method=full": {_LR: 4e-3, _DECAY: 0.05, _HEAD_DECAY: 0.05, _LAYER_DECAY: 0.65},
     "method=full vit=vit_l": {_LAYER_DECAY: 0.75, "train.epochs": 50},

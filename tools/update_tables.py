@@ -62,7 +62,7 @@ def describe_prompts(base: str, method: str) -> list[str]:
 def make_table(
     columns: Mapping[str, str], *, described: str | None = None, published_only: bool = False
 ) -> str:
-    """Return a table of all methods, and of further choices that have a published result.
+    """Return a table of methods without tuning, and of further choices with a published result.
 
     Args:
         columns: headings of the published results, by base.
@@ -71,7 +71,11 @@ def make_table(
     """
     folder = config_folder()
     published = LazyConfig.load(str(folder / "published.py")).published
-    files = find_methods(folder)
+    files = {
+        name: path
+        for name, path in find_methods(folder).items()
+        if "tuning" not in LazyConfig.load(str(path)).method.settings
+    }
     choices = dict.fromkeys(choice for base in columns for choice in published[base])
     names = dict.fromkeys([DEFAULT_METHOD, *(c for c in choices if c in files), *files, *choices])
     if published_only:

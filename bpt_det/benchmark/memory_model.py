@@ -184,7 +184,7 @@ class MemoryModel:
 
     def _blocks(self) -> list[nn.Module]:
         """Return the blocks that are part of the graph."""
-        return list(self.vit.vit.blocks[self.vit.first_prompted_block if self.vit.frozen else 0 :])
+        return list(self.vit.vit.blocks[self.vit.first_trained_block if self.vit.frozen else 0 :])
 
     def _tokens(self, batch_size: int, *, is_saved: bool = False) -> SavedActivations:
         num_tokens = self.vit.vit.num_prefix_tokens + self.vit.prompt_length + self._num_patches

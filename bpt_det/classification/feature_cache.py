@@ -1,4 +1,4 @@
-"""Feature cache: what enters the first prompted block, computed once instead of in every epoch.
+"""Feature cache: what enters the first trained block, computed once instead of in every epoch.
 
 Shape legend: S samples (a view of an image each), T = 1 + N tokens of a sample, D embed_dim.
 """
@@ -38,7 +38,7 @@ _LESS = "fewer num_views or a smaller fraction, or set cache_prefix=False"
 
 
 class FeatureCache:
-    """What enters the first prompted block of a frozen ViT, bfloat16, for each view of each image.
+    """What enters the first prompted or tuned block of a frozen ViT, bfloat16, for each image view.
 
     It lies in memory, or in a memory-mapped file that all processes share and a later run takes
     again if it is of the same ViT, blocks, images and views.
@@ -72,7 +72,7 @@ class FeatureCache:
 
         Raises:
             InputError: the tokens do not depend on fixed views alone, none are before the first
-                prompted block, or they do not fit: nothing has been computed then. Or a file
+                trained block, or they do not fit: nothing has been computed then. Or a file
                 cannot be written, or an image not read.
         """
         if not self.enabled:
@@ -233,7 +233,7 @@ def _describe(
         images.update(text.encode("utf-8", "surrogateescape"))
     return {
         "vit": fingerprint(model.backbone.vit),
-        "first_prompted_block": model.backbone.first_prompted_block,
+        "first_trained_block": model.backbone.first_trained_block,
         "num_images": len(records),
         "images": images.hexdigest(),
         "num_views": mapper.num_views,
@@ -251,10 +251,12 @@ def _check_fixed(backbone: PromptedViT, num_views: int | None) -> None:
             "cache_prefix=False.",
             parameter="frozen",
         )
-    if backbone.first_prompted_block == 0:
+    if backbone.first_trained_block == 0:
+        what = "prompts" if "0" in backbone.prompts else "tunes"
+        blocks = backbone.prompts if what == "prompts" else backbone.tuning.blocks
         raise InputError(
-            "the feature cache keeps what enters the first prompted block, but placement prompts "
-            f"block {shorten(list(backbone.prompts), 4)}, so there is nothing before it to keep; "
+            f"the feature cache keeps what enters the first trained block, but placement {what} "
+            f"block {shorten(list(blocks), 4)}, so there is nothing before it to keep; "
             "use a placement that starts later, as last_4 or [6,9], or set cache_prefix=False.",
             parameter="placement",
         )

@@ -7,16 +7,32 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from bpt_det.prompts import Prompt
+from bpt_det.utils.errors import check_choice
 from bpt_det.vit import PromptedViT
+from bpt_det.vit.tuning import TuningMethod
+
+from .neck import JOINS, Neck, resolve_layers
 
 
 @BACKBONE_REGISTRY.register()
 class PromptedViTBackbone(Backbone):
-    """A frozen, prompted ViT that returns one feature map, without class token and prompts.
+    """A frozen, prompted ViT that returns feature maps, without class token and prompts.
+
+    By default it is one map, the last layer's. With ``join=levels`` there is a map for each layer,
+    named ``<out_feature>.<block index>``.
 
     Args:
-        vit, prompt, placement, frozen, activation_checkpointing: see `PromptedViT`.
+        vit, prompt, placement, frozen, activation_checkpointing, tuning: see `PromptedViT`.
+        layers: block indexes whose patch tokens make the map, ascending, such as [2,5,8,11];
+            ``quarters``: the last block of each quarter; None: the last block, without a norm.
+        join: how several layers become one map: ``concat`` (and a 1x1 convolution), ``weights``
+            (a learned mean), or ``levels``, one map for each. See `LayerJoin`.
+        neck_blocks: trained transformer blocks on the map before the pyramid.
+        neck_window: side of their attention windows in patches; 0: global.
         out_feature: name of the returned map.
+
+    Raises:
+        InputError: layers, their join or the neck do not fit the ViT or each other.
     """
 
     def __init__(
@@ -27,6 +43,11 @@ class PromptedViTBackbone(Backbone):
         *,
         frozen: bool = True,
         activation_checkpointing: bool = False,
+        tuning: TuningMethod | None = None,
+        layers: Sequence[int] | str | None = None,
+        join: str = "concat",
+        neck_blocks: int = 0,
+        neck_window: int = 0,
         out_feature: str = "last_feat",
     ) -> None:
         super().__init__()
@@ -36,11 +57,19 @@ class PromptedViTBackbone(Backbone):
             placement,
             frozen=frozen,
             activation_checkpointing=activation_checkpointing,
+            tuning=tuning,
         )
+        check_choice("join", join, JOINS)
+        self.layers = resolve_layers(layers, len(vit.blocks))
+        if layers is not None:
+            self.prompted_vit.check_layers(self.layers)
+        self.neck = Neck(vit, len(self.layers), join, neck_blocks, neck_window)
         self.out_feature = out_feature
         self._out_features = [out_feature]
-        self._out_feature_strides = {out_feature: self.prompted_vit.patch_size}
-        self._out_feature_channels = {out_feature: self.prompted_vit.embed_dim}
+        if self.layers and join == "levels":
+            self._out_features = [f"{out_feature}.{index}" for index in self.layers]
+        self._out_feature_strides = dict.fromkeys(self._out_features, self.prompted_vit.patch_size)
+        self._out_feature_channels = dict.fromkeys(self._out_features, self.prompted_vit.embed_dim)
 
     @property
     def size_divisibility(self) -> int:
@@ -49,6 +78,8 @@ class PromptedViTBackbone(Backbone):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Return ``{out_feature: (B, D, H/patch, W/patch)}`` of images (B, 3, H, W)."""
-        height, width = self.prompted_vit.grid_size(*images.shape[-2:])
-        patches = self.prompted_vit(images)
-        return {self.out_feature: patches.transpose(1, 2).unflatten(2, (height, width))}
+        vit = self.prompted_vit
+        grid = vit.grid_size(*images.shape[-2:])
+        tokens = vit.forward_layers(images, self.layers) if self.layers else [vit(images)]
+        maps = self.neck(tokens, grid, checkpointing=vit.activation_checkpointing)
+        return dict(zip(self._out_features, maps, strict=True))

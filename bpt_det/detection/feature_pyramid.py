@@ -21,7 +21,8 @@ class SimpleFeaturePyramid(Backbone):
 
     Args:
         net: single-scale backbone; its map has stride s and D channels.
-        in_feature: name of that map among the outputs of ``net``.
+        in_feature: name of that map among the outputs of ``net``. Where these are named
+            ``<in_feature>.<number>``, each level is made from its own, the finest from the first.
         out_channels: channels of every level.
         scale_factors: resolution of each level relative to the map, out of 4, 2, 1 and 0.5,
             halving from one to the next.
@@ -30,8 +31,8 @@ class SimpleFeaturePyramid(Backbone):
             square of this side before ``net``. 0: no such padding. Larger images are left alone.
 
     Raises:
-        InputError: the scale factors are not out of the above, the stride of the map is no power
-            of 2, or ``square_pad`` does not fit the coarsest level.
+        InputError: the scale factors are not out of the above or another number than the maps, the
+            stride of the map is no power of 2, or ``square_pad`` does not fit the coarsest level.
     """
 
     def __init__(
@@ -44,7 +45,8 @@ class SimpleFeaturePyramid(Backbone):
         square_pad: int = 0,
     ) -> None:
         super().__init__()
-        shape = net.output_shape()[in_feature]
+        self._in_features = _names_of_maps(net, in_feature, len(scale_factors))
+        shape = net.output_shape()[self._in_features[0]]
         levels = [int(math.log2(shape.stride / scale)) for scale in scale_factors]
         if levels != list(range(levels[0], levels[0] + len(levels))):
             raise InputError(
@@ -90,10 +92,28 @@ class SimpleFeaturePyramid(Backbone):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Return the maps ``{"p2": (B, C, H/4, W/4), …}`` of images (B, 3, H, W), finest first."""
         bottom_up = self.net(pad_to_square(images, self.square_pad))
-        maps = [getattr(self, name)(bottom_up[self.in_feature]) for name in self._stage_names]
+        maps = [
+            getattr(self, stage)(bottom_up[feature])
+            for stage, feature in zip(self._stage_names, self._in_features, strict=True)
+        ]
         if self.top_block is not None:
             maps += self.top_block(maps[-1])
         return dict(zip(self._out_features, maps, strict=True))
+
+
+def _names_of_maps(net: Backbone, in_feature: str, num_levels: int) -> list[str]:
+    """Return the name of the map that each level is made from."""
+    names = list(net.output_shape())
+    own = [name for name in names if name.startswith(f"{in_feature}.")]
+    if in_feature in names or not own:
+        return [in_feature] * num_levels
+    if len(own) != num_levels:
+        raise InputError(
+            f"each of the {num_levels} levels of the pyramid needs a layer of its own, but there "
+            f"are {len(own)}; give as many layers as scale_factors, or join them.",
+            parameter="layers",
+        )
+    return own
 
 
 def _stage(in_channels: int, out_channels: int, scale: float) -> nn.Sequential:

@@ -12,11 +12,12 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from bpt_det.prompts import FactoredPrompt, Prompt, resolve_placement
+from bpt_det.prompts import FactoredPrompt, Placement, Prompt, resolve_placement
 from bpt_det.utils.errors import InputError
 
 from .embedding import embed_images, grid_size
 from .statistics import TokenStatistics, check_statistics
+from .tuning import TuningMethod
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,8 @@ class PromptedViT(nn.Module):
 
     The ViT keeps timm's parameters and modules under `vit`; it stays in evaluation mode and its
     parameters never require a gradient. Each prompted block has its own module in `prompts`, keyed
-    by block index. Every block attends globally. The ViT's final norm is not applied.
+    by block index. A tuning method trains parameters of its own, in `tuning`. Every block attends
+    globally. The ViT's final norm is not applied.
 
     Args:
         vit: the network to freeze, built with ``dynamic_img_size=True``.
@@ -38,11 +40,13 @@ class PromptedViT(nn.Module):
             computes the rest again: less memory for up to half as much more time.
         prompt_dropout: probability, in [0, 1), that an entry of a prompt is 0 in training, drawn
             for each image anew, as in KMnP/vpt@4410440 src/models/vit_prompt/vit_mae.py.
+        tuning: what is trained in the blocks beside prompts, or without any, for instance `LoRA`;
+            None: nothing.
 
     Raises:
         InputError: the prompt is not a `Prompt` or not as wide as the ViT, the placement does not
-            fit the depth or fixes the basis of prompts that have none, or the dropout is out of
-            range.
+            fit the depth or fixes the basis of prompts that have none, the dropout is out of range,
+            or the tuning method does not fit the ViT.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class PromptedViT(nn.Module):
         frozen: bool = True,
         activation_checkpointing: bool = False,
         prompt_dropout: float = 0.0,
+        tuning: TuningMethod | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(prompt_dropout, int | float) or not 0 <= prompt_dropout < 1:
@@ -68,18 +73,27 @@ class PromptedViT(nn.Module):
         self.frozen = frozen
         self.prompts = nn.ModuleDict()
         self.prompt_length = 0  # P, of the prompts that leave the last block
-        self.first_prompted_block = len(vit.blocks)
-        resolved = resolve_placement(placement, len(vit.blocks))
-        if prompt is None:
-            return
-        _check_prompt(prompt, vit)
-        further = resolved.blocks[1:]
-        prompts = {resolved.first_block: prompt, **{index: _sibling(prompt) for index in further}}
-        for index in resolved.fixed_basis_blocks:
+        self.first_trained_block = len(vit.blocks)  # those before it depend on the image alone
+        placed = resolve_placement(placement, len(vit.blocks))
+        if prompt is not None:
+            self._place_prompts(prompt, placed, placement)
+        self.tuning = tuning
+        if tuning is not None:
+            _check_tuning(tuning, frozen)
+            tuning.attach(vit, dict(self._indexed_prompts()))
+            self.first_trained_block = min(self.first_trained_block, tuning.first_block)
+
+    def _place_prompts(
+        self, prompt: Prompt, placed: Placement, placement: str | Sequence[int]
+    ) -> None:
+        _check_prompt(prompt, self.vit)
+        prompts = {placed.first_block: prompt}
+        prompts |= {index: _sibling(prompt) for index in placed.blocks[1:]}
+        for index in placed.fixed_basis_blocks:
             _freeze_basis(prompts[index], placement)
-        self.prompts.update({str(index): prompts[index] for index in resolved.blocks})
+        self.prompts.update({str(index): prompts[index] for index in placed.blocks})
         self.prompt_length = prompt.prompt_length
-        self.first_prompted_block = resolved.first_block
+        self.first_trained_block = placed.first_block
 
     @property
     def needed_statistics(self) -> dict[int, str]:
@@ -121,12 +135,14 @@ class PromptedViT(nn.Module):
     def parameter_depths(self) -> dict[nn.Parameter, int]:
         """Return the depth of each parameter, for layer-wise learning rates.
 
-        0: patch embedding, class token and positions; i + 1: block i; the number of blocks + 1:
-        prompts and the final norm.
+        0: patch embedding, class token and positions; i + 1: block i and its tuning; the number of
+        blocks + 1: prompts and the final norm.
         """
         depths = dict.fromkeys(self.parameters(), 0)
         for index, block in enumerate(self.vit.blocks):
             depths |= dict.fromkeys(block.parameters(), index + 1)
+        for name, trained in self.tuning.blocks.items() if self.tuning is not None else ():
+            depths |= dict.fromkeys(trained.parameters(), int(name) + 1)
         after = [*self.vit.norm.parameters(), *self.prompts.parameters()]
         return depths | dict.fromkeys(after, len(self.vit.blocks) + 1)
 
@@ -157,35 +173,107 @@ class PromptedViT(nn.Module):
     def forward_tokens(self, images: Tensor) -> Tensor:
         """Return all tokens after the last block, (B, 1 + P + N, D): class token, prompts, patches.
 
-        Blocks before the first prompted one depend on the image alone and leave no graph.
+        Blocks before the first prompted or tuned one depend on the image alone and leave no graph.
         """
         return self.finish(self.prefix_tokens(images))
 
-    def prefix_tokens(self, images: Tensor) -> Tensor:
-        """Return the tokens that enter the first prompted block, (B, 1 + N, D).
+    def forward_layers(self, images: Tensor, layers: Sequence[int]) -> list[Tensor]:
+        """Return the patch tokens (B, N, D) after each of some blocks, without final norms.
 
-        Those of a frozen ViT depend on the image alone. Without prompts they are all tokens after
-        the last block.
+        Blocks behind the last of them do not run.
 
         Args:
             images: normalized, (B, 3, H, W).
+            layers: ascending block indexes, see `check_layers`.
         """
+        kept: dict[int, Tensor] = {}
+        self.finish(self.prefix_tokens(images, layers, kept), layers, kept)
+        return [kept[index] for index in layers]
+
+    def check_layers(self, layers: Sequence[int]) -> None:
+        """Check block indexes for `forward_layers`.
+
+        Raises:
+            InputError: they are not ascending, outside the depth, or end before a block with
+                prompts or tuning, which nothing would train.
+        """
+        last = len(self.vit.blocks) - 1
+        is_valid = all(type(index) is int and 0 <= index <= last for index in layers)
+        if not layers or not is_valid or list(layers) != sorted(set(layers)):
+            raise InputError(
+                f"layers must be ascending block indexes in [0, {last}], as the ViT has "
+                f"{last + 1} blocks, got {list(layers)}.",
+                parameter="layers",
+            )
+        tuned = self.tuning.blocks if self.tuning is not None else ()
+        idle = sorted({int(i) for i in (*self.prompts, *tuned) if int(i) > layers[-1]})
+        if idle:
+            raise InputError(
+                f"layers end with block {layers[-1]}, so prompts and tuning in block "
+                f"{', '.join(map(str, idle))} would have no effect; add {last} to layers, or "
+                "choose an earlier placement.",
+                parameter="layers",
+            )
+
+    def prefix_tokens(
+        self,
+        images: Tensor,
+        layers: Sequence[int] = (),
+        kept: dict[int, Tensor] | None = None,
+    ) -> Tensor:
+        """Return the tokens that enter the first prompted or tuned block, (B, 1 + N, D).
+
+        Those of a frozen ViT depend on the image alone. Without prompts and tuning they are all
+        tokens after the last block.
+
+        Args:
+            images: normalized, (B, 3, H, W).
+            layers: blocks whose patch tokens are kept; () keeps none and runs all blocks.
+            kept: takes them, by block index.
+        """
+        stop = min(self.first_trained_block, self._num_run(layers))
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             tokens = embed_images(self.vit, images)
-            for block in list(self.vit.blocks)[: self.first_prompted_block]:
-                tokens = self._run_block(block, tokens)
+            for index in range(stop):
+                tokens = self._run_block(self.vit.blocks[index], tokens)
+                if kept is not None and index in layers:
+                    kept[index] = tokens[:, self.vit.num_prefix_tokens :]
         return tokens
 
-    def finish(self, tokens: Tensor) -> Tensor:
+    def finish(
+        self,
+        tokens: Tensor,
+        layers: Sequence[int] = (),
+        kept: dict[int, Tensor] | None = None,
+    ) -> Tensor:
         """Return all tokens after the last block, (B, 1 + P + N, D), of `prefix_tokens`."""
         num_prompts = 0
-        for index in range(self.first_prompted_block, len(self.vit.blocks)):
+        vit = self.vit if self.tuning is None else self.tuning.tuned(self.vit)
+        for index in range(self.first_trained_block, self._num_run(layers)):
             if str(index) in self.prompts:
                 prompts = self.prompt_dropout(self.prompts[str(index)](tokens.shape[0]))
                 tokens = insert_prompts(tokens, prompts, self.vit.num_prefix_tokens, num_prompts)
                 num_prompts = prompts.shape[1]
-            tokens = self._run_block(self.vit.blocks[index], tokens)
+            tokens = self._run_block(vit.blocks[index], tokens)
+            if kept is not None and index in layers:
+                kept[index] = tokens[:, self.vit.num_prefix_tokens + num_prompts :]
         return tokens
+
+    def _num_run(self, layers: Sequence[int]) -> int:
+        """Return how many blocks run for some layers, () standing for the last block."""
+        return max(layers) + 1 if layers else len(self.vit.blocks)
+
+    def merge_tuning(self) -> None:
+        """Put what was tuned into a ViT of this model's own, for inference; `tuning` is None then.
+
+        The outputs stay the same up to rounding. Checkpoints of the model before no longer fit it.
+
+        Raises:
+            InputError: the method cannot be merged, or its dropout is on.
+        """
+        if self.tuning is not None:
+            self.vit = self.tuning.merged(self.vit)
+            self.tuning = None
 
     def _run_block(self, block: nn.Module, tokens: Tensor) -> Tensor:
         if self.activation_checkpointing and tokens.requires_grad:
@@ -223,6 +311,20 @@ def _check_prompt(prompt: Prompt, vit: VisionTransformer) -> None:
             f"the prompt has embed_dim={prompt.embed_dim} but the ViT has "
             f"embed_dim={vit.embed_dim}; give the prompt the ViT's.",
             parameter="prompt",
+        )
+
+
+def _check_tuning(tuning: TuningMethod, frozen: bool) -> None:
+    if not isinstance(tuning, TuningMethod):
+        raise InputError(
+            f"tuning must be a tuning method, such as LoRA, or null for none, got '{tuning}'.",
+            parameter="tuning",
+        )
+    if not frozen:
+        raise InputError(
+            f"{tuning.name} tunes a frozen ViT, but frozen=False trains all of it; set frozen=True "
+            "or tuning=null.",
+            parameter="tuning",
         )
 
 

@@ -33,7 +33,7 @@ recipes = {
             }
             for name, (rate, decay, head_decay) in rows.items()
         },
-        "method=bpt_s": {_RANK: 75},
+        "method=*bpt_s": {_RANK: 75},
         "method=full": {
             _LR: 4e-3 * 32 / 1024,  # ImageNet's, scaled to a batch of 32
             _DECAY: 0.05,
@@ -43,7 +43,7 @@ recipes = {
     }
     for data, rows in _recipes.items()
 }
-recipes["cub"]["method=bpt_s pretraining=supervised"] = {_RANK: 25}
+recipes["cub"]["method=*bpt_s pretraining=supervised"] = {_RANK: 25}
 # Deep prompts; not stated for flowers, which keep the recipe of shallow ones.
 recipes["nabirds"]["method=*_d pretraining=mae"] = {_HEAD_DECAY: 0.3}
 recipes["cars"]["method=*_d pretraining=mae"] = {_DECAY: 5e-3}

@@ -46,6 +46,6 @@ choices = {
     "method=*_s": {_LENGTH: 20},
     "method=*_d*": {_LENGTH: 10},
     "method=[sv]pt_d": {_LENGTH: 5},
-    "method=bpt_*": {_RANK: 10},
+    "method=*bpt_*": {_RANK: 10},
     "method=full": {"optimizer.params.layer_decay": 0.7},  # as ViTDet-B
 }

@@ -27,7 +27,7 @@ _LENGTH, _RANK = "model.backbone.prompt.prompt_length", "model.backbone.prompt.r
 choices = {
     "method=*_s": {_LENGTH: 20},
     "method=*_d*": {_LENGTH: 10},
-    "method=bpt_*": {_RANK: 10},
+    "method=*bpt_*": {_RANK: 10},
     "method=vpt_s": {"optimizer.lr": 5e-2},
     "method=fwhiten_s": {"optimizer.lr": 1e-2},
     # Without random crops, the first 2 blocks run once for each image.

@@ -24,7 +24,7 @@ dataloader = dict(
     image_size=224,  # pixels
     resize_size=256,  # pixels; shorter side before the center is cut out
     interpolation="bicubic",  # VPT: bilinear
-    # Feature cache: compute the input of the first prompted block once for each training and
+    # Feature cache: compute the input of the first trained block once for each training and
     # validation image; needs train.mapper.augment=False or num_views, and a placement like last_4.
     cache_prefix=False,
     cache_dir=None,  # folder of the cache's files, for later runs too; None: in memory

@@ -35,7 +35,12 @@ model = L(GeneralizedRCNN)(
             prompt=None,
             placement="shallow",
             frozen=True,
+            tuning=None,  # LoRA and others, beside prompts or without
             activation_checkpointing=False,  # True: less memory, more time
+            layers=None,  # [2,5,8,11] or quarters: several layers make the map, not the last alone
+            join="concat",  # of several layers: concat, weights, or levels (one for each level)
+            neck_blocks=0,  # trained transformer blocks on the map before the pyramid
+            neck_window=0,  # side of their attention windows in patches; 0: global
             out_feature="last_feat",
         ),
         in_feature="${.net.out_feature}",

@@ -17,6 +17,7 @@ model = L(PromptedClassifier)(
         prompt=None,
         placement="shallow",
         frozen=True,
+        tuning=None,  # LoRA and others, beside prompts or without
         activation_checkpointing=False,  # True: less memory, more time
         prompt_dropout=0.0,
     ),

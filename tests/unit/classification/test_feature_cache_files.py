@@ -167,7 +167,7 @@ def test_an_image_that_cannot_be_read_stops_the_filling_by_its_name(num_workers,
 def test_a_description_lies_beside_the_file(records, folder):
     filled_mapper(classifier("last_3"), records, folder)
     description = json.loads((folder / names(folder, "*.json")[0]).read_text())
-    assert description["first_prompted_block"] == 2
+    assert description["first_trained_block"] == 2
     assert (description["num_images"], description["num_views"]) == (5, 3)
     assert "RandomResizedCrop(size=(24, 24)" in description["views"]
 

@@ -14,6 +14,7 @@ from bpt_det.config.files import config_folder, find_methods
 from bpt_det.config.tree import find_vit_owner
 from bpt_det.vit import PromptedViT, collect_statistics
 from tests.support.detectors import TINY_VIT, shrink, use_shapes
+from tests.support.vits import count_parameters
 
 pytestmark = pytest.mark.heavy
 
@@ -24,6 +25,7 @@ class Prompts(NamedTuple):
     shapes: dict[str, tuple[int, int]]
     blocks: Sequence[int]
     fixed: Sequence[str] = ()
+    tuned: int = 0  # trained parameters of the tuning method
 
 
 def expected_prompts(width, num_blocks, shallow_rank):
@@ -51,6 +53,14 @@ def expected_prompts(width, num_blocks, shallow_rank):
         "vpt_d": Prompts({"tokens": (20, width)}, every),
         "spt_s": Prompts({"tokens": (100, width)}, [0]),
         "spt_d": Prompts({"tokens": (20, width)}, every),
+        "lora": Prompts({}, [], tuned=num_blocks * 4 * 8 * width),
+        "lora_all": Prompts({}, [], tuned=num_blocks * 18 * 8 * width),
+        "lora_bpt_s": Prompts(bilinear(100, shallow_rank), [0], tuned=num_blocks * 4 * 8 * width),
+        "adaptformer": Prompts({}, [], tuned=num_blocks * (129 * width + 64)),
+        "ssf": Prompts({}, [], tuned=num_blocks * 22 * width),
+        "bitfit": Prompts({}, [], tuned=num_blocks * 11 * width),
+        "partial_1": Prompts({}, [], tuned=12 * width**2 + 13 * width),
+        "gate_vpt_s": Prompts({"tokens": (100, width)}, [0], tuned=num_blocks - 1),
     }
 
 
@@ -84,6 +94,8 @@ def is_trained(base, method, name, fixed):
         return method == "full" and not is_unused
     if name.startswith(prompts):
         return name.removeprefix(prompts) not in fixed
+    if name.startswith(PREFIX[base] + "tuning.blocks."):
+        return True
     assert name.startswith(AROUND[base]), name
     return True
 
@@ -112,6 +124,8 @@ def test_every_parameter_is_trained_or_frozen_as_listed_and_decayed_by_one_rule(
     assert prompt_shapes(model) == {
         f"{block}.{name}": shape for block in row.blocks for name, shape in row.shapes.items()
     }
+    tuning = prompted_vit(model).tuning
+    assert row.tuned == (0 if tuning is None else count_parameters(tuning))
     assert bool(prompted_vit(model).needed_statistics) == (cfg.train.prompt_statistics is not None)
     cfg.optimizer.params.model = model
     decay = {}

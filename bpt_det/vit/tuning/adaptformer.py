@@ -1,0 +1,100 @@
+"""AdaptFormer: a small MLP beside the MLP of each block.
+
+Shape legend: B batch, T tokens, D embed_dim, m bottleneck.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bpt_det.utils.errors import InputError, check_count
+
+from .method import Parts, TuningMethod
+
+
+class AdaptFormer(TuningMethod):
+    """A bottleneck beside the MLP of a block: ``x + MLP(norm(x)) + scale * up(ReLU(down(x)))``.
+
+    Source: Chen et al., arXiv:2205.13535; places, values and initial values as in
+    ShoufaChen/AdaptFormer@0f8c363 models/adapter.py and custom_modules.py: without a norm of its
+    own, and with ``up`` at first 0. Where the MLP has a layer scale, the bottleneck has none.
+    Trained parameters in a block: 2 D m + m + D. ViT-B with m = 64 in all 12 blocks: 1,189,632.
+
+    Args:
+        bottleneck: m, at least 1.
+        scale: of the bottleneck's output.
+        dropout: probability, in [0, 1), that a value inside the bottleneck is 0 in training.
+        placement: the blocks, see `resolve_placement`.
+
+    Raises:
+        InputError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        bottleneck: int = 64,
+        *,
+        scale: float = 0.1,
+        dropout: float = 0.1,
+        placement: str | Sequence[int] = "all",
+    ) -> None:
+        super().__init__(placement)
+        check_count("bottleneck", bottleneck, 1, "bottleneck")
+        if (
+            isinstance(dropout, bool)
+            or not isinstance(dropout, int | float)
+            or not 0 <= dropout < 1
+        ):
+            raise InputError(f"dropout must be in [0, 1), got {dropout}.", parameter="dropout")
+        self.bottleneck, self.scale, self.dropout = bottleneck, scale, dropout
+
+    def build(self, block: Any) -> nn.Module:
+        """Return the bottleneck of a block."""
+        norm = block.norm2
+        return Bottleneck(norm.weight.numel(), self.bottleneck, self.scale, self.dropout)
+
+    def replace(self, block: Any, trained: Any) -> Parts:
+        """Return an MLP that takes the tokens before its norm, with the bottleneck beside it."""
+        parts: Parts = {"mlp": _Parallel(block, trained), "norm2": nn.Identity()}
+        if hasattr(block, "ls2"):
+            parts["ls2"] = nn.Identity()
+        if getattr(block, "gamma_2", None) is not None:
+            parts["gamma_2"] = None
+        return parts
+
+
+class Bottleneck(nn.Module):
+    """Two linear layers, D to m to D, with a ReLU between them."""
+
+    def __init__(self, embed_dim: int, bottleneck: int, scale: float, dropout: float) -> None:
+        super().__init__()
+        self.down = nn.Linear(embed_dim, bottleneck)
+        self.up = nn.Linear(bottleneck, embed_dim)
+        self.scale = scale
+        self.dropout = nn.Dropout(dropout)
+        nn.init.kaiming_uniform_(self.down.weight, a=math.sqrt(5))
+        for zero in (self.down.bias, self.up.weight, self.up.bias):
+            nn.init.zeros_(zero)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return what is added to tokens (B, T, D)."""
+        return self.scale * self.up(self.dropout(F.relu(self.down(tokens))))
+
+
+class _Parallel(NamedTuple):
+    """The branch of a block's MLP, from before its norm to behind its layer scale."""
+
+    block: Any
+    bottleneck: Any
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        output = self.block.mlp(self.block.norm2(tokens))
+        if hasattr(self.block, "ls2"):
+            output = self.block.ls2(output)
+        gamma = getattr(self.block, "gamma_2", None)
+        if gamma is not None:
+            output = gamma * output
+        return output + self.bottleneck(tokens)
