@@ -164,7 +164,7 @@ def test_a_config_that_only_speaks_of_choices_is_no_base(base, tmp_path, monkeyp
         ("configs/shapes_crops/fwhiten_s.py", "configs/shapes/crops.py method=fwhiten_s"),
         (
             "configs/fgvc/cub_linear.py",
-            "configs/fgvc/cub.py with method=NAME, one of frozen, bpt_d",
+            "configs/fgvc/cub.py with method=NAME, one of frozen, adaptformer",
         ),
     ],
 )
