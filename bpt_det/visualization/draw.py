@@ -4,6 +4,7 @@ Pictures are RGB arrays (H, W, 3), uint8. Outlines and text are drawn by Detectr
 Not its `overlay_instances`, which fills the holes of a mask and scatters random colors.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,6 +24,8 @@ _MANY_ANNOTATIONS = 15  # more than these get smaller labels
 _MIN_POINTS = 5  # of a label
 _STRIPE = 6  # pixels
 
+# Share of white, or of black where negative, in the color of each object of a class.
+_TONES = (0, 0.4, -0.35, 0.2, -0.5, 0.55, -0.2)
 # Sasha Trubetskoy's list of colors that are easy to tell apart, without the very dark and pale.
 _PALETTE = (
     "e6194b 3cb44b ffe119 4363d8 f58231 f032e6 42d4f4 bfef45 911eb4 fabed4 469990 9a6324 aaffc3 "
@@ -41,6 +44,25 @@ def class_color(class_index: int, class_colors: Sequence | None = None) -> np.nd
         return np.asarray(class_colors[class_index]) / 255
     code = _PALETTE[class_index % len(_PALETTE)]
     return np.array(list(bytes.fromhex(code))) / 255
+
+
+def instance_colors(
+    class_indexes: Sequence[int], class_colors: Sequence | None = None
+) -> list[np.ndarray]:
+    """Return the RGB color of each object in [0, 1]: a tone of its class's, so neighbors differ.
+
+    Args:
+        class_indexes: of the objects; the first of a class has the color of the class.
+        class_colors: see `class_color`.
+    """
+    counts: Counter[int] = Counter()
+    colors = []
+    for class_index in class_indexes:
+        tone = _TONES[counts[class_index] % len(_TONES)]
+        counts[class_index] += 1
+        end = 1.0 if tone > 0 else 0.0  # white or black
+        colors.append(class_color(class_index, class_colors) * (1 - abs(tone)) + end * abs(tone))
+    return colors
 
 
 def draw_annotations(
@@ -73,7 +95,7 @@ def draw_annotations(
         return canvas  # some versions of Matplotlib shift an image by a pixel
     resized = [resize_annotation(annotation, old_size, size) for annotation in annotations]
     resized = sorted(resized, key=_area, reverse=True)
-    colors = [class_color(annotation.class_index, class_colors) for annotation in resized]
+    colors = instance_colors([annotation.class_index for annotation in resized], class_colors)
     gray = image.mean(axis=2)
     for annotation, color in zip(resized, colors, strict=True):
         _fill(canvas, annotation, color, gray)

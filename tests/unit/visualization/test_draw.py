@@ -1,12 +1,19 @@
 """Panels: colors, fills, outlines, labels and sizes of drawn annotations."""
 
+import itertools
+
 import numpy as np
 import pytest
 from detectron2.utils.visualizer import Visualizer
 
 from bpt_det.utils.opencv import cv2
 from bpt_det.visualization.annotations import Annotation
-from bpt_det.visualization.draw import MIN_PANEL_SIDE, class_color, draw_annotations
+from bpt_det.visualization.draw import (
+    MIN_PANEL_SIDE,
+    class_color,
+    draw_annotations,
+    instance_colors,
+)
 
 GRAY = 90
 HEIGHT, WIDTH = 48, 64  # magnified 8 times
@@ -155,3 +162,12 @@ def test_without_magnification_the_picture_has_the_size_of_the_image(size):
     picture = draw_annotations(image, [Annotation(0, box, score=0.5)], ["leaf"], magnify=False)
     assert picture.shape == (*size, 3)
     np.testing.assert_array_equal(draw_annotations(image, [], magnify=False), image)
+
+
+def test_objects_of_a_class_have_tones_of_its_color():
+    colors = instance_colors([2, 0, 2, 2, 0])
+    np.testing.assert_array_equal(colors[0], class_color(2))
+    np.testing.assert_array_equal(colors[1], class_color(0))
+    for first, second in itertools.combinations(colors, 2):
+        assert np.abs(first - second).max() > 0.1
+    assert all(0 <= color.min() and color.max() <= 1 for color in colors)
