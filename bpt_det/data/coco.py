@@ -9,12 +9,15 @@ from typing import TypeGuard
 from bpt_det.utils.errors import InputError, one_line
 
 LISTS = ("images", "annotations", "categories")
+LVIS_LISTS = ("neg_category_ids", "not_exhaustive_category_ids")  # of images, in LVIS's format
 
 
 def read_annotation_file(path: str | Path) -> dict:
     """Return the content of a COCO-format annotation file, in UTF-8, UTF-16 or UTF-32.
 
-    A file of images alone, as COCO has for its test images, may lack ``annotations``.
+    A file of images alone, as COCO has for its test images, may lack ``annotations``. What COCO has
+    and LVIS has not is added: the ``file_name`` of images, folder and name at the end of their
+    ``coco_url``, and ``iscrowd``, 0 for all.
 
     Raises:
         InputError: the file cannot be read, is not JSON or in another encoding, or is not in COCO's
@@ -39,7 +42,21 @@ def read_annotation_file(path: str | Path) -> dict:
             f"annotation file '{path}' is not in COCO's format: it needs the lists "
             f"{', '.join(LISTS)}."
         )
+    _complete_lvis(content)
     return content
+
+
+def _complete_lvis(content: dict) -> None:
+    """Add in place what a file in LVIS's format lacks of COCO's."""
+    images = [image for image in content["images"] if isinstance(image, dict)]
+    for image in images:
+        url = image.get("coco_url")
+        if "file_name" not in image and isinstance(url, str):
+            image["file_name"] = "/".join(url.split("/")[-2:])
+    if any(key in image for image in images for key in LVIS_LISTS):
+        for annotation in content.get("annotations", []):
+            if isinstance(annotation, dict):
+                annotation.setdefault("iscrowd", 0)
 
 
 def _parse(data: bytes, path: str | Path) -> object:

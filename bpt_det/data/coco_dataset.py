@@ -10,6 +10,7 @@ import os
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pycocotools import mask as coco_mask
 
 from bpt_det.utils.errors import InputError
 
-from .coco import read_annotation_file
+from .coco import LVIS_LISTS, read_annotation_file
 from .validation import ERROR, NOTE, WARNING, Findings, check_content
 from .validation.coco_entries import Entries
 from .validation.coco_shapes import has_mask, sound_parts
@@ -35,19 +36,24 @@ class CocoDataset:
 
     Attributes:
         images: by id, sorted; each with ``id`` as in the file, ``file_name``, and ``height`` and
-            ``width`` as integers.
+            ``width`` as integers; and LVIS's lists of category ids, if it has them.
         annotations: by image id, in the order of the file; each with ``category_id`` as in the
             file, ``bbox`` (x, y, width, height in pixels), ``iscrowd`` 0 or 1, and if it has a mask
             ``segmentation``: polygons, or a compressed RLE. Other keys are as they are. Objects
             without a pixel are left out.
-        class_names: by category id, sorted.
+        categories: by id, sorted; as in the file.
         is_annotated: whether the file has a list of annotations at all.
     """
 
     images: dict[Hashable, dict]
     annotations: dict[Hashable, list[dict]]
-    class_names: dict[Hashable, str]
+    categories: dict[Hashable, dict]
     is_annotated: bool
+
+    @cached_property
+    def class_names(self) -> dict[Hashable, str]:
+        """Names by category id, sorted by id."""
+        return {key: category["name"] for key, category in self.categories.items()}
 
     @property
     def objects(self) -> list[dict]:
@@ -137,6 +143,7 @@ def _in_one_form(entries: Entries, *, is_annotated: bool) -> CocoDataset:
             "file_name": image["file_name"],
             "height": int(image["height"]),
             "width": int(image["width"]),
+            **{name: [*map(whole, image[name])] for name in LVIS_LISTS if name in image},
         }
         for _, image in entries.images
     }
@@ -147,9 +154,9 @@ def _in_one_form(entries: Entries, *, is_annotated: bool) -> CocoDataset:
         if index not in entries.left_out:
             image = images[annotation["image_id"]]
             annotations[image["id"]].append(_usable(annotation, image, has_masks))
-    categories = {whole(c["id"]): c["name"] for _, c in entries.categories}
-    names = {key: categories[key] for key in sorted(categories, key=id_order)}
-    return CocoDataset(images, annotations, names, is_annotated)
+    categories = {whole(category["id"]): category for _, category in entries.categories}
+    categories = {key: categories[key] for key in sorted(categories, key=id_order)}
+    return CocoDataset(images, annotations, categories, is_annotated)
 
 
 def whole(label: Any) -> Hashable:

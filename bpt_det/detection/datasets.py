@@ -7,7 +7,9 @@ Registers `shapes_train` and `shapes_val` under ``$DETECTRON2_DATASETS/shapes`` 
 import difflib
 import logging
 import os
+from collections import Counter
 from collections.abc import Hashable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,7 @@ def load_dataset(
     _check_files(names, Path(metadata.json_file), Path(metadata.image_root))
     dataset = read_coco(metadata.json_file, keep=not filter_empty)
     set_classes(metadata, dataset, class_names)
+    _set_image_counts(metadata, dataset)
     count = len(metadata.thing_classes)
     if num_classes is not None and num_classes != count:
         raise InputError(
@@ -119,6 +122,23 @@ def set_classes(
     metadata.__dict__.update(
         thing_classes=names, thing_dataset_id_to_contiguous_id=indexes, category_ids=registered
     )
+
+
+def _set_image_counts(metadata: Metadata, dataset: CocoDataset) -> None:
+    """Set ``class_image_count`` of a registered dataset, as Detectron2's main branch has of LVIS.
+
+    The numbers of images are those of its categories, as LVIS has them, or else counted.
+    """
+    indexes = metadata.thing_dataset_id_to_contiguous_id
+    counts = {k: category.get("image_count") for k, category in dataset.categories.items()}
+    if not all(isinstance(count, int) for count in counts.values()):
+        found = [{a["category_id"] for a in group} for group in dataset.annotations.values()]
+        counts = Counter(chain.from_iterable(found))
+    by_class = dict.fromkeys(range(len(metadata.thing_classes)), 0)
+    by_class |= {index: counts[key] for key, index in indexes.items()}
+    metadata.__dict__["class_image_count"] = [
+        {"id": index + 1, "image_count": count} for index, count in by_class.items()
+    ]
 
 
 def match_classes(

@@ -18,10 +18,11 @@ import numpy as np
 import torch
 from detectron2.config import instantiate
 from detectron2.data import DatasetFromList, MapDataset, MetadataCatalog
-from detectron2.data.samplers import InferenceSampler
+from detectron2.data.samplers import InferenceSampler, RepeatFactorTrainingSampler
 from detectron2.utils import comm
 from detectron2.utils.registry import locate
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from bpt_det.config.loading import Datasets
@@ -74,6 +75,8 @@ class TrainLoader:
         num_workers: loading processes; 0 loads in this one.
         seed: of the order and of the augmentations.
         timeout: seconds to wait for a batch of the loading processes.
+        repeat_thresh: fraction of images with a class below which images with it are repeated, as
+            Detectron2's `RepeatFactorTrainingSampler` does (repeat factors of LVIS); None: none.
 
     Attributes:
         mapper, total_batch_size, num_workers: as given.
@@ -93,6 +96,7 @@ class TrainLoader:
         num_workers: int = 0,
         seed: int = 0,
         timeout: float = TIMEOUT,
+        repeat_thresh: float | None = None,
     ) -> None:
         world_size = comm.get_world_size()
         if total_batch_size < 1 or total_batch_size % world_size:
@@ -109,6 +113,7 @@ class TrainLoader:
         self.num_workers = num_workers
         self.seed = seed
         self.timeout = timeout
+        self.repeat_factors = _repeat_factors(dataset, repeat_thresh)
         self.start_batch = 0
 
     def __iter__(self) -> Iterator[list]:
@@ -137,7 +142,7 @@ class TrainLoader:
 
     def batch_indexes(self) -> Iterator[tuple[int, list[int]]]:
         """Yield the number of each batch of this process in the run, and what it takes, forever."""
-        order = _shuffle_forever(len(self.samples), self.seed)
+        order = _shuffle_forever(len(self.samples), self.seed, self.repeat_factors)
         rank, world_size = comm.get_rank(), comm.get_world_size()
         for number in itertools.count():
             chosen = list(itertools.islice(order, self.batch_size))
@@ -145,11 +150,38 @@ class TrainLoader:
                 yield number, chosen
 
 
-def _shuffle_forever(size: int, seed: int) -> Iterator[int]:
-    """Yield the order of Detectron2's `TrainingSampler`, as one process sees it."""
+def _repeat_factors(dataset: Sequence[dict], threshold: float | None) -> Tensor | None:
+    """Return how often each record comes in an epoch on average, (N,); None: once."""
+    if threshold is None:
+        return None
+    if not 0 < threshold <= 1:
+        raise InputError(
+            f"repeat_thresh must be in (0, 1], or null (no repeats), got {threshold}.",
+            parameter="repeat_thresh",
+        )
+    if not all("annotations" in record for record in dataset):
+        raise InputError(
+            "repeat_thresh needs annotations of objects; set repeat_thresh=null.",
+            parameter="repeat_thresh",
+        )
+    factors = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency
+    return factors(dataset, threshold)
+
+
+def _shuffle_forever(size: int, seed: int, factors: Tensor | None = None) -> Iterator[int]:
+    """Yield the order of Detectron2's `TrainingSampler`, as one process sees it.
+
+    With repeat factors it is that of its `RepeatFactorTrainingSampler`: a factor of 2.3 is 2 in
+    some epochs and 3 in others.
+    """
     generator = torch.Generator().manual_seed(seed)
+    indexes = torch.arange(size)
     while True:
-        yield from torch.randperm(size, generator=generator).tolist()
+        epoch = indexes
+        if factors is not None:
+            chances = torch.rand(size, generator=generator)
+            epoch = indexes.repeat_interleave((factors.floor() + (chances < factors % 1)).long())
+        yield from epoch[torch.randperm(len(epoch), generator=generator)].tolist()
 
 
 class _SeededSamples(Dataset):

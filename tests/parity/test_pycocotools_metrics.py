@@ -114,8 +114,8 @@ def as_dataset(content):
     for annotation in content["annotations"]:
         annotations[annotation["image_id"]].append(annotation)
     images = {image["id"]: image for image in content["images"]}
-    names = {category["id"]: category["name"] for category in content["categories"]}
-    return CocoDataset(images, annotations, names, is_annotated=True)
+    categories = {category["id"]: category for category in content["categories"]}
+    return CocoDataset(images, annotations, categories, is_annotated=True)
 
 
 @given(cases)

@@ -1,6 +1,7 @@
 """Dataset faults, one of every kind, for rendered shapes; each changes entries of its own."""
 
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -338,3 +339,24 @@ def _(content, images):
 def _(content, images):
     content["images"], content["annotations"], content["categories"] = [], [], []
     return "images", "images is empty"
+
+
+@fault("lvis_list_malformed")
+def _(content, images):
+    content["images"][5]["not_exhaustive_category_ids"] = [77]
+    return "images[5]", "not_exhaustive_category_ids has 77, not the id of a listed category"
+
+
+@fault("negative_category_annotated")
+def _(content, images):
+    annotations = content["annotations"]
+    places = Counter((a.get("image_id"), a.get("category_id")) for a in annotations[60:])
+    index = next(
+        i
+        for i, a in enumerate(annotations)
+        if i >= 60 and places[a["image_id"], a["category_id"]] == 1
+    )
+    image = next(i for i in content["images"] if i["id"] == annotations[index]["image_id"])
+    category_id = annotations[index]["category_id"]
+    image["neg_category_ids"] = [category_id]
+    return f"annotations[{index}]", f"category_id {category_id} is among neg_category_ids"

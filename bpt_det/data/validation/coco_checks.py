@@ -39,6 +39,7 @@ COCO_KINDS = {
     "rle_malformed": Kind(ERROR, "run-length codes (RLE) that cannot be decoded"),
     "rle_size": Kind(ERROR, "run-length codes (RLE) of another size than the image"),
     "image_size_invalid": Kind(ERROR, "images recorded with a size that none can have"),
+    "lvis_list_malformed": Kind(ERROR, "LVIS's lists of an image that hold no listed category"),
     "image_missing": Kind(ERROR, "image files that do not exist"),
     "image_unreadable": Kind(ERROR, "image files that cannot be decoded"),
     "image_size_differs": Kind(ERROR, "image files of another size than recorded"),
@@ -54,6 +55,9 @@ COCO_KINDS = {
     "area_invalid": Kind(WARNING, "areas that are not positive: evaluation measures them", True),
     "area_mismatch": Kind(WARNING, "areas that are far from those of the masks", True),
     "mask_box_mismatch": Kind(WARNING, "masks that disagree with their box", True),
+    "negative_category_annotated": Kind(
+        WARNING, "annotations of a category that LVIS's list says to be absent", True
+    ),
     "duplicate_annotation_id": Kind(WARNING, "annotation ids that occur twice: numbered anew"),
     "duplicate_category_name": Kind(WARNING, "category names that occur twice", True),
     "category_without_instances": Kind(WARNING, "categories without an annotation"),

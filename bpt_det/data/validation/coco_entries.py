@@ -8,7 +8,7 @@ from operator import itemgetter
 
 import numpy as np
 
-from bpt_det.data.coco import is_area
+from bpt_det.data.coco import LVIS_LISTS, is_area
 
 from .coco_bulk import boxes_in_sizes
 from .findings import Findings, place
@@ -115,6 +115,7 @@ def check_entries(content: dict, findings: Findings) -> Entries:
     listed = {name: _listed_ids(content[name]) for name in ("images", "categories")}
     annotations = _check_references(sound["annotations"], image_by_id, listed, findings)
     _find_unused(sound, content.get("annotations", []), findings)
+    _check_lvis_lists(sound["images"], annotations, listed["categories"], findings)
     return Entries(sound["images"], annotations, sound["categories"])
 
 
@@ -228,6 +229,32 @@ def _find_unused(sound: dict[str, Numbered], annotations: list, findings: Findin
         for index, entry in sound[name]:
             if entry["id"] not in used and str(entry["id"]) not in texts:
                 findings.add(kind, place(name, index, entry))
+
+
+def _check_lvis_lists(
+    images: Numbered,
+    annotations: list[tuple[int, dict, dict]],
+    listed: set,
+    findings: Findings,
+) -> None:
+    """Check the categories that LVIS says to be absent from an image, or not all labeled there."""
+    for index, image in images:
+        for key in LVIS_LISTS:
+            values = image.get(key, [])
+            unknown = [values]
+            if isinstance(values, list):
+                unknown = [v for v in values if not is_label(v) or v not in listed]
+            if unknown:
+                detail = f"{key} has {shown(unknown[0])}, not the id of a listed category"
+                findings.add("lvis_list_malformed", place("images", index, image), detail)
+    if not any("neg_category_ids" in image for _, image in images):
+        return
+    for index, annotation, image in annotations:
+        negative = image.get("neg_category_ids")
+        if isinstance(negative, list) and annotation["category_id"] in negative:
+            detail = f"category_id {shown(annotation['category_id'])} is among neg_category_ids"
+            where = place("annotations", index, annotation, image)
+            findings.add("negative_category_annotated", where, detail)
 
 
 def _check_flags(index: int, annotation: dict, image: dict | None, findings: Findings) -> None:

@@ -116,11 +116,7 @@ class CocoEvaluator(COCOEvaluator):
             if task == "segm" and "segmentation" not in content["annotations"][0]:
                 logger.warning("No annotation has a segmentation: boxes alone are scored.")
                 continue
-            limit = self._max_detections
-            scored = score_results(truth, results, task, image_ids, max_detections=limit)
-            self._results[task] = self._derive_coco_results(
-                scored, task, class_names=self._metadata.get("thing_classes")
-            )
+            self._results[task] = self._score(truth, results, task, image_ids)
             values = {k: v for k, v in self._results[task].items() if "-" not in k}
             text = ", ".join(f"{name} {value:.2f}" for name, value in values.items())
             logger.info("%s: %s (%d images)", task, text, len(image_ids))
@@ -130,6 +126,15 @@ class CocoEvaluator(COCOEvaluator):
                 limit = self._max_detections
                 ap = score_overlapping(overlapping, results, task, image_ids, limit)
                 self._results[task]["AP_overlapping"] = ap
+
+    def _score(
+        self, truth: COCO, results: list[dict], task: str, image_ids: list[int]
+    ) -> dict[str, float]:
+        """Return the metrics of a task, in percent."""
+        limit = self._max_detections
+        scored = score_results(truth, results, task, image_ids, max_detections=limit)
+        names = self._metadata.get("thing_classes")
+        return self._derive_coco_results(scored, task, class_names=names)
 
     def _read_truth(self) -> tuple[dict, dict]:
         dataset = read_coco(self._metadata.json_file)
@@ -219,7 +224,7 @@ def score_results(
     max_detections: int = _MOST_DETECTIONS,
 ) -> COCOeval_faster:
     """Return a summarized evaluation of COCO-format results; AP is of the areas from the least."""
-    predictions = _load_results(truth, results, task)
+    predictions = load_results(truth, results, task)
     evaluation = COCOeval_faster(truth, predictions, task, print_function=logger.debug)
     evaluation.params.imgIds = sorted(image_ids)
     evaluation.params.maxDets = [1, 10, max_detections]
@@ -230,7 +235,7 @@ def score_results(
     return evaluation
 
 
-def _load_results(truth: COCO, results: list[dict], task: str) -> COCO:
+def load_results(truth: COCO, results: list[dict], task: str) -> COCO:
     """Do what ``truth.loadRes`` does, without the boxes of masks, and with faster areas."""
     if task == "segm":
         shape, areas = "segmentation", [float(mask_area(r["segmentation"])) for r in results]

@@ -8,6 +8,7 @@ import weakref
 import numpy as np
 import pytest
 import torch
+from detectron2.data.samplers import RepeatFactorTrainingSampler
 from omegaconf import OmegaConf
 
 from bpt_det.engine import TestLoader, TrainLoader
@@ -90,6 +91,45 @@ def test_the_loader_knows_the_classes_of_a_data_set_that_names_them():
     loader = TrainLoader(NamedRecords(RECORDS), draw, total_batch_size=3)
     assert loader.class_names == ["cat", "dog"]
     assert TrainLoader(RECORDS, draw, total_batch_size=3).class_names is None
+
+
+CLASSES = [[0], [0, 1], [0], [0, 2, 1], [0], [], [0], [0, 0]]  # of the objects of eight images
+
+
+def test_rare_classes_come_as_often_as_detectron2_repeats_them():
+    """The order of its `RepeatFactorTrainingSampler`, whatever the batch it starts from."""
+    records = [
+        {"index": i, "annotations": [{"category_id": c} for c in classes]}
+        for i, classes in enumerate(CLASSES)
+    ]
+    factors = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(records, 0.7)
+    assert factors.tolist() == pytest.approx(
+        [1, (0.7 / 0.25) ** 0.5, 1, (0.7 / 0.125) ** 0.5] + [1] * 4
+    )
+    expected = list(itertools.islice(RepeatFactorTrainingSampler(factors, seed=5), 300))
+
+    def indexes(start, count):
+        loader = TrainLoader(records, dict, 3, seed=5, repeat_thresh=0.7)
+        loader.start_batch = start
+        batches = itertools.islice(loader, count)
+        return [record["index"] for batch in batches for record in batch]
+
+    assert indexes(0, 100) == expected
+    assert indexes(40, 60) == expected[120:]
+    assert expected.count(3) > expected.count(1) > 1.3 * expected.count(0)
+
+
+@pytest.mark.parametrize(
+    ("records", "value", "text"),
+    [
+        ([{"annotations": []}], 0, r"repeat_thresh must be in \(0, 1\].*, got 0\."),
+        ([{"annotations": []}], 1.5, r"repeat_thresh must be in \(0, 1\].*, got 1\.5\."),
+        ([{"label": 3}], 0.001, "repeat_thresh needs annotations of objects; set repeat_thresh=n"),
+    ],
+)
+def test_repeats_that_cannot_be_are_refused(records, value, text):
+    with pytest.raises(InputError, match=text):
+        TrainLoader(records, dict, 1, repeat_thresh=value)
 
 
 def index_of(record):
