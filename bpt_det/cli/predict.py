@@ -257,7 +257,8 @@ def _read_all(
     failures: dict[str, InputError],
 ) -> Iterator[Frame]:
     """Yield every image and frame, prepared; a source that fails is logged and skipped."""
-    with progress_bar(desc="predicting", unit=" images", total=0) as progress:
+    unit = " frames" if all(map(is_video, sources)) else " images"
+    with progress_bar(desc="predicting", unit=unit, total=0) as progress:
         progress.total = len(sources)
         for source in sources:
             progress.total -= 1

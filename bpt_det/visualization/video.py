@@ -3,6 +3,8 @@
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -123,10 +125,11 @@ def _are_even(times: Sequence[float]) -> bool:
 
 
 class VideoWriter:
-    """Writes frames of one size as MPEG-4; use it in a ``with`` statement.
+    """Writes frames of one size; use it in a ``with`` statement.
 
-    The file appears when the block ends, and not at all if it fails. MPEG-4 has even sides only:
-    of an odd one the last row or column is cut off.
+    The codec is H.264, which browsers play, where PyAV is installed, else MPEG-4. The file appears
+    when the block ends, and not at all if it fails. Sides are even: of an odd one the last row or
+    column is cut off.
 
     Args:
         path: of the file; ends in ``.mp4``.
@@ -141,22 +144,30 @@ class VideoWriter:
         self.path = path
         self._partial = path.with_name(f".video.{os.getpid()}.partial{path.suffix}")
         _check_name(str(self._partial))
-        codec = cv2.VideoWriter.fourcc(*"mp4v")
-        self._writer = cv2.VideoWriter(str(self._partial), codec, fps, size[::-1])
-        if not self._writer.isOpened():
+        try:
+            encoder = _H264Encoder if find_spec("av") else _MPEG4Encoder
+            self._encoder = encoder(self._partial, fps, size)
+        except OSError as error:
             self._partial.unlink(missing_ok=True)
-            raise self._failure()
+            raise self._failure() from error
 
     def __enter__(self) -> "VideoWriter":
         return self
 
     def write(self, frame: np.ndarray) -> None:
-        """Append a frame."""
-        self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        """Append a frame.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        try:
+            self._encoder.write(frame)
+        except OSError as error:
+            raise self._failure() from error
 
     def __exit__(self, error_type: type | None, *error) -> None:
-        self._writer.release()
         try:
+            self._encoder.close()
             if error_type is None:
                 if not cv2.VideoCapture(str(self._partial)).isOpened():
                     raise self._failure()  # OpenCV does not say that it could not write
@@ -171,3 +182,44 @@ class VideoWriter:
             f"cannot write the video '{self.path}'; is the disk full, or OpenCV built without "
             "video? Predictions can be written without pictures."
         )
+
+
+class _MPEG4Encoder:
+    """OpenCV's, which is always there."""
+
+    def __init__(self, path: Path, fps: float, size: tuple[int, int]) -> None:
+        codec = cv2.VideoWriter.fourcc(*"mp4v")
+        self._writer = cv2.VideoWriter(str(path), codec, fps, size[::-1])
+        if not self._writer.isOpened():
+            raise OSError("no such codec, or no such folder")
+
+    def write(self, frame: np.ndarray) -> None:
+        self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+
+    def close(self) -> None:
+        self._writer.release()
+
+
+class _H264Encoder:
+    """PyAV's; its errors are kinds of `OSError`."""
+
+    def __init__(self, path: Path, fps: float, size: tuple[int, int]) -> None:
+        import av
+
+        self._frame_type = av.VideoFrame
+        self._container = av.open(str(path), "w")
+        self._stream = self._container.add_stream("libx264", Fraction(fps).limit_denominator(1000))
+        self._stream.height, self._stream.width = (side // 2 * 2 for side in size)
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.options = {"bf": "0"}  # frames in the order of their times
+        self._container.start_encoding()  # opens the file
+
+    def write(self, frame: np.ndarray) -> None:
+        pixels = np.ascontiguousarray(frame[: self._stream.height, : self._stream.width])
+        for packet in self._stream.encode(self._frame_type.from_ndarray(pixels, format="rgb24")):
+            self._container.mux(packet)
+
+    def close(self) -> None:
+        with self._container:
+            for packet in self._stream.encode():
+                self._container.mux(packet)

@@ -8,14 +8,25 @@ import numpy as np
 import pytest
 
 from bpt_det.utils.errors import InputError
+from bpt_det.utils.opencv import cv2
+from bpt_det.visualization import video
 from bpt_det.visualization.video import VIDEO_SUFFIXES, VideoReader, VideoWriter
 
 SIZE = (48, 64)  # H, W
 LEVELS = range(10, 250, 30)
 
 
+@pytest.fixture(autouse=True, params=["mp4v", "h264"])
+def codec(request, monkeypatch):
+    if request.param == "h264":
+        pytest.importorskip("av", reason="pip install av")
+    else:
+        monkeypatch.setattr(video, "find_spec", lambda name: None)
+    return request.param
+
+
 @pytest.fixture
-def clip(tmp_path):
+def clip(tmp_path, codec):
     """Eight frames, each a red of its own."""
     with VideoWriter(tmp_path / "clip.mp4", 12.5, SIZE) as writer:
         for level in LEVELS:
@@ -23,6 +34,12 @@ def clip(tmp_path):
             frame[:, :, 0] = level
             writer.write(frame)
     return tmp_path / "clip.mp4"
+
+
+def test_the_codec_is_one_that_browsers_play_where_it_can_be(clip, codec):
+    capture = cv2.VideoCapture(str(clip))
+    name = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode()
+    assert (name in ("h264", "avc1")) == (codec == "h264")
 
 
 def test_what_is_written_is_read(clip):
