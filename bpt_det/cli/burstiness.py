@@ -204,6 +204,11 @@ def _load(cfg: DictConfig, checkpoint: str | None) -> tuple[VisionTransformer, d
             f"--checkpoint '{checkpoint}' is of a model with {len(networks)} prompted ViTs, not 1; "
             "leave it out."
         )
+    if networks[0].tuning is not None:
+        raise InputError(
+            f"--checkpoint '{checkpoint}' is of a ViT that {networks[0].tuning.name} tunes, but "
+            "the measures are of frozen weights; leave it out, or give one with prompts alone."
+        )
     return networks[0].vit, prompt_entries(networks[0])
 
 

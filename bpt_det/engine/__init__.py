@@ -8,6 +8,7 @@ from .loaders import TestLoader, TrainLoader
 from .optim import build_cosine_schedule, build_multistep_schedule, build_param_groups
 from .result import DivergenceError, RunResult, read_result
 from .run import evaluate_checkpoint, load_trained_model, train
+from .sharing import merge_tuning
 from .trainer import Trainer
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "evaluate",
     "evaluate_checkpoint",
     "load_trained_model",
+    "merge_tuning",
     "read_result",
     "train",
 ]

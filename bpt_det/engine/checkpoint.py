@@ -401,7 +401,8 @@ def _check_weights(state: dict[str, Tensor], model: nn.Module, path: str) -> Non
     if problems:
         raise InputError(
             f"'{path}' does not fit this model: {'; '.join(problems)}. Set prompt_length, rank, "
-            "placement, num_classes, head_batch_norm and sizes as in that run's config.yaml."
+            "placement, tuning, layers, num_classes, head_batch_norm and sizes as in that run's "
+            "config.yaml."
         )
     check_weights(state, path)
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeGuard, runtime_checkable
 from torch import nn
 
 from bpt_det.vit.statistics import TokenStatistics
+from bpt_det.vit.tuning import TuningMethod
 
 
 @runtime_checkable
@@ -68,6 +69,7 @@ class PromptedNetwork(HasParameterDepths, Protocol):
 
     vit: nn.Module
     prompts: nn.Module
+    tuning: TuningMethod | None
     frozen: bool
 
     @property
@@ -76,6 +78,9 @@ class PromptedNetwork(HasParameterDepths, Protocol):
 
     def initialize_prompts(self, seed: int, statistics: TokenStatistics | None = None) -> None:
         """Set the initial prompts that are made of token statistics."""
+
+    def merge_tuning(self) -> None:
+        """Put what was tuned into a network of its own, for inference."""
 
 
 def prompted_networks(model: nn.Module) -> Iterator[tuple[str, PromptedNetwork]]:

@@ -61,6 +61,22 @@ def build_around(vit: nn.Module, cfg: DictConfig) -> nn.Module:
     return model
 
 
+def merge_tuning(model: nn.Module) -> None:
+    """Merge what LoRA or SSF has tuned into the ViT of a trained model, in place, for inference.
+
+    The model gets a ViT of its own, without further layers, and its outputs stay the same up to
+    rounding. Its checkpoint no longer fits it. Without tuning nothing happens.
+
+    Args:
+        model: in evaluation mode, as that of a `Predictor`.
+
+    Raises:
+        InputError: the method cannot be merged, or its dropout is on.
+    """
+    for _, network in prompted_networks(model):
+        network.merge_tuning()
+
+
 def _take_shared(shared: nn.Module, **arguments: Any) -> nn.Module:
     """Return the shared ViT for the arguments that the config's own would be built with."""
     return shared

@@ -109,7 +109,7 @@ def _describe_model(model: nn.Module) -> str:
 
 
 def _describe_networks(cfg: DictConfig, model: nn.Module) -> Iterator[tuple[str, str]]:
-    """Yield the lines on the ViT and on its prompts."""
+    """Yield the lines on the ViT, on its prompts and on its tuning."""
     for _, network in prompted_networks(model):
         vit: Any = network.vit
         weights = next((node.vit.get("checkpoint") for _, node in find_vit_owners(cfg)), None)
@@ -117,6 +117,10 @@ def _describe_networks(cfg: DictConfig, model: nn.Module) -> Iterator[tuple[str,
         text = f"{len(vit.blocks)} blocks, {vit.embed_dim} wide, {side}x{side} patches"
         origin = f"weights {weights}" if weights else "random weights"
         yield "ViT", f"{text}, {'frozen' if network.frozen else 'trained'}; {origin}"
+        if network.tuning is not None:
+            tuned, _ = count_parameters(network.tuning)
+            blocks = ", ".join(network.tuning.blocks)
+            yield "tuning", f"{network.tuning.name}, {tuned:,} parameters, in blocks {blocks}"
         prompts: Any = dict(network.prompts.named_children())
         if not prompts:
             yield "prompts", "none"
