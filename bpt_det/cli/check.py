@@ -29,6 +29,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 import bpt_det.detection.datasets  # noqa: F401  registers the datasets
 from bpt_det.classification.layouts.catalog import FOLDER_PREFIX, SPECS
 from bpt_det.classification.layouts.reading import read_dataset
+from bpt_det.data.archives import find_tree, is_file
 from bpt_det.data.coco import read_annotation_file, split_source
 from bpt_det.data.validation import (
     Findings,
@@ -53,7 +54,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="annotation file; or FILE:FOLDER as in data.train=; or a registered name, such as "
         "coco_2017_val; or a classification dataset as in data=, such as cub or folder:PATH",
     )
-    parser.add_argument("images", nargs="?", help="folder of the images")
+    parser.add_argument(
+        "images", nargs="?", help="folder of the images, or ARCHIVE.zip/FOLDER, as of annotations"
+    )
     parser.add_argument(
         "--root",
         help="folder that holds the classification dataset (default: $DETECTRON2_DATASETS, or "
@@ -110,7 +113,7 @@ def check(args: argparse.Namespace) -> int:
             f"no image folder given for '{json_file}'; give it as second argument, or leave the "
             "images out with --skip-images."
         )
-    elif not os.path.isdir(image_root):
+    elif find_tree(image_root) is None:
         what = "is no folder" if os.path.exists(image_root) else "does not exist"
         raise InputError(f"image folder '{image_root}' {what}; correct the path.")
     content = read_annotation_file(json_file)
@@ -160,7 +163,7 @@ def find_source(annotations: str, images: str | None) -> tuple[str, str | None]:
     Raises:
         InputError: what was given is neither a file, FILE:FOLDER, nor a registered name.
     """
-    if images is not None or os.path.isfile(annotations):
+    if images is not None or (is_file(annotations) and not find_tree(annotations)):
         return annotations, images
     if annotations in DatasetCatalog.list():
         metadata = MetadataCatalog.get(annotations)
@@ -169,7 +172,7 @@ def find_source(annotations: str, images: str | None) -> tuple[str, str | None]:
                 f"dataset '{annotations}' has no COCO-format annotation file; choose another."
             )
         return metadata.json_file, metadata.image_root
-    if ":" in annotations:
+    if ":" in annotations or find_tree(annotations):
         return split_source(annotations, "")
     raise InputError(
         f"'{annotations}' is neither an annotation file that exists, nor FILE:FOLDER, nor a "

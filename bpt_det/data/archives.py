@@ -1,4 +1,4 @@
-"""File trees: the files of a dataset in a folder or a zip archive; relative paths, with slashes."""
+"""File trees: a dataset's files in a folder, zip or tar archive; relative paths, with slashes."""
 
 import io
 import os
@@ -17,6 +17,7 @@ from PIL import Image
 from bpt_det.utils.errors import InputError, one_line, shorten
 
 from .listing import list_folder
+from .tar_files import TarArchive
 from .zip_files import ZipArchive
 
 # What reading a damaged file or decoding a damaged image raises.
@@ -33,14 +34,23 @@ UNREADABLE = (
     NotImplementedError,
     KeyError,
 )
-_ARCHIVES: dict[str, tuple[int, ZipArchive]] = {}
+_ARCHIVES: dict[str, tuple[int, ZipArchive | TarArchive]] = {}
+_SUFFIXES = (".zip", ".tar")  # of archives whose names may go on with a path inside
+_INSIDE = re.compile(r"\.(zip|tar)/", re.IGNORECASE)
+# By their first bytes, files that are read from their beginning alone, and what unpacks them.
+_COMPRESSED = {
+    b"\x1f\x8b": "gunzip",
+    b"BZh": "bunzip2",
+    b"\xfd7zXZ": "unxz",
+    b"\x28\xb5\x2f\xfd": "unzstd",
+}
 
 
 class FileTree:
-    """The files below a folder, or below a folder inside a zip archive.
+    """The files below a folder, or below a folder inside an archive.
 
     Args:
-        root: a folder, or the path of a zip archive.
+        root: a folder, or the path of a zip or tar archive.
         prefix: folder inside the archive, with a closing slash, or "".
         advice: where the dataset comes from; it ends the error of a missing file.
     """
@@ -114,29 +124,83 @@ class FileTree:
             )
 
 
-def archive(path: str | Path) -> ZipArchive:
-    """Return an open archive; each process has its own, also after a fork.
+def archive(path: str | Path) -> ZipArchive | TarArchive:
+    """Return an open archive; of zip archives each process has its own, also after a fork.
 
     A forked process that read through its parent's handle would move the parent's file position.
 
     Raises:
-        InputError: it is not a zip archive, or one that is not read, see `ZipArchive`.
+        InputError: it is no archive, or one that is not read, see `ZipArchive` and `TarArchive`.
     """
     pid, name = os.getpid(), str(path)
-    if name not in _ARCHIVES or _ARCHIVES[name][0] != pid:
-        try:
-            _ARCHIVES[name] = (pid, ZipArchive(name))
-        except (OSError, zipfile.BadZipFile, struct.error, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(
-                f"'{name}' cannot be read as a zip archive ({one_line(error)}); download it again"
-            ) from error
+    if name in _ARCHIVES:
+        opened_by, opened = _ARCHIVES[name]
+        if opened_by == pid or isinstance(opened, TarArchive):
+            return opened
+    is_tar = name.lower().endswith(".tar")
+    try:
+        _check_uncompressed(name)
+        _ARCHIVES[name] = (pid, TarArchive(name) if is_tar else ZipArchive(name))
+    except (OSError, zipfile.BadZipFile, struct.error, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"'{name}' cannot be read as a {'tar' if is_tar else 'zip'} archive "
+            f"({one_line(error)}); download it again"
+        ) from error
     return _ARCHIVES[name][1]
 
 
+def _check_uncompressed(name: str) -> None:
+    if not os.path.isfile(name):
+        return
+    with open(name, "rb") as stream:
+        head = stream.read(8)
+    for mark, program in _COMPRESSED.items():
+        if head.startswith(mark):
+            raise InputError(
+                f"'{name}' is compressed as a whole, so no file in it can be read without all "
+                f"before it; unpack that ({program}) and give the .tar file."
+            )
+
+
+def find_tree(path: str | os.PathLike) -> FileTree | None:
+    """Return the tree of a folder, an archive, or a folder inside one; None: there is none.
+
+    Raises:
+        InputError: the archive cannot be read.
+    """
+    name = os.fspath(path)
+    if os.path.isdir(name) or (name.lower().endswith(_SUFFIXES) and os.path.isfile(name)):
+        return FileTree(name)
+    if place := archive_at(name):
+        outer, inner = place
+        prefix = f"{inner.rstrip('/')}/"
+        if any(member.startswith(prefix) for member in archive(outer).members):
+            return FileTree(outer, prefix)
+    return None
+
+
+def is_file(path: str | os.PathLike) -> bool:
+    """Whether there is a regular file of a name that `open_file` takes."""
+    if place := archive_at(path):
+        outer, inner = place
+        return inner in archive(outer).members
+    return os.path.isfile(path)
+
+
+def archive_at(path: str | os.PathLike) -> tuple[str, str] | None:
+    """Return the archive in a path and the path inside it; None: it is none of a file in one."""
+    name = os.fspath(path)
+    for match in _INSIDE.finditer(name):
+        outer = name[: match.end() - 1]
+        if os.path.isfile(outer):
+            return outer, name[match.end() :]
+    return None
+
+
 def open_file(file_name: str | os.PathLike) -> BinaryIO:
-    """Return an open file; ``ARCHIVE.zip/inner/path`` is read out of the archive.
+    """Return an open file; ``ARCHIVE.zip/inner/path`` is read out of the archive, a tar as well.
 
     Only regular files are opened, so nothing waits for a pipe or a device.
 
@@ -145,10 +209,9 @@ def open_file(file_name: str | os.PathLike) -> BinaryIO:
     """
     name = os.fspath(file_name)
     try:
-        for match in re.finditer(r"\.zip/", name, re.IGNORECASE):
-            outer, inner = name[: match.end() - 1], name[match.end() :]
-            if os.path.isfile(outer):
-                return io.BytesIO(archive(outer).read(inner))
+        if place := archive_at(name):
+            outer, inner = place
+            return io.BytesIO(archive(outer).read(inner))
         mode = os.stat(name).st_mode
         if not stat.S_ISREG(mode):
             kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, device or socket"
@@ -187,7 +250,7 @@ def unreadable(name: str | os.PathLike, error: Exception, kind: str = "") -> Inp
     )
 
 
-def file_status(file_name: str) -> os.stat_result:
+def file_status(file_name: str | os.PathLike) -> os.stat_result:
     """Return size and time of a file, or of the archive that it lies in.
 
     Raises:

@@ -3,10 +3,13 @@
 import json
 import math
 import os
+from collections import Counter
 from pathlib import Path
 from typing import TypeGuard
 
 from bpt_det.utils.errors import InputError, one_line
+
+from .archives import archive_at, find_tree, is_file, read_bytes
 
 LISTS = ("images", "annotations", "categories")
 LVIS_LISTS = ("neg_category_ids", "not_exhaustive_category_ids")  # of images, in LVIS's format
@@ -14,6 +17,8 @@ LVIS_LISTS = ("neg_category_ids", "not_exhaustive_category_ids")  # of images, i
 
 def read_annotation_file(path: str | Path) -> dict:
     """Return the content of a COCO-format annotation file, in UTF-8, UTF-16 or UTF-32.
+
+    It may lie in an archive, ``ARCHIVE.zip/annotations/FILE.json``.
 
     A file of images alone, as COCO has for its test images, may lack ``annotations``. What COCO has
     and LVIS has not is added: the ``file_name`` of images, folder and name at the end of their
@@ -26,7 +31,7 @@ def read_annotation_file(path: str | Path) -> dict:
     try:
         if os.path.exists(path) and not os.path.isfile(path):  # a pipe would wait for ever
             raise InputError(f"annotation file '{path}' is not a file; correct the path.")
-        data = Path(path).read_bytes()
+        data = read_bytes(path) if archive_at(path) else Path(path).read_bytes()
     except (OSError, ValueError) as error:  # ValueError: the path holds a NUL
         if isinstance(error, InputError):
             raise
@@ -109,10 +114,25 @@ def split_source(value: object, option: str) -> tuple[str, str]:
     if not splits:
         raise InputError(
             f"'{option}{text}' is not of the form FILE:FOLDER; give the annotation file and the "
-            f"folder of its images, as in {option}/data/mine/train.json:/data/mine/images."
+            f"folder of its images, as in {option}{_example(text)}."
         )
     sources = [(absolute_path(file), absolute_path(folder)) for file, folder in splits]
-    return max(sources, key=lambda source: os.path.isfile(source[0]) + os.path.isdir(source[1]))
+    return max(sources, key=lambda source: is_file(source[0]) + (find_tree(source[1]) is not None))
+
+
+def _example(text: str) -> str:
+    """Return a source: the most likely one of the archive that a text names, if it names one."""
+    tree = find_tree(absolute_path(text))
+    if tree is not None and os.path.isfile(tree.root):
+        annotations = sorted(f for f in tree.files if f.endswith(".json"))
+        folders = Counter(f.rpartition("/")[0] for f in tree.files if not f.endswith(".json"))
+        if annotations and folders:
+            ((folder, _),) = folders.most_common(1)
+            return f"{text}/{annotations[0]}:{text}/{folder}".rstrip("/")
+        if folders:
+            ((folder, _),) = folders.most_common(1)
+            return f"/data/mine/train.json:{text}/{folder}".rstrip("/")
+    return "/data/mine/train.json:/data/mine/images"
 
 
 def is_area(value: object) -> TypeGuard[float]:

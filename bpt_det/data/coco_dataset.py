@@ -18,6 +18,7 @@ from pycocotools import mask as coco_mask
 
 from bpt_det.utils.errors import InputError
 
+from .archives import file_status
 from .coco import LVIS_LISTS, read_annotation_file
 from .validation import ERROR, NOTE, WARNING, Findings, check_content
 from .validation.coco_entries import Entries
@@ -88,8 +89,8 @@ def read_coco(json_file: str | Path, *, keep: bool = True) -> CocoDataset:
 def _identify(json_file: str | Path) -> tuple:
     """Return what changes with the content of a file, and its size; empty if there is none."""
     try:
-        status = os.stat(json_file)
-    except (OSError, ValueError):
+        status = file_status(json_file)
+    except (InputError, ValueError):
         return ()
     return os.path.abspath(json_file), status.st_size, status.st_mtime_ns, status.st_ino
 

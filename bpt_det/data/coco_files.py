@@ -1,4 +1,4 @@
-"""Image files of a COCO dataset: found by name in their folder, and compared in size."""
+"""Image files of a COCO dataset: found by name in folder or archive, and compared in size."""
 
 import logging
 import os
@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from bpt_det.utils.errors import InputError, shorten
 
+from .archives import FileTree, find_tree
 from .images import read_size
 
 _MOST_OPENED = 5000  # images whose size is compared before a run; the others are when they are read
@@ -29,14 +30,15 @@ def find_image_files(
 
     Args:
         names: ``file_name`` by image id.
-        root: the folder.
+        root: the folder; also an archive, or a folder inside one.
     """
     files = {key: os.path.join(root, name) for key, name in names.items()}
-    present = _existing(files.values())
+    packed = _packed(root)
+    present = _existing(files.values()) if packed is None else _members(packed, files.values())
     absent = [key for key, path in files.items() if path not in present]
     if not absent:
         return files, []
-    others = _other_names(root)
+    others = _other_names(root) if packed is None else _one_of_each_form(packed.files)
     taken = Counter(os.path.normpath(path) for path in files.values() if path in present)
     renamed = {
         key: os.path.join(root, others[form])
@@ -74,14 +76,31 @@ def _existing(paths: Iterable[str]) -> set[str]:
     return existing
 
 
+def _packed(root: str | os.PathLike) -> FileTree | None:
+    """Return the tree of an archive or of a folder in one; None: it is a folder, or nothing."""
+    return None if os.path.isdir(root) else find_tree(root)
+
+
+def _members(tree: FileTree, paths: Iterable[str]) -> set[str]:
+    """Return the paths that are files of an archive."""
+    present = set(map(tree.file_name, tree.files))
+    return {path for path in paths if path in present}
+
+
 def _other_names(root: str | os.PathLike) -> dict[str, str]:
     """Return the paths below a folder, relative to it, by the form that several ways share."""
+    return _one_of_each_form(
+        os.path.relpath(os.path.join(folder, name), root)
+        for folder, _, members in os.walk(os.fspath(root))
+        for name in members
+    )
+
+
+def _one_of_each_form(paths: Iterable[str]) -> dict[str, str]:
     by_form: dict[str, list[str]] = {}
-    for folder, _, members in os.walk(os.fspath(root)):
-        for name in members:
-            path = os.path.relpath(os.path.join(folder, name), root)
-            by_form.setdefault(_form(path), []).append(path)
-    return {form: paths[0] for form, paths in by_form.items() if len(paths) == 1}
+    for path in paths:
+        by_form.setdefault(_form(path), []).append(path)
+    return {form: same[0] for form, same in by_form.items() if len(same) == 1}
 
 
 def _form(name: str) -> str:
@@ -102,14 +121,20 @@ def _difference(name: str) -> str:
 def explain_missing(missing: Sequence[str], count: int, root: str | os.PathLike) -> str:
     """Return what is known of images that are not there, for an error."""
     text = f"{len(missing)} of {count} listed images do not exist ({shorten(missing)})"
+    packed = _packed(root)
     try:
-        present = set(os.listdir(root))
+        present = set(os.listdir(root)) if packed is None else packed.files
     except OSError:
         present = set()
     last_parts = [path.replace("\\", "/").rpartition("/")[2] for path in missing]
     num_flat = sum(part in present for part in last_parts)
     if num_flat:
         text += f"; {num_flat} of them are in '{root}' itself, without the folders in their names"
+    elif packed is not None:
+        ending = f"/{last_parts[0]}"
+        if near := next((file for file in sorted(present) if file.endswith(ending)), None):
+            place = packed.file_name(near.removesuffix(ending))
+            return f"{text}; give '{place}' as their folder, where the first is."
     return f"{text}. Restore them or remove them from the annotation file."
 
 

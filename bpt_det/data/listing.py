@@ -1,13 +1,17 @@
 """Folder listings: regular files and folders, and a count of what is left out."""
 
 import os
+import posixpath
+import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from bpt_det.utils.errors import InputError
 
 _MAX_VISITS = 16  # of one folder by different links
 _MACOS = "__MACOSX"  # folder that macOS adds to archives
+_OUTSIDE = re.compile(r"/|[A-Za-z]:|(.*/)?\.\.(/|$)")
 
 
 @dataclass
@@ -23,6 +27,12 @@ class Listing:
     files: set[str] = field(default_factory=set)
     folders: set[str] = field(default_factory=set)
     left_out: Counter[str] = field(default_factory=Counter)
+
+    def add_parents(self) -> None:
+        """Add the folders that files and folders lie in, which an archive need not name."""
+        for path in self.files | self.folders:
+            while (path := path.rpartition("/")[0]) and path not in self.folders:
+                self.folders.add(path)
 
 
 def list_folder(root: str, *, recursive: bool = True) -> Listing:
@@ -75,6 +85,18 @@ def list_folder(root: str, *, recursive: bool = True) -> Listing:
 def is_hidden(path: str) -> bool:
     """Whether a file is hidden, or one of those that macOS adds to archives."""
     return any(part.startswith(".") or part == _MACOS for part in path.split("/"))
+
+
+def is_outside(path: str) -> bool:
+    """Whether a path in an archive leads out of it."""
+    return _OUTSIDE.match(path) is not None
+
+
+def nearest_member(name: str, members: Iterable[str]) -> str:
+    """Return that an archive has no member of a name, and which one has its last part."""
+    last = posixpath.basename(name)
+    near = next((m for m in members if posixpath.basename(m) == last), None)
+    return f"there is no '{name}' in the archive" + (f", but '{near}'" if near and last else "")
 
 
 def _kind(entry: os.DirEntry) -> str:

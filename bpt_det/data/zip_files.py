@@ -3,7 +3,6 @@
 import io
 import logging
 import os
-import re
 import stat
 import zipfile
 from typing import BinaryIO
@@ -11,17 +10,17 @@ from typing import BinaryIO
 from bpt_det.utils.errors import InputError
 from bpt_det.utils.limits import Limit
 
-from .listing import Listing, is_hidden
+from .listing import Listing, is_hidden, is_outside, nearest_member
 
 # ImageNet-1k has 1,331,167 images. A list of that length takes 1 GB of memory.
 _ENTRIES = Limit("BPT_DET_MAX_ZIP_ENTRIES", 1_500_000, "entries")
-_BYTES = Limit("BPT_DET_MAX_ZIP_ENTRY_BYTES", 2**28, "bytes")
+# COCO's largest annotation file, instances_train2017.json, has 470 MB.
+_BYTES = Limit("BPT_DET_MAX_ZIP_ENTRY_BYTES", 2**29, "bytes")
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others give no limit to what they unpack
 _ENCRYPTED = 1  # flag of an entry
 _CHUNK = 2**20  # bytes
 _MARK, _SMALLEST = b"PK\1\2", 46  # of an entry in the list: its first bytes, its least size
 _END_RECORDS = 76  # bytes of two records that a large archive has after the list
-_OUTSIDE = re.compile(r"/|[A-Za-z]:|(.*/)?\.\.(/|$)")
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +57,7 @@ class ZipArchive:
         for entry in entries:
             name = entry.filename.replace("\\", "/").removeprefix("./")
             renamed += "\\" in entry.filename
-            if _OUTSIDE.match(name):
+            if is_outside(name):
                 raise self._refusal(f"names the path '{name}' outside of it")
             if entry.flag_bits & _ENCRYPTED:
                 raise self._refusal(f"is encrypted ('{name}')")
@@ -85,7 +84,7 @@ class ZipArchive:
             KeyError, BadZipFile, zlib.error, OSError: there is none, or it is damaged.
         """
         if name not in self.members:
-            raise KeyError(f"there is no '{name}' in the archive")
+            raise KeyError(nearest_member(name, self.members))
         entry = self.members[name]
         _BYTES.check(entry.file_size, f"'{self.path}/{name}'")
         content = io.BytesIO()
@@ -109,9 +108,7 @@ class ZipArchive:
                 listing.folders.add(path.rstrip("/"))
             else:
                 listing.files.add(path)
-        for path in listing.files | listing.folders:
-            while (path := path.rpartition("/")[0]) and path not in listing.folders:
-                listing.folders.add(path)
+        listing.add_parents()
         return listing
 
 

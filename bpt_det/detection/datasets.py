@@ -19,6 +19,7 @@ from detectron2.data.catalog import Metadata
 from detectron2.data.datasets import register_coco_instances
 from detectron2.structures import BoxMode
 
+from bpt_det.data.archives import find_tree, is_file
 from bpt_det.data.coco_dataset import CocoDataset, read_coco
 from bpt_det.data.coco_files import check_image_sizes, explain_missing, find_image_files
 from bpt_det.data.validation.coco_shapes import are_finite
@@ -48,7 +49,7 @@ def load_dataset(
         filter_empty: leave out images without an annotation that is not a crowd region.
         image_ids: only these images, in this order.
         json_file: COCO-format annotation file of a custom dataset.
-        image_root: folder of its images.
+        image_root: folder of its images; also an archive, or a folder inside one.
         class_names: of the model, in its order: the file's categories are matched by name. None
             takes those of the file, in the order of their ids.
 
@@ -262,8 +263,11 @@ def _find_metadata(name: str) -> Metadata:
 
 
 def _check_files(name: str, json_file: Path, image_root: Path) -> None:
-    for what, path in (("image folder", image_root), ("annotation file", json_file)):
-        if not path.exists():
+    for what, path, exists in (
+        ("image folder", image_root, find_tree),
+        ("annotation file", json_file, is_file),
+    ):
+        if not (path.exists() or exists(path)):
             raise InputError(f"dataset '{name}': {what} '{path}' does not exist.", hint="datasets")
 
 

@@ -1,13 +1,13 @@
 """Custom data of detection: fits a config to the COCO-format datasets that its ``data`` names."""
 
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from omegaconf import DictConfig, OmegaConf
 
 from bpt_det.config.custom_data import chosen_keys, set_num_classes
+from bpt_det.data.archives import find_tree, is_file
 from bpt_det.data.coco import split_source
 from bpt_det.data.coco_dataset import read_coco
 from bpt_det.utils.errors import InputError, shorten
@@ -71,7 +71,7 @@ def use_detection_data(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
     summaries = {
         split: _summarize(*source, f"data.{split}")
         for split, source in sources.items()
-        if not _is_set(cfg, split, source) or os.path.isfile(source[0])
+        if not _is_set(cfg, split, source) or is_file(source[0])
     }
     names = _class_names(cfg, summaries)
     set_num_classes(cfg, _NUM_CLASSES, names, "the data", chosen)
@@ -111,8 +111,8 @@ def _check_one_way(sources: dict[str, tuple[str, str]], chosen: set[str]) -> Non
 def _summarize(json_file: str, image_root: str, option: str) -> _Summary:
     """Read an annotation file for what a config takes from it."""
     for what, path, exists in (
-        ("annotation file", json_file, os.path.isfile),
-        ("image folder", image_root, os.path.isdir),
+        ("annotation file", json_file, is_file),
+        ("image folder", image_root, find_tree),
     ):
         if not exists(path):
             raise InputError(f"{option}: {what} '{path}' does not exist; correct the path.")

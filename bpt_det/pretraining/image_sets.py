@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from bpt_det.data.archives import FileTree
+from bpt_det.data.archives import FileTree, find_tree
 from bpt_det.data.coco import absolute_path, read_annotation_file, split_source
 from bpt_det.data.images import IMAGE_SUFFIXES, select_images
 from bpt_det.data.splits import in_hash_order
@@ -129,9 +129,9 @@ def _listed_images(json_file: str, folder: str, option: str) -> tuple[FileTree, 
         ) from error
     if not paths:
         raise InputError(f"{option}: annotation file '{json_file}' lists no images; give another.")
-    if not Path(folder).is_dir():
+    tree = find_tree(folder)
+    if tree is None:
         raise InputError(f"{option}: image folder '{folder}' does not exist; correct the path.")
-    tree = FileTree(folder)
     missing = [path for path in paths if not tree.holds(path)]
     if missing:
         raise InputError(

@@ -55,11 +55,11 @@ def archive_of(path, content):
 
 
 def test_an_entry_of_more_zeros_than_are_allowed(tmp_path):
-    path = archive_of(tmp_path / "a.zip", [bytes(2**24)] * 17)
-    assert path.stat().st_size < 300_000
-    assert "BPT_DET_MAX_ZIP_ENTRY_BYTES=285212672" in refusal(f"{path}/a.png")
+    path = archive_of(tmp_path / "a.zip", [bytes(2**24)] * 32 + [bytes(1_234_567)])
+    assert path.stat().st_size < 600_000
+    assert "BPT_DET_MAX_ZIP_ENTRY_BYTES=538105479" in refusal(f"{path}/a.png")
     data = path.read_bytes()  # the same, but it says that it is small
-    path.write_bytes(data.replace(struct.pack("<I", 17 * 2**24), struct.pack("<I", 99)))
+    path.write_bytes(data.replace(struct.pack("<I", 538105479), struct.pack("<I", 99)))
     assert "cannot be read" in refusal(f"{path}/a.png")
 
 

@@ -2,9 +2,11 @@
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 from detectron2.config import LazyConfig
 
 from bpt_det.cli.app import main
@@ -79,6 +81,33 @@ def test_a_run_is_evaluated_and_drawn_from_its_own_config(run, tmp_path):
     pictures = tmp_path / "pictures"
     assert run_command("visualize", *options, "--output", pictures, "--num-images", 1) == 0
     assert len(list(pictures.iterdir())) == 2
+
+
+def test_an_archive_trains_and_evaluates_as_its_folders_do(run, config, sources, tmp_path, capsys):
+    packed = []
+    for option, suffix in zip(sources, ("zip", "tar"), strict=True):
+        json_file, _, images = option.partition("=")[2].partition(":")
+        archive = shutil.make_archive(
+            str(tmp_path / Path(images).name), suffix, Path(images).parent, Path(images).name
+        )
+        if suffix == "zip":  # the annotation file in the archive too
+            with zipfile.ZipFile(archive, "a") as file:
+                file.write(json_file, "annotations/instances.json")
+            json_file = f"{archive}/annotations/instances.json"
+        packed.append(f"{json_file}:{archive}/{Path(images).name}")
+        assert run_command("check", packed[-1]) == 0
+    options = [f"data.train={packed[0]}", f"data.val={packed[1]}"]
+    again = tmp_path / "packed"
+    command = ["train", "--config-file", config, *options, f"train.output_dir={again}"]
+    assert run_command(*command, "dataloader.train.num_workers=2") == 0
+    weights = [torch.load(f / "model_final.pth", weights_only=True)["model"] for f in (run, again)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert read_final_metrics(run) == read_final_metrics(again)
+    capsys.readouterr()
+    archive = tmp_path / "train.zip"
+    status = run_command("train", "--config-file", config, f"data.train={archive}", options[1])
+    nearest = f"data.train={archive}/annotations/instances.json:{archive}/train."
+    assert nearest in only_line(status, capsys)
 
 
 def test_validation_data_alone_are_evaluated_and_drawn(run, config, sources, tmp_path):

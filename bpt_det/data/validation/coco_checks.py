@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tqdm import tqdm
 
+from bpt_det.data.archives import is_file
 from bpt_det.data.coco import LISTS
 from bpt_det.data.coco_files import find_image_files
 from bpt_det.data.images import read_rgb
@@ -144,7 +145,7 @@ def check_images(
 
 def _read_fault(path: str, image: dict) -> tuple[str, str] | None:
     """Return kind and detail of what is wrong with an image file, if anything is."""
-    if not os.path.exists(path):
+    if not (is_file(path) or os.path.exists(path)):
         return "image_missing", f"'{path}' does not exist"
     try:
         height, width = read_rgb(path).shape[:2]  # turned upright as EXIF says

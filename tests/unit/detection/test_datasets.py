@@ -3,13 +3,18 @@
 import copy
 import json
 import re
+import zipfile
+from pathlib import Path
 
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
+from bpt_det.data.coco_dataset import read_coco
+from bpt_det.data.images import read_rgb
 from bpt_det.detection import load_dataset
 from bpt_det.utils.errors import InputError
+from tests.support.tars import write_tar
 
 SIZES = {3: (20, 30), 5: (24, 16), 8: (12, 14)}  # (H, W) by image id
 CATEGORIES = {2: "cat", 7: "dog", 9: "hen"}
@@ -66,6 +71,22 @@ class Folder:
     def change(self, **lists):
         self.write({**coco_content(), **lists})
 
+    def pack(self, suffix, inside):
+        """Put all of it into an archive, from where it is loaded then."""
+        root = self.json_file.parent
+        files = {f"{inside}images/{p.name}": p.read_bytes() for p in self.images.iterdir()}
+        files[f"{inside}instances.json"] = self.json_file.read_bytes()
+        archive = root / f"all.{suffix}"
+        if suffix == "tar":
+            write_tar(archive, files)
+        else:
+            with zipfile.ZipFile(archive, "w") as file:
+                for name, data in files.items():
+                    file.writestr(name, data)
+        self.arguments["json_file"] = f"{archive}/{inside}instances.json"
+        self.arguments["image_root"] = f"{archive}/{inside}images"
+        return archive
+
     def load(self, **kwargs):
         return load_dataset(**self.arguments, **kwargs)
 
@@ -93,6 +114,45 @@ def test_a_coco_folder_is_loaded_in_detectron2s_form(folder):
     assert (records[0]["height"], records[0]["width"]) == SIZES[3]
     assert [a["category_id"] for a in records[0]["annotations"]] == [1, 0]  # contiguous
     assert MetadataCatalog.get(folder.arguments["names"]).thing_classes == ["cat", "dog", "hen"]
+
+
+@pytest.mark.parametrize("suffix", ["zip", "tar"])
+@pytest.mark.parametrize("inside", ["", "coco/"])
+def test_a_dataset_in_an_archive_is_that_of_its_folder(folder, suffix, inside):
+    unpacked = folder.load()
+    root = folder.pack(suffix, inside)
+    folder.arguments["names"] += " packed"
+    packed = folder.load(num_classes=3)
+    for records, place in ((packed, f"{root}/{inside}"), (unpacked, str(folder.images))):
+        for record in records:
+            assert record["file_name"].startswith(place)
+            pixels = read_rgb(record["file_name"])
+            record["pixels"] = (pixels.shape, int(pixels.sum()))
+            record["file_name"] = record["file_name"].rpartition("/")[2]
+    assert packed == unpacked
+
+
+def test_what_is_missing_in_an_archive_is_named_with_what_is_there(folder):
+    root = folder.pack("zip", "coco/")
+    folder.arguments["image_root"] = str(root)
+    text = f"3 of 3 listed images do not exist .*; give '{root}/coco/images' as their folder"
+    with pytest.raises(InputError, match=text):
+        folder.load(filter_empty=False)
+    folder.arguments["names"] += " again"
+    folder.arguments["image_root"] = f"{root}/coco/val"
+    with pytest.raises(InputError, match="image folder '.*/coco/val' does not exist"):
+        folder.load()
+    with pytest.raises(InputError, match="no 'instances.json' in the archive, but 'coco/inst"):
+        read_coco(f"{root}/instances.json")
+
+
+def test_names_written_in_another_way_are_found_in_an_archive_too(folder, caplog):
+    content = coco_content()
+    content["images"][0]["file_name"] = "./3.JPG"
+    folder.write(content)
+    folder.pack("zip", "")
+    assert [Path(record["file_name"]).name for record in folder.load()] == ["3.jpg", "5.jpg"]
+    assert "1 of 2 images are found under names that are written in another way" in caplog.text
 
 
 def test_a_rendered_shapes_folder_is_loaded(folder, shapes_root):
