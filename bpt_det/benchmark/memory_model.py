@@ -20,7 +20,9 @@ from torch import nn
 from bpt_det.detection import PromptedViTBackbone
 from bpt_det.utils.errors import InputError
 from bpt_det.vit import PromptedViT
+from bpt_det.vit.tuning import TrainedBlocks
 
+from .added_activations import map_bytes, neck_bytes, tuning_bytes
 from .cost import weight_bytes
 from .saved_activations import FLOAT32_BYTES, SavedActivations, cast_weight_bytes
 from .variants import find_vit
@@ -92,6 +94,7 @@ class MemoryModel:
                 hint="detection_config",
             )
         self.vit: PromptedViT = net.prompted_vit
+        self._layers, self._neck = net.layers, net.neck
         self.image_size = cfg.dataloader.image_size
         self.compute_bytes = FLOAT32_BYTES if cfg.train.precision == "float32" else 2
         self._trained = _trained_bytes(self.detector)
@@ -119,6 +122,7 @@ class MemoryModel:
             mask_regions = self.max_mask_regions
         vit = self.vit_bytes(batch_size)
         heads = self._pyramid_bytes(batch_size) + self._region_bytes(batch_size, mask_regions)
+        heads += self.neck_bytes(batch_size) + map_bytes(self._neck, self._patches(batch_size))
         heads += cast_weight_bytes(self.detector, self.compute_bytes)
         heads -= cast_weight_bytes(self.vit, self.compute_bytes)
         uncounted = UNCOUNTED_BYTES_PER_PIXEL * self.image_size**2 * batch_size
@@ -154,8 +158,10 @@ class MemoryModel:
             patch_embed = self.vit.vit.patch_embed
             saved += images.follow([patch_embed.proj]).total
             saved += cast_weight_bytes(patch_embed, self.compute_bytes)
-        for block in self._blocks()[:num_blocks]:
+        num_rows = self._tokens(batch_size).rows * self._tokens(batch_size).area
+        for index, block in self._blocks()[:num_blocks]:
             whole = self._tokens(batch_size).follow_block(block).total
+            whole += tuning_bytes(self.vit, index, num_rows, batch_size, self.compute_bytes)
             saved += output if is_checkpointed else whole
             if not (is_checkpointed and self.vit.frozen):
                 saved += cast_weight_bytes(block, self.compute_bytes)
@@ -172,19 +178,40 @@ class MemoryModel:
         if not blocks:
             return 0
         tokens = self._tokens(batch_size, is_saved=True)
-        hidden = blocks[-1].mlp.fc1.out_features / self.vit.embed_dim
+        _, block = blocks[-1]
+        hidden = block.mlp.fc1.out_features / self.vit.embed_dim
         numbers = tokens.size // FLOAT32_BYTES
         peak = tokens.size + int(numbers * self.compute_bytes * (1 + 2 * hidden))
         peak += self.vit_bytes(batch_size, len(blocks))
         if self.vit.activation_checkpointing:
-            peak += tokens.follow_block(blocks[-1]).total
+            peak += tokens.follow_block(block).total
             if self.vit.frozen:
-                peak += cast_weight_bytes(blocks[-1], self.compute_bytes)
+                peak += cast_weight_bytes(block, self.compute_bytes)
         return peak
 
-    def _blocks(self) -> list[nn.Module]:
-        """Return the blocks that are part of the graph."""
-        return list(self.vit.vit.blocks[self.vit.first_trained_block if self.vit.frozen else 0 :])
+    def _blocks(self) -> list[tuple[int, nn.Module]]:
+        """Return the blocks that are part of the graph, or their trained copies, by index."""
+        tuning, vit = self.vit.tuning, self.vit.vit
+        blocks = (tuning.tuned(vit) if isinstance(tuning, TrainedBlocks) else vit).blocks
+        stop = self._layers[-1] + 1 if self._layers else len(blocks)
+        first = self.vit.first_trained_block if self.vit.frozen else 0
+        return [(i, blocks[i]) for i in range(first, stop)]
+
+    def neck_bytes(self, batch_size: int) -> int:
+        """Return the saved activations of joined layers and neck blocks, without their output."""
+        first = self.vit.first_trained_block if self.vit.frozen else 0
+        saved = 0
+        for index in self._layers[:-1]:
+            # The norm of this layer alone saves its tokens, as no block takes them as they are.
+            if index < first or str(index + 1) in self.vit.prompts:
+                num_tokens = self.vit.vit.num_prefix_tokens + self._num_patches
+                num_tokens += self.vit.prompt_length if index >= first else 0
+                saved += batch_size * num_tokens * self.vit.embed_dim * FLOAT32_BYTES
+        patches = self._patches(batch_size)
+        return saved + neck_bytes(self._neck, patches, self.vit.activation_checkpointing)
+
+    def _patches(self, batch_size: int) -> SavedActivations:
+        return self._activations(batch_size, self._num_patches, self.vit.embed_dim)
 
     def _tokens(self, batch_size: int, *, is_saved: bool = False) -> SavedActivations:
         num_tokens = self.vit.vit.num_prefix_tokens + self.vit.prompt_length + self._num_patches

@@ -20,6 +20,7 @@ from bpt_det.prompts import BilinearPrompt
 from bpt_det.utils.compat import DETECTRON2_VIT, has_detectron2_vitdet
 from bpt_det.utils.errors import InputError
 from bpt_det.vit.embedding import embed_images
+from bpt_det.vit.tuning import SSF, AdaptFormer, BitFit, LoRA, TrainedBlocks
 
 WHY_NO_DETECTRON2_VITDET = f"the installed Detectron2 has no {DETECTRON2_VIT}; its main has."
 _WINDOW_SIZE = 14
@@ -53,6 +54,20 @@ VARIANTS = {
     "bpt_s": Variant("BPT-S, P = 100", prompt_length=100),
     "bpt_s_checkpointed": Variant("BPT-S, checkpointed", 100, {"activation_checkpointing": True}),
     "bpt_d": Variant("BPT-D, last 4, P = 50", 50, {"placement": "last_4"}),
+    "bpt_d_layers": Variant(
+        "BPT-D, 4 layers", 50, {"placement": "last_4", "layers": "quarters", "join": "concat"}
+    ),
+    "bpt_d_levels": Variant(
+        "BPT-D, a layer per level",
+        50,
+        {"placement": "last_4", "layers": "quarters", "join": "levels"},
+    ),
+    "bpt_d_neck": Variant("BPT-D, 2 neck blocks", 50, {"placement": "last_4", "neck_blocks": 2}),
+    "lora": Variant("LoRA, r = 8, q and v", settings={"tuning": L(LoRA)()}),
+    "adaptformer": Variant("AdaptFormer, m = 64", settings={"tuning": L(AdaptFormer)()}),
+    "ssf": Variant("SSF", settings={"tuning": L(SSF)()}),
+    "bitfit": Variant("BitFit", settings={"tuning": L(BitFit)()}),
+    "partial_1": Variant("last block", settings={"tuning": L(TrainedBlocks)(placement="last_1")}),
     "full": Variant("full fine-tuning", settings={"frozen": False}),
     "vitdet_b": Variant("ViTDet, our implementation", vitdet="ours"),
     DETECTRON2_VITDET: Variant("ViTDet of Detectron2", vitdet="detectron2"),

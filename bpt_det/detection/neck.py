@@ -4,9 +4,11 @@ Shape legend: B batch, N patches, H W grid of patches (not pixels), D embed_dim,
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
+from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -60,11 +62,12 @@ class LayerJoin(nn.Module):
         return normed
 
 
-class NeckBlocks(nn.Sequential):
+class NeckBlocks(nn.ModuleList):
     """Trained transformer blocks on the map of patch tokens, as wide as the ViT.
 
-    Windowed blocks have relative positions of their window, global ones none. Trained parameters of
-    a global block: 12 D^2 + 13 D; of a windowed one 2 (2 window - 1) D / heads more.
+    Global blocks are timm's, without positions: the tokens have theirs. Windowed ones are ViTDet's,
+    with relative positions in their window. Trained parameters of a global block: 12 D^2 + 13 D; of
+    a windowed one 2 (2 window - 1) D / heads more.
 
     Args:
         num_blocks: at least 1.
@@ -74,16 +77,32 @@ class NeckBlocks(nn.Sequential):
     """
 
     def __init__(self, num_blocks: int, embed_dim: int, num_heads: int, window_size: int) -> None:
-        super().__init__(
-            *(
-                WindowedBlock(embed_dim, num_heads, None, window_size=window_size)
-                for _ in range(num_blocks)
-            )
-        )
+        super().__init__()
+        self.window_size = window_size
+        for _ in range(num_blocks):
+            block: nn.Module
+            if window_size:
+                # Positions are those of the window, so the size of the grid does not matter.
+                block = WindowedBlock(embed_dim, num_heads, 1, window_size=window_size)
+            else:
+                norm = partial(nn.LayerNorm, eps=_EPS)
+                block = Block(embed_dim, num_heads, qkv_bias=True, norm_layer=norm)
+            self.append(block)
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
+
+    def forward(self, tokens: Tensor, grid: tuple[int, int], checkpointing: bool) -> Tensor:
+        """Return tokens (B, N, D) after the blocks; for the arguments see `Neck`."""
+        if self.window_size:
+            tokens = tokens.unflatten(1, grid)
+        for block in self:
+            if checkpointing and self.training:
+                tokens = checkpoint(block, tokens, use_reentrant=False)
+            else:
+                tokens = block(tokens)
+        return tokens.flatten(1, 2) if self.window_size else tokens
 
 
 class Neck(nn.Module):
@@ -131,15 +150,9 @@ class Neck(nn.Module):
             checkpointing: save only the input of each block.
         """
         tokens = list(layers) if self.join is None else self.join(layers)
-        maps = [one.unflatten(1, grid) for one in tokens]
-        for block in self.blocks or ():
-            is_checkpointed = checkpointing and self.training
-            maps = [
-                checkpoint(block, maps[0], use_reentrant=False)
-                if is_checkpointed
-                else block(maps[0])
-            ]
-        return [one.permute(0, 3, 1, 2) for one in maps]
+        if self.blocks is not None:
+            tokens = [self.blocks(tokens[0], grid, checkpointing)]
+        return [one.transpose(1, 2).unflatten(2, grid) for one in tokens]
 
 
 def resolve_layers(layers: Sequence[int] | str | None, num_blocks: int) -> list[int]:

@@ -20,7 +20,7 @@ class WindowedBlock(nn.Module):
         embed_dim: D, token width.
         num_heads: attention heads, a divisor of D.
         grid_size: side of the square grid that relative positions of global attention are stored
-            for; those of other grids are interpolated. None: global attention without them.
+            for; those of other grids are interpolated.
         window_size: side of a window in tokens; 0 attends over the whole grid.
         mlp_ratio: hidden width of the MLP as a multiple of D.
         drop_path_rate: probability, in [0, 1), that an image skips a branch in training.
@@ -31,7 +31,7 @@ class WindowedBlock(nn.Module):
         self,
         embed_dim: int,
         num_heads: int,
-        grid_size: int | None,
+        grid_size: int,
         *,
         window_size: int = 0,
         mlp_ratio: float = 4.0,
@@ -42,8 +42,7 @@ class WindowedBlock(nn.Module):
         side = window_size or grid_size
         self.window_size = window_size
         self.norm1 = nn.LayerNorm(embed_dim, eps=eps)
-        size = None if side is None else (side, side)
-        self.attn = Attention(embed_dim, num_heads, use_rel_pos=size is not None, input_size=size)
+        self.attn = Attention(embed_dim, num_heads, use_rel_pos=True, input_size=(side, side))
         self.norm2 = nn.LayerNorm(embed_dim, eps=eps)
         self.mlp = Mlp(embed_dim, int(embed_dim * mlp_ratio))
         self.drop_path = DropPath(drop_path_rate)

@@ -90,6 +90,8 @@ class _Gated(NamedTuple):
     def __call__(self, tokens: Tensor, **options: Any) -> Tensor:
         output = self.block(tokens, **options)
         gate = self.logit.sigmoid()
-        mixed = gate * output[:, self.prompts] + (1 - gate) * tokens[:, self.prompts]
+        # Copies, as a slice that is saved for the backward pass would keep all tokens in memory.
+        new, old = output[:, self.prompts].clone(), tokens[:, self.prompts].clone()
+        mixed = gate * new + (1 - gate) * old
         before, after = output[:, : self.prompts.start], output[:, self.prompts.stop :]
         return torch.cat([before, mixed.to(output.dtype), after], dim=1)

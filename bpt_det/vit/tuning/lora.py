@@ -139,9 +139,11 @@ class _Changed(NamedTuple):
     def __call__(self, tokens: Tensor) -> Tensor:
         """Return (B, T, outputs) of (B, T, inputs)."""
         output = F.linear(tokens, self.layer.module.weight, self.layer.bias)
-        for rows, factors in self.changes:
-            inner = F.linear(self.dropout(tokens), factors.down)
-            change = self.scale * F.linear(inner, factors.up)
+        # One product with all A, so that the tokens are saved for the backward pass once.
+        down = torch.cat([factors.down for _, factors in self.changes])
+        inner = F.linear(self.dropout(tokens), down).chunk(len(self.changes), dim=-1)
+        for (rows, factors), part in zip(self.changes, inner, strict=True):
+            change = self.scale * F.linear(part, factors.up)
             if change.shape == output.shape:
                 output = output + change
             else:

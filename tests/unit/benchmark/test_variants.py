@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from detectron2.config import instantiate
 
 from bpt_det.benchmark import VARIANTS
 from bpt_det.benchmark.variants import (
@@ -13,7 +14,9 @@ from bpt_det.benchmark.variants import (
 from bpt_det.config import load_config
 from bpt_det.utils.compat import has_detectron2_vitdet
 from bpt_det.utils.errors import InputError
+from bpt_det.vit import PromptedViT
 from tests.support.detectors import ROOT, shrink
+from tests.support.vits import tiny_vit
 
 
 @pytest.fixture
@@ -27,6 +30,21 @@ def test_sizes_and_placement_are_those_of_the_method(name):
     variant = VARIANTS[name]
     assert variant.prompt_length == net.prompt.prompt_length == net.prompt.rank
     assert variant.settings.get("placement", "shallow") == net.placement
+
+
+@pytest.mark.parametrize("name", ["lora", "adaptformer", "ssf", "bitfit", "partial_1"])
+def test_tuning_is_that_of_the_method(name, cfg):
+    net = load_config("coco/cascade", [f"method={name}"]).model.backbone.net
+    tuning = VARIANTS[name].settings["tuning"]
+    counts = [
+        sum(
+            p.numel()
+            for p in PromptedViT(tiny_vit(), tuning=instantiate(node)).parameters()
+            if p.requires_grad
+        )
+        for node in (tuning, net.tuning)
+    ]
+    assert counts[0] == counts[1] > 0 and VARIANTS[name].prompt_length == 0
 
 
 def trained(net) -> set[str]:
@@ -46,6 +64,13 @@ def test_what_is_trained_of_a_backbone(cfg):
     assert trained(nets["bpt_d"]) == {
         f"prompts.{block}.{part}" for block in (1, 2, 3, 4) for part in ("coeff", "basis")
     }
+    assert trained(nets["bpt_d_layers"]) - trained(nets["bpt_d"]) == {
+        "neck.join.proj.weight",
+        "neck.join.proj.bias",
+        *(f"neck.join.norms.{i}.{part}" for i in range(4) for part in ("weight", "bias")),
+    }
+    assert len(trained(nets["bpt_d_neck"]) - trained(nets["bpt_d"])) == 2 * 12
+    assert len(trained(nets["partial_1"])) == 12
     whole = {name for name, _ in nets["full"].prompted_vit.named_parameters()}
     assert whole - trained(nets["full"]) == {"vit.norm.weight", "vit.norm.bias"}
     assert trained(nets["vitdet_b"]) == {n for n, _ in nets["vitdet_b"].named_parameters()}
