@@ -1,8 +1,11 @@
 """Check a COCO-format or a classification dataset and list all its faults at once.
 
-Checks ids, boxes, masks and categories, and decodes every image as training does. Examples:
+Checks ids, boxes, masks and categories, and decodes every image as training does. What data.train=
+takes is checked, in all of its splits: a YOLO data.yaml, a folder of Pascal VOC or labelme, a COCO
+export, a zip archive. Examples:
 
     bpt-det check /data/mine/train.json /data/mine/images
+    bpt-det check /data/mine/data.yaml
     bpt-det check coco_2017_val --skip-images --json report.json
 
 For a classification dataset it checks lists and labels of all splits, and decodes every image and
@@ -21,6 +24,7 @@ import argparse
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +33,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 import bpt_det.detection.datasets  # noqa: F401  registers the datasets
 from bpt_det.classification.layouts.catalog import FOLDER_PREFIX, SPECS
 from bpt_det.classification.layouts.reading import read_dataset
-from bpt_det.data.archives import find_tree, is_file
-from bpt_det.data.coco import read_annotation_file, split_source
+from bpt_det.data.archives import find_tree
+from bpt_det.data.coco import split_source
+from bpt_det.data.formats import open_dataset, parse_source, read_annotations
 from bpt_det.data.validation import (
     Findings,
     Limits,
@@ -51,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = build_tool_parser("check", __doc__, takes_settings=False)
     parser.add_argument(
         "annotations",
-        help="annotation file; or FILE:FOLDER as in data.train=; or a registered name, such as "
+        help="annotation file, or a folder or archive; or FILE:FOLDER; or a registered name, as "
         "coco_2017_val; or a classification dataset as in data=, such as cub or folder:PATH",
     )
     parser.add_argument(
@@ -105,7 +110,17 @@ def check(args: argparse.Namespace) -> int:
             f"--root is for classification datasets, but '{args.annotations}' is not one; there "
             f"are {', '.join(SPECS)} and folder:PATH."
         )
-    json_file, image_root = find_source(args.annotations, args.images)
+    sources = find_sources(args.annotations, args.images)
+    checked = {split: _check_source(args, *source) for split, source in sources.items()}
+    reports = {split: report for split, (report, _) in checked.items()}
+    report = reports[""] if "" in reports else {"splits": reports}
+    return _finish(args, [findings for _, findings in checked.values()], report)
+
+
+def _check_source(
+    args: argparse.Namespace, json_file: str, image_root: str | None
+) -> tuple[dict, Findings]:
+    """Check one annotation file, print what was found, and return it."""
     if args.skip_images:
         image_root = None
     elif image_root is None:
@@ -116,13 +131,13 @@ def check(args: argparse.Namespace) -> int:
     elif find_tree(image_root) is None:
         what = "is no folder" if os.path.exists(image_root) else "does not exist"
         raise InputError(f"image folder '{image_root}' {what}; correct the path.")
-    content = read_annotation_file(json_file)
+    content = read_annotations(json_file)
     limits = Limits(args.min_mask_area, args.min_box_iou)
     findings = check_coco(content, image_root, limits, args.num_workers)
     num_examples = 3 if args.examples is None else args.examples
     print(printable(f"{json_file}: {format_report(findings, num_examples)}"))
     source = {"annotations": json_file, "images": image_root}
-    return _finish(args, findings, {**source, **report_as_dict(findings)})
+    return {**source, **report_as_dict(findings)}, findings
 
 
 def _is_classification(name: str) -> bool:
@@ -145,26 +160,43 @@ def _check_classification(args: argparse.Namespace) -> int:
     findings = check_labeled(dataset, skip_images=args.skip_images, num_workers=args.num_workers)
     print(printable(format_report(findings, args.examples)))
     source = {"data": name, "root": dataset.tree.file_name("")}
-    return _finish(args, findings, {**source, **report_as_dict(findings)})
+    return _finish(args, [findings], {**source, **report_as_dict(findings)})
 
 
-def _finish(args: argparse.Namespace, findings: Findings, report: dict) -> int:
+def _finish(args: argparse.Namespace, every: Sequence[Findings], report: dict) -> int:
     """Write the report that was asked for, and return the exit status."""
-    num_bad = findings.total("error") + (findings.total("warning") if args.strict else 0)
+    severities = ("error", "warning") if args.strict else ("error",)
+    num_bad = sum(findings.total(severity) for findings in every for severity in severities)
     status = EXIT_FOUND if num_bad else 0
     if args.json is not None:
         _write(args.json, {**report, "exit_status": status})
     return status
 
 
-def find_source(annotations: str, images: str | None) -> tuple[str, str | None]:
-    """Return annotation file and image folder, None if it is not said.
+def find_sources(annotations: str, images: str | None) -> dict[str, tuple[str, str | None]]:
+    """Return annotation file and image folder, None if it is not known, by split.
+
+    Of a dataset without splits of its own, the only key is "".
 
     Raises:
-        InputError: what was given is neither a file, FILE:FOLDER, nor a registered name.
+        InputError: what was given is neither a path, FILE:FOLDER, nor a registered name.
     """
-    if images is not None or (is_file(annotations) and not find_tree(annotations)):
-        return annotations, images
+    if images is not None:
+        return {"": (annotations, images)}
+    source = parse_source(annotations)
+    if source.exists:
+        dataset = open_dataset(source.path)
+        splits = dataset.splits if source.split is None else (source.split,)
+        try:
+            root = dataset.image_root
+        except InputError:  # of a file alone, whose images need not be looked at
+            root = None
+        parts = {split: replace(source, split=split) for split in splits} or {"": source}
+        return {split: (str(part), root) for split, part in parts.items()}
+    return {"": _find_source(annotations)}
+
+
+def _find_source(annotations: str) -> tuple[str, str | None]:
     if annotations in DatasetCatalog.list():
         metadata = MetadataCatalog.get(annotations)
         if metadata.get("json_file") is None:
@@ -172,11 +204,11 @@ def find_source(annotations: str, images: str | None) -> tuple[str, str | None]:
                 f"dataset '{annotations}' has no COCO-format annotation file; choose another."
             )
         return metadata.json_file, metadata.image_root
-    if ":" in annotations or find_tree(annotations):
+    if ":" in annotations:
         return split_source(annotations, "")
     raise InputError(
-        f"'{annotations}' is neither an annotation file that exists, nor FILE:FOLDER, nor a "
-        "registered dataset such as coco_2017_val; correct it."
+        f"'{annotations}' is neither a path that exists, nor FILE:FOLDER, nor a registered "
+        "dataset such as coco_2017_val; correct it."
     )
 
 

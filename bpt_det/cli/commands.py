@@ -108,6 +108,13 @@ COMMANDS = {
             "check", "check_dataset", _DATA, "list all faults of a dataset", "train.json images"
         ),
         Command(
+            "convert",
+            "convert_dataset",
+            _DATA,
+            "write a YOLO, VOC, labelme or other dataset as clean COCO files",
+            "mine/data.yaml --output mine_coco",
+        ),
+        Command(
             "stats",
             "collect_statistics",
             _DATA,

@@ -117,7 +117,13 @@ def split_source(value: object, option: str) -> tuple[str, str]:
             f"folder of its images, as in {option}{_example(text)}."
         )
     sources = [(absolute_path(file), absolute_path(folder)) for file, folder in splits]
-    return max(sources, key=lambda source: is_file(source[0]) + (find_tree(source[1]) is not None))
+    return max(sources, key=lambda source: _exists(source[0]) + (find_tree(source[1]) is not None))
+
+
+def _exists(source: str) -> bool:
+    """Return whether there is what a source names, which may end in a part: FILE#train."""
+    path = source.rpartition("#")[0] or source
+    return any(is_file(name) or find_tree(name) is not None for name in (source, path))
 
 
 def _example(text: str) -> str:

@@ -6,7 +6,6 @@ is left in one form, so that nothing behind it meets a value of another kind.
 
 import gc
 import logging
-import os
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,8 +17,7 @@ from pycocotools import mask as coco_mask
 
 from bpt_det.utils.errors import InputError
 
-from .archives import file_status
-from .coco import LVIS_LISTS, read_annotation_file
+from .formats import read_annotations, source_files
 from .validation import ERROR, NOTE, WARNING, Findings, check_content
 from .validation.coco_entries import Entries
 from .validation.coco_shapes import has_mask, sound_parts
@@ -69,7 +67,7 @@ def read_coco(json_file: str | Path, *, keep: bool = True) -> CocoDataset:
     """Return the dataset of an annotation file; one that was read a moment ago is not read again.
 
     Args:
-        json_file: path of the file.
+        json_file: path of the file, or a source in another format (`bpt_det.data.formats`).
         keep: keep a large one for the next call; a small one always is.
 
     Raises:
@@ -89,10 +87,9 @@ def read_coco(json_file: str | Path, *, keep: bool = True) -> CocoDataset:
 def _identify(json_file: str | Path) -> tuple:
     """Return what changes with the content of a file, and its size; empty if there is none."""
     try:
-        status = file_status(json_file)
-    except (InputError, ValueError):
+        return source_files(json_file)
+    except (OSError, ValueError):
         return ()
-    return os.path.abspath(json_file), status.st_size, status.st_mtime_ns, status.st_ino
 
 
 @contextmanager
@@ -109,7 +106,7 @@ def _without_garbage_collection() -> Iterator[None]:
 
 @_without_garbage_collection()
 def _read(json_file: str | Path) -> CocoDataset:
-    content = read_annotation_file(json_file)
+    content = read_annotations(json_file)
     entries, findings = check_content(content)
     if findings.total(ERROR):
         raise InputError(_refusal(json_file, findings), hint="check_dataset")

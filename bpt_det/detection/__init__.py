@@ -12,6 +12,7 @@ from .feature_pyramid import SimpleFeaturePyramid
 from .federated_loss import FederatedOutputLayers, ImageCountWeights
 from .large_scale_jitter import LargeScaleJitter
 from .mapper import ImageNamingMapper
+from .split_files import WriteSplit
 from .vitdet import ViTDetBackbone
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "PromptedViTBackbone",
     "SimpleFeaturePyramid",
     "ViTDetBackbone",
+    "WriteSplit",
     "load_dataset",
     "use_detection_data",
 ]

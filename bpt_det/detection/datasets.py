@@ -19,9 +19,10 @@ from detectron2.data.catalog import Metadata
 from detectron2.data.datasets import register_coco_instances
 from detectron2.structures import BoxMode
 
-from bpt_det.data.archives import find_tree, is_file
+from bpt_det.data.archives import find_tree
 from bpt_det.data.coco_dataset import CocoDataset, read_coco
 from bpt_det.data.coco_files import check_image_sizes, explain_missing, find_image_files
+from bpt_det.data.formats import source_exists
 from bpt_det.data.validation.coco_shapes import are_finite
 from bpt_det.utils.errors import InputError, shorten
 
@@ -48,8 +49,9 @@ def load_dataset(
         num_classes: classes of the model; None skips the comparison.
         filter_empty: leave out images without an annotation that is not a crowd region.
         image_ids: only these images, in this order.
-        json_file: COCO-format annotation file of a custom dataset.
-        image_root: folder of its images; also an archive, or a folder inside one.
+        json_file: COCO-format annotation file of a custom dataset, or a source in another format
+            (`bpt_det.data.formats`).
+        image_root: folder or archive of its images.
         class_names: of the model, in its order: the file's categories are matched by name. None
             takes those of the file, in the order of their ids.
 
@@ -62,8 +64,8 @@ def load_dataset(
         )
     if json_file is not None:
         _register(names, json_file, image_root)
-    metadata = _find_metadata(names)
-    _check_files(names, Path(metadata.json_file), Path(metadata.image_root))
+    metadata = find_metadata(names)
+    _check_files(names, metadata.json_file, metadata.image_root)
     dataset = read_coco(metadata.json_file, keep=not filter_empty)
     set_classes(metadata, dataset, class_names)
     _set_image_counts(metadata, dataset)
@@ -244,7 +246,7 @@ def _register(name: str, json_file: str, image_root: str | None) -> None:
         raise InputError(f"dataset name '{name}' is taken by another; choose a new one.")
 
 
-def _find_metadata(name: str) -> Metadata:
+def find_metadata(name: str) -> Metadata:
     """Return the metadata of a registered dataset in COCO's format."""
     if name not in DatasetCatalog.list():
         near = difflib.get_close_matches(name, DatasetCatalog.list(), n=3, cutoff=0.0)
@@ -262,12 +264,12 @@ def _find_metadata(name: str) -> Metadata:
     return metadata
 
 
-def _check_files(name: str, json_file: Path, image_root: Path) -> None:
+def _check_files(name: str, json_file: str, image_root: str) -> None:
     for what, path, exists in (
         ("image folder", image_root, find_tree),
-        ("annotation file", json_file, is_file),
+        ("annotation file", json_file, source_exists),
     ):
-        if not (path.exists() or exists(path)):
+        if not exists(path):
             raise InputError(f"dataset '{name}': {what} '{path}' does not exist.", hint="datasets")
 
 

@@ -30,6 +30,7 @@ dataloader.train.dataset.names = "shapes_train"
 dataloader.train.mapper.instance_mask_format = "bitmask"  # objects with holes are RLE
 dataloader.train.mapper.augmentations[1].update(min_scale=0.8, max_scale=1.25)
 dataloader.train.total_batch_size = 2  # not 4: as many images in smaller steps teach more
+data.reference_batch_size = 2
 dataloader.train.num_workers = dataloader.test.num_workers = 0
 dataloader.test.dataset.names = "shapes_val"
 

@@ -69,7 +69,8 @@ def only_line(status, capsys):
 
 @pytest.mark.parametrize("leaf", DETECTION_CONFIGS)
 def test_every_config_takes_data_of_ones_own(leaf):
-    assert load_config(str(ROOT / leaf)).data == {"train": None, "val": None}
+    data = load_config(str(ROOT / leaf)).data
+    assert (data.train, data.val) == (None, None)
 
 
 def test_a_run_is_evaluated_and_drawn_from_its_own_config(run, tmp_path):
@@ -150,7 +151,7 @@ def test_boxes_alone_are_trained_and_evaluated(config, sources, tmp_path):
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("data.train=mine.json", "'data.train=mine.json' is not of the form FILE:FOLDER; give "),
+        ("data.train=mine.json", "'data.train=mine.json' is neither a path that exists nor of "),
         ("data.train=no.json:no", "no.json' does not exist; correct the path."),
         ("model.roi_heads.num_classes=7", "=7 contradicts the 3 classes of the data ("),
         ("data.tran=a:b", "the config has no key 'data.tran'; did you mean 'data.train'?"),

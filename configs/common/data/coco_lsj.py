@@ -6,8 +6,13 @@ from detectron2.config import LazyCall as L
 from bpt_det.detection import CocoEvaluator, ImageNamingMapper, LargeScaleJitter, load_dataset
 from bpt_det.engine import TestLoader, TrainLoader
 
-# Custom dataset in COCO format, FILE:FOLDER each; the rest of the config is adapted to it.
-data = dict(train=None, val=None)
+# Custom dataset, the rest of the config is adapted to it: FILE:FOLDER in COCO's format, or a YOLO
+# data.yaml, a folder of Pascal VOC or labelme, or a zip archive.
+data = dict(
+    train=None,
+    val=None,  # None: the dataset's own split, or a fifth of the training images
+    reference_batch_size=16,  # of a custom dataset's runs, see train.reference_batch_size
+)
 
 dataloader = dict(
     image_size=1024,  # pixels; training crops are square, test images have it as longest side

@@ -177,18 +177,28 @@ def refusal(cfg, overrides=()):
     return str(caught.value)
 
 
-def test_training_data_alone_are_refused(train):
+def test_training_data_of_one_image_alone_are_refused(train):
+    file = train.partition(":")[0]
     assert refusal(new_config(train=train)) == (
-        "data.train is given but data.val is not; add data.val=FILE:FOLDER, the same as "
-        "data.train to evaluate on the training images."
+        f"'{file}' has too few images (1) to hold some out for validation; name data to evaluate "
+        "on."
     )
 
 
-@pytest.mark.parametrize("value", ["train.json", "train.json:", ":images", " : ", 5, "[1, 2]"])
+@pytest.mark.parametrize("value", ["train.json:", ":images", " : "])
 def test_a_value_of_another_form_is_refused(value, val):
     assert refusal(new_config(train=value, val=val)) == (
         f"'data.train={value}' is not of the form FILE:FOLDER; give the annotation file and the "
         "folder of its images, as in data.train=/data/mine/train.json:/data/mine/images."
+    )
+
+
+@pytest.mark.parametrize("value", ["train.json", 5, "[1, 2]"])
+def test_a_path_that_does_not_exist_is_refused(value, val):
+    assert refusal(new_config(train=value, val=val)) == (
+        f"'data.train={value}' is neither a path that exists nor of the form FILE:FOLDER; give a "
+        "dataset, or the annotation file and the folder of its images, as in "
+        "data.train=/data/mine/train.json:/data/mine/images."
     )
 
 

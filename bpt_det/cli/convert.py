@@ -1,0 +1,101 @@
+"""Convert a dataset of any format that training reads into clean COCO annotation files.
+
+Reads a YOLO data.yaml, a folder of Pascal VOC or labelme, a COCO export of CVAT, Label Studio or
+Roboflow, a COCO file, or a zip archive of one of these, with all checks that training makes. Writes
+one file for each of the dataset's splits, or annotations.json where it has none:
+
+    bpt-det convert mine/data.yaml --output mine_coco
+    bpt-det convert export.zip --output mine_coco --copy-images --polygons
+
+Images stay where they are, and the last lines say how to train on them. With --copy-images they are
+copied, out of archives too, so the folder stands alone.
+"""
+
+import argparse
+import json
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from bpt_det.data.archives import read_bytes
+from bpt_det.data.coco_dataset import read_coco
+from bpt_det.data.coco_files import explain_missing, find_image_files
+from bpt_det.data.formats.writing import clean_content
+from bpt_det.utils.atomic import atomic_write
+from bpt_det.utils.errors import InputError
+from bpt_det.utils.progress import progress_bar
+
+from .check import find_sources
+from .launch import build_tool_parser, run_tool
+from .logs import RESULT, add_log_options
+
+logger = logging.getLogger(__name__)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = build_tool_parser("convert", __doc__, takes_settings=False)
+    add = parser.add_argument
+    add("source", help="path of the dataset, or FILE:FOLDER as in data.train=")
+    add("--output", required=True, type=Path, help="folder for the files; it must be new or empty")
+    add("--copy-images", action="store_true", help="copy the images into OUTPUT/images")
+    add(
+        "--polygons",
+        action="store_true",
+        help="write masks as polygons along their pixels, where they have no hole",
+    )
+    add_log_options(parser)
+    return parser
+
+
+def convert(args: argparse.Namespace) -> None:
+    """Do what a parsed command line of `build_parser` asks for."""
+    if args.output.exists() and (not args.output.is_dir() or any(args.output.iterdir())):
+        raise InputError(f"--output '{args.output}' exists and is not empty; choose a new folder.")
+    sources = find_sources(args.source, None)
+    contents = {}
+    for split, (file, root) in sources.items():
+        dataset = read_coco(file)
+        names = {key: image["file_name"] for key, image in dataset.images.items()}
+        paths, missing = find_image_files(names, str(root))
+        if missing:
+            raise InputError(f"'{file}': {explain_missing(missing, len(names), str(root))}")
+        contents[split] = clean_content(dataset, as_polygons=args.polygons), paths
+    args.output.mkdir(parents=True, exist_ok=True)
+    for split, (content, paths) in contents.items():
+        root = str(sources[split][1])
+        if args.copy_images:
+            root = str(args.output / "images")
+            _copy_images(content, paths, Path(root))
+        else:
+            for image in content["images"]:
+                image["file_name"] = os.path.relpath(paths[image["id"]], root)
+        file = args.output / f"{split or 'annotations'}.json"
+        with atomic_write(file) as partial:
+            partial.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+        counts = [len(content[name]) for name in ("images", "annotations", "categories")]
+        logger.info("%s: %d images, %d annotations, %d classes", file, *counts)
+        key = "val" if split in ("val", "test") else "train"
+        logger.log(RESULT, "data.%s=%s:%s", key, file.absolute(), os.path.abspath(root))
+
+
+def _copy_images(content: dict, paths: dict, folder: Path) -> None:
+    """Copy images into a folder, under their names below the one they were in."""
+    names = [image["file_name"] for image in content["images"]]
+    for image in progress_bar(iterable=content["images"], desc="images", unit="image"):
+        name = image["file_name"].replace("\\", "/").lstrip("/")
+        if os.path.isabs(image["file_name"]) or ".." in name.split("/"):
+            name = os.path.basename(name)
+            if names.count(name) > 1:
+                raise InputError(f"two images are called '{name}'; convert without copying.")
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(read_bytes(paths[image["id"]]))
+        image["file_name"] = name
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line, convert, and return the exit status."""
+    args = build_parser().parse_args(argv)
+    return run_tool(lambda: convert(args), args, to_stdout=True)

@@ -1,0 +1,77 @@
+"""A YOLO dataset from the command line: checked, converted, split, trained on and evaluated."""
+
+import json
+
+import pytest
+from detectron2.config import LazyConfig
+
+from bpt_det.cli.app import main
+from bpt_det.config import load_config
+from bpt_det.data.coco_dataset import read_coco
+from bpt_det.engine.metrics import read_final_metrics
+from tests.support.detectors import shrink
+from tests.support.label_files import pack, write_yolo
+from tests.support.paths import ROOT
+
+
+def run_command(*words):
+    return main([str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    """A data.yaml of 12 images with a box in each, all in one split."""
+    boxes = [(0, (10.0, 10.0, 60.0, 50.0)), (1, (30.0, 40.0, 90.0, 70.0))]
+    images = {f"{i:02}": ((80, 100), boxes) for i in range(12)}
+    return write_yolo(tmp_path_factory.mktemp("yolo"), images)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    cfg = shrink(load_config(str(ROOT / "configs/coco/overfit_micro.py")))
+    cfg.train.device = "cpu"
+    path = tmp_path_factory.mktemp("config") / "tiny.yaml"
+    LazyConfig.save(cfg, str(path))
+    return path
+
+
+def test_one_source_is_split_trained_on_and_evaluated(file, config, tmp_path):
+    folder = tmp_path / "run"
+    options = [f"data.train={file}", "train.epochs=2", "dataloader.train.total_batch_size=4"]
+    options += [f"train.output_dir={folder}", "train.best_metric=bbox/AP"]
+    assert run_command("train", "--config-file", config, *options) == 0
+    sides = [(folder / f"split/{n}.txt").read_text().splitlines() for n in ("train", "val")]
+    assert sorted(sides[0] + sides[1]) == [f"images/train/{i:02}.png" for i in range(12)]
+    cfg = load_config(str(folder / "config.yaml"))
+    per_epoch = len(sides[0]) // 4
+    assert (cfg.train.max_iter, cfg.train.eval_period) == (2 * per_epoch, per_epoch)
+    assert cfg.train.reference_batch_size == 16 and cfg.model.roi_heads.num_classes == 2
+    assert "bbox/AP-dog" in read_final_metrics(folder)
+    own = ["--config-file", folder / "config.yaml", "--checkpoint", folder / "model_final.pth"]
+    assert run_command("eval", *own) == 0
+    assert run_command("visualize", *own, "--output", tmp_path / "pictures") == 0
+
+
+def test_it_is_checked_and_converted_from_an_archive_too(file, tmp_path, capsys):
+    archive = pack(file.parent, tmp_path / "mine.zip")
+    for source in (file, archive):
+        assert run_command("check", source) == 0
+    folder = tmp_path / "coco"
+    assert run_command("convert", archive, "--output", folder, "--copy-images") == 0
+    assert f"data.train={folder}/train.json:{folder}/images" in capsys.readouterr().out
+    assert run_command("check", folder / "train.json", folder / "images") == 0
+    content = json.loads((folder / "train.json").read_text())
+    expected = read_coco(str(file))
+    assert len(content["annotations"]) == len(expected.objects) == 24
+    assert [image["file_name"] for image in content["images"]] == [
+        image["file_name"] for image in expected.images.values()
+    ]
+
+
+def test_a_label_out_of_range_is_one_line(file, config, tmp_path, capsys):
+    broken = write_yolo(tmp_path / "yolo", {"a": ((80, 100), [(0, (1.0, 2.0, 300.0, 40.0))])})
+    assert run_command("train", "--config-file", config, f"data.train={broken}") == 2
+    err = capsys.readouterr().err
+    assert "Traceback" not in err and "line 1: 1.505 is outside 0 to 1" in err
+    assert run_command("convert", broken, "--output", tmp_path / "out") == 2
+    assert not (tmp_path / "out").exists()
