@@ -108,6 +108,11 @@ class PromptedClassifier(nn.Module):
             "final_norm": "pretrained" if self.own_norm is None else "identity",
         }
 
+    @property
+    def class_layers(self) -> tuple[str, ...]:
+        """The layer with a row for each class."""
+        return ("head",)
+
     def forward(self, batch: list[dict]) -> dict[str, Tensor] | list[dict[str, Tensor]]:
         """Return ``{"loss_ce": mean cross entropy}`` in training, else each sample's logits.
 

@@ -19,15 +19,17 @@ from bpt_det.utils.errors import InputError, one_line, shorten
 from bpt_det.vit import fingerprint
 from bpt_det.vit.weights.files import check_weights, compare_states, read_weights
 
-from .ema import EMA
+from .ema import EMA, EMA_SUFFIX
 from .protocols import HasCheckpointSettings, PromptedNetwork, prompted_networks
 from .result import DivergenceError
+from .starting import Start, StartReport, fit_state, log_report
 
 logger = logging.getLogger(__name__)
 
 LAST_CHECKPOINT = "last_checkpoint"  # file that names the checkpoint to resume from
 BEST_NAME, FINAL_NAME = "model_best", "model_final"
 CLASS_NAMES, SETTINGS, TRAINER = "class_names", "settings", "trainer"  # keys of a file
+_DROPPED = "dropped"  # what a file of Detectron2's holds that a model has no place for
 _HINT = "Give the path of a model_*.pth that a training run has written."
 _PUBLISHED = "docs/how_to/coco.md has the address of Detectron2's published model."
 _SIGNS_OF_DAMAGE = (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, ValueError)
@@ -47,8 +49,7 @@ class FrozenAwareCheckpointer(Checkpointer):
         save_dir: folder of the files.
         class_names: names of the model's classes; stored in every file.
         is_resumed: whether a file of other class names is refused, not only warned of.
-        is_start: whether training starts from the file: where it is of another number of classes,
-            the layers whose size depends on that keep their initial weights.
+        start: what training takes of the file that it starts from; None: all, and all must fit.
         checkpointables: further objects with ``state_dict``, such as the trainer.
     """
 
@@ -59,13 +60,14 @@ class FrozenAwareCheckpointer(Checkpointer):
         *,
         class_names: Sequence[str] | None = None,
         is_resumed: bool = False,
-        is_start: bool = False,
+        start: Start | None = None,
         **checkpointables: Any,
     ) -> None:
         super().__init__(model, save_dir, save_to_disk=comm.is_main_process(), **checkpointables)
         self.class_names = None if class_names is None else list(class_names)
         self.is_resumed = is_resumed
-        self.is_start = is_start
+        self.start = start
+        self.report: StartReport | None = None  # of the file that was started from
 
     def save(self, name: str, *, is_last: bool = True, **extra: Any) -> None:
         """Write ``<save_dir>/<name>.pth``.
@@ -119,22 +121,30 @@ class FrozenAwareCheckpointer(Checkpointer):
         self.logger.info("Loading %s", path)
         checkpoint = read_checkpoint(path)
         if "frozen" not in checkpoint:
-            checkpoint = _adopt_detectron2(checkpoint, self.model, path)
+            is_start = self.start is not None
+            checkpoint = _adopt_detectron2(checkpoint, self.model, path, is_start=is_start)
         _check_frozen_networks(checkpoint, self.model, path)
         _check_settings(checkpoint.get(SETTINGS), _settings_of(self.model), path)
-        stored = checkpoint.get(CLASS_NAMES)
-        if self.is_start:
-            _keep_class_layers(checkpoint["model"], self.model, stored, self.class_names, path)
-        _check_weights(checkpoint["model"], self.model, path)
-        _check_class_names(stored, self.class_names, path, self.is_resumed, self.is_start)
         names = list(self.checkpointables) if checkpointables is None else checkpointables
+        if not self.is_resumed and EMA not in names:
+            _use_averages(checkpoint, path)
+        stored = checkpoint.get(CLASS_NAMES)
+        state = checkpoint["model"]
+        if self.start is not None:
+            own = trained_state(self.model)
+            both = (stored, self.class_names)
+            self.report = fit_state(state, self.model, own, both, self.start, path)
+            self.report.dropped += checkpoint.get(_DROPPED, [])
+        _check_weights(state, self.model, path)
+        if self.start is None:
+            _check_class_names(stored, self.class_names, path, self.is_resumed)
         if EMA in names and EMA not in checkpoint:
             raise InputError(
                 f"'{path}' holds no averages of weights (ema), as its run kept none; set "
                 "train.ema.decay=null."
             )
-        if EMA in checkpoint and EMA not in self.checkpointables:
-            self.logger.info("'%s' holds averages of weights (ema) too; they are not used", path)
+        if self.start is not None and self.report is not None:
+            log_report(self.report, path, self.start)
         self.model.load_state_dict(_as_in(self.model, checkpoint.pop("model")), strict=False)
         for key in names:
             if key in checkpoint:
@@ -269,12 +279,40 @@ def _check_sums(path: str) -> None:
         )
 
 
-def _adopt_detectron2(checkpoint: dict[str, Any], model: nn.Module, path: str) -> dict[str, Any]:
-    """Convert the content of a file of Detectron2's, which holds no prompts and no frozen ViT."""
-    if any(_prompted_vits(model)):
+def _adopt_detectron2(
+    checkpoint: dict[str, Any], model: nn.Module, path: str, *, is_start: bool = False
+) -> dict[str, Any]:
+    """Convert the content of a file of Detectron2's, which holds no prompts and no frozen ViT.
+
+    A prompted model may start from its pyramid and heads; the ViT stays its own.
+    """
+    networks = [name for name, _ in _prompted_vits(model)]
+    if networks and not is_start:
         raise InputError(f"'{path}' is not a checkpoint of this project. {_HINT}")
     state = {k: v for k, v in checkpoint["model"].items() if isinstance(v, Tensor)}
-    return {"model": {k: v for k, v in state.items() if not _BUFFERS.search(k)}, "frozen": {}}
+    state = {k: v for k, v in state.items() if not _BUFFERS.search(k)}
+    if not networks:
+        return {"model": state, "frozen": {}}
+    # Where the file has its ViT, this model has a backbone around another one.
+    backbones = tuple(name.removesuffix(".prompted_vit.vit") + "." for name in networks)
+    dropped = [key for key in state if key.startswith(backbones)]
+    own = {
+        k: v for k, v in trained_state(model).items() if ".vit." in k and k.startswith(backbones)
+    }
+    state = {k: v for k, v in state.items() if k not in dropped}
+    frozen = frozen_fingerprints(model)
+    return {"model": {**state, **own}, "frozen": frozen, _DROPPED: dropped}
+
+
+def _use_averages(checkpoint: dict[str, Any], path: str) -> None:
+    """Put the averages of weights in place of the weights, where the file was chosen by them."""
+    best, averages = checkpoint.get("best"), checkpoint.get(EMA)
+    metric = str(best.get("metric")) if isinstance(best, dict) else ""
+    if averages and metric.partition("/")[0].endswith(EMA_SUFFIX):
+        checkpoint["model"].update(averages)
+        logger.info("'%s' was chosen by %s: the averages of its weights are used", path, metric)
+    elif averages:
+        logger.info("'%s' holds averages of weights (ema) too; they are not used", path)
 
 
 def _check_frozen_networks(checkpoint: dict[str, Any], model: nn.Module, path: str) -> None:
@@ -322,7 +360,6 @@ def _check_class_names(
     expected: list[str] | None,
     path: str,
     is_resumed: bool,
-    is_start: bool,
 ) -> None:
     pairs = list(zip(stored or [], expected or [], strict=False))
     differences = [(old, new) for old, new in pairs if old != new]
@@ -336,47 +373,12 @@ def _check_class_names(
             f"'{path}' was trained with {text}; resume with the data of that run's config.yaml, or "
             "give a new train.output_dir, and train.init_checkpoint to start from its weights."
         )
-    if not is_start and sorted(stored or []) == sorted(expected or []):
+    if sorted(stored or []) == sorted(expected or []):
         raise InputError(
             f"'{path}' was trained with the same classes in another order: {shorten(stored or [])} "
             f"there, {shorten(expected or [])} here; evaluate with the config.yaml of its run."
         )
     logger.warning("'%s' was trained with %s", path, text)
-
-
-def _keep_class_layers(
-    state: dict[str, Tensor],
-    model: nn.Module,
-    stored: list[str] | None,
-    expected: list[str] | None,
-    path: str,
-) -> None:
-    """Put a model's own weights in place of those of layers that are of another number of classes.
-
-    Their first dimension is the number of classes, one more for the background, or four numbers of
-    a box for each.
-    """
-    if not stored or not expected or len(stored) == len(expected):
-        return
-    own = trained_state(model)
-    old, new = len(stored), len(expected)
-    sizes = {(old, new), (old + 1, new + 1), (4 * old, 4 * new)}
-    kept = [
-        key
-        for key in compare_states(state, own).resized
-        if state[key].shape[1:] == own[key].shape[1:] and (len(state[key]), len(own[key])) in sizes
-    ]
-    state.update({key: own[key] for key in kept})
-    logger.warning(
-        "'%s' was trained with %d classes (%s), here are %d (%s): training starts from all of its "
-        "weights but those of the classes (%s)",
-        path,
-        old,
-        shorten(stored),
-        new,
-        shorten(expected),
-        shorten(kept),
-    )
 
 
 def _check_weights(state: dict[str, Tensor], model: nn.Module, path: str) -> None:

@@ -64,6 +64,15 @@ class HasParameterDepths(Protocol):
         """Return 0 for the embedding, i + 1 for block i, the number of blocks + 1 after them."""
 
 
+@runtime_checkable
+class HasClassLayers(Protocol):
+    """A model with layers that have one row for each class."""
+
+    @property
+    def class_layers(self) -> Sequence[str]:
+        """Names of these layers in the model."""
+
+
 class PromptedNetwork(HasParameterDepths, Protocol):
     """A module with prompts in a network that is frozen, unless ``frozen`` is False."""
 

@@ -45,6 +45,7 @@ from .protocols import FeatureCache, prompted_networks
 from .result import list_settings, read_result
 from .run_folder import last_checkpoint, run_folder
 from .sharing import build_around, frozen_vit_of
+from .starting import freeze_prompts, read_start
 from .stopping import StopRequests
 from .summary import summarize_evaluation, summarize_training
 from .trainer import Trainer
@@ -91,8 +92,11 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
         check_equal(list_settings(cfg))
         device = resolve_device(settings.device)
         model = instantiate(cfg.model).to(device)
+        how = read_start(settings)
         if not is_resumed and not settings.init_checkpoint:  # checkpoints hold the prompts' values
             _initialize_prompts(model, settings)
+        if how.prompts == "frozen":
+            freeze_prompts(model)
         logger.debug("Model:\n%s", model)
         recorder.count_parameters(model)
         ema = build_ema(settings, model)
@@ -119,7 +123,7 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
             str(folder),
             class_names=find_class_names(cfg, train_loader, "train"),
             is_resumed=is_resumed,
-            is_start=not is_resumed,
+            start=None if is_resumed else how,
             trainer=trainer,
             **averages,
         )
@@ -192,6 +196,9 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
             checkpointer.resume(start)
         else:
             checkpointer.load(settings.init_checkpoint, checkpointables=[])
+            if checkpointer.report is not None and checkpointer.report.has_new_prompts:
+                _initialize_prompts(model, settings)
+            checkpointer.start = None  # the best checkpoint of the run is loaded as it is
         start_iteration = trainer.iter + 1 if is_resumed else 0
         check_equal({"start": start_iteration, "training data": train_loader.fingerprint()})
         has_test = final_test is not None

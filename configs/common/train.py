@@ -3,6 +3,10 @@
 train = dict(
     output_dir="output",  # folder of the run: checkpoints, metrics, log, result
     init_checkpoint="",  # a trained model_*.pth to evaluate or to start from
+    # Of layers with a row for each class: match starts from the rows of classes that both know by
+    # name, new from none; strict refuses a file of other classes.
+    init_classes="match",
+    init_prompts="keep",  # keep, new or frozen: what becomes of the prompts that are started from
     prompt_statistics=None,  # file of the token statistics that some prompts are initialized from
     max_iter=1000,  # iterations of the run
     epochs=None,  # the length in passes over the training images, in place of max_iter

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from bpt_det.engine import FrozenAwareCheckpointer
+from bpt_det.engine.ema import Ema
+from bpt_det.engine.starting import Start, freeze_prompts
 from bpt_det.prompts import BilinearPrompt
 from bpt_det.utils.errors import InputError
 from bpt_det.vit import PromptedViT, build_vit, fingerprint
@@ -25,8 +27,8 @@ class Detector(nn.Module):
         self.head = nn.Linear(12, 7)
 
 
-def saved(tmp_path, model, name="model", **kwargs):
-    FrozenAwareCheckpointer(model, str(tmp_path)).save(name, **kwargs)
+def saved(tmp_path, model, name="model", class_names=None, **kwargs):
+    FrozenAwareCheckpointer(model, str(tmp_path), class_names=class_names).save(name, **kwargs)
     return tmp_path / f"{name}.pth"
 
 
@@ -264,24 +266,93 @@ def test_a_state_of_another_kind_is_refused_by_key(tmp_path, state):
 class Classifier(Detector):
     """A detector with a layer of one weight per class and one for the background."""
 
+    class_layers = ("classes",)
+
     def __init__(self, num_classes):
         super().__init__()
         self.classes = nn.Linear(3, num_classes + 1)
 
 
-def test_training_on_other_classes_starts_from_all_but_their_layers(tmp_path, caplog):
+NAMES = ["nut", "screw", "pin", "washer"]
+
+
+def start_from(path, model, *, names=NAMES, **how):
+    checkpointer = FrozenAwareCheckpointer(model, class_names=names, start=Start(**how))
+    checkpointer.load(path)
+    return checkpointer.report
+
+
+def test_training_on_other_classes_starts_from_the_rows_of_those_that_are_known(tmp_path, caplog):
+    caplog.set_level("INFO")
     trained, started = Classifier(2), Classifier(4)
     nn.init.constant_(trained.head.bias, 5.0)
     path = str(saved(tmp_path, trained, class_names=["bolt", "nut"]))
     initial = started.classes.weight.clone()
-    names = ["nut", "screw", "pin", "washer"]
-    FrozenAwareCheckpointer(started, class_names=names, is_start=True).load(path)
+    report = start_from(path, started)
     assert torch.equal(started.head.bias, trained.head.bias)
-    assert torch.equal(started.classes.weight, initial)
-    for fact in ("2 classes", "bolt", "4", "screw", "classes.weight"):
-        assert fact in caplog.text
+    rows, theirs = started.classes.weight, trained.classes.weight
+    assert torch.equal(rows[0], theirs[1]) and torch.equal(rows[4], theirs[2])  # the background
+    assert torch.equal(rows[1:4], initial[1:4])
+    assert (report.copied, report.new) == (["nut"], ["screw", "pin", "washer"])
+    lines = caplog.messages[-1].splitlines()
+    assert len(lines) == 5 and "loaded: 1 (nut)" in lines[2]
     with pytest.raises(InputError, match="does not fit this model"):
-        FrozenAwareCheckpointer(Classifier(4), class_names=names).load(path)
+        FrozenAwareCheckpointer(Classifier(4), class_names=NAMES).load(path)
+
+
+def test_new_classes_take_no_row_and_strict_ones_refuse_others(tmp_path):
+    path = str(saved(tmp_path, Classifier(4), class_names=NAMES))
+    started = Classifier(4)
+    initial = started.classes.weight.clone()
+    start_from(path, started, classes="new")
+    assert torch.equal(started.classes.weight, initial)
+    assert start_from(path, started, classes="strict").copied == NAMES
+    with pytest.raises(
+        InputError, match=r"with 4 classes \(nut.*here are 4 \(nut, .*init_classes=m"
+    ):
+        start_from(path, started, names=[*NAMES[:3], "bolt"], classes="strict")
+
+
+def test_as_many_other_classes_are_matched_by_name_too(tmp_path):
+    trained, started = Classifier(4), Classifier(4)
+    path = str(saved(tmp_path, trained, class_names=NAMES))
+    start_from(path, started, names=NAMES[::-1])
+    order = [3, 2, 1, 0, 4]
+    assert torch.equal(started.classes.weight, trained.classes.weight[order])
+
+
+def test_prompts_are_loaded_or_begin_anew(tmp_path):
+    path = str(saved(tmp_path, Classifier(4), class_names=NAMES))
+    for how, model in (("keep", Classifier(4)), ("new", Classifier(4))):
+        name = "backbone.prompts.0.coeff"
+        initial = model.get_parameter(name).clone()
+        report = start_from(path, model, prompts=how)
+        assert report.has_new_prompts == (how == "new")
+        assert torch.equal(model.get_parameter(name), initial) == (how == "new")
+    other = Classifier(4)
+    other.backbone = Detector(prompt_length=6).backbone
+    with pytest.raises(InputError, match="coeff is .5, 3. there, .6, 3. here"):
+        start_from(path, other)
+    start_from(path, other, prompts="new")
+    freeze_prompts(other)
+    trained = {name for name, p in other.named_parameters() if p.requires_grad}
+    assert trained == {"head.weight", "head.bias", "classes.weight", "classes.bias"}
+
+
+@pytest.mark.parametrize("metric", ["bbox_ema/AP", "bbox/AP"])
+def test_averages_are_used_where_the_file_was_chosen_by_them(tmp_path, metric):
+    trained, loaded = Detector(), Detector()
+    ema = Ema(trained, 0.9)
+    with torch.no_grad():
+        trained.head.bias += 1
+    checkpointer = FrozenAwareCheckpointer(trained, str(tmp_path), ema=ema)
+    checkpointer.save("best", best={"metric": metric, "mode": "max", "value": 1, "iteration": 0})
+    FrozenAwareCheckpointer(loaded).load(str(tmp_path / "best.pth"))
+    expected = trained.head.bias - 1 if metric == "bbox_ema/AP" else trained.head.bias
+    torch.testing.assert_close(loaded.head.bias, expected)
+    fresh = Ema(loaded, 0.9)  # both are evaluated: the weights stay what they are
+    FrozenAwareCheckpointer(loaded, ema=fresh).load(str(tmp_path / "best.pth"))
+    torch.testing.assert_close(loaded.head.bias, trained.head.bias)
 
 
 def test_classes_in_another_order_are_not_evaluated_by_index(tmp_path):
