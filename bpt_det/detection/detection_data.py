@@ -19,6 +19,7 @@ from bpt_det.utils.errors import InputError, shorten
 from bpt_det.vit.weights.files import read_weights
 
 from .datasets import find_metadata
+from .levels import check_levels
 from .split_files import WriteSplit
 
 _LOADERS = {"train": "train", "val": "test"}  # key of `data`: key of `dataloader`
@@ -76,6 +77,7 @@ def use_detection_data(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
             "dataset; a detection config has data.train and data.val.",
             hint="train_classifier",
         )
+    check_levels(cfg)
     chosen = chosen_keys(overrides)
     sources = find_sources(data)
     if all(_is_set(cfg, split, source) for split, source in sources.items()):

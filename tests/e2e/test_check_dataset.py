@@ -142,12 +142,13 @@ def test_what_does_not_exist_is_status_2(tool, folder, capsys):
         f"image folder '{images}x' does not exist; correct the path."
     )
     assert refusal(tool, capsys, "coco_2017_vall") == (
-        "'coco_2017_vall' is neither an annotation file that exists, nor FILE:FOLDER, nor a "
-        "registered dataset such as coco_2017_val; correct it."
+        "'coco_2017_vall' is neither a path that exists, nor FILE:FOLDER, nor a registered "
+        "dataset such as coco_2017_val; correct it."
     )
 
 
 def test_a_missing_image_folder_argument_is_status_2(tool, folder, capsys):
+    folder.images.rename(folder.images.with_name("elsewhere"))
     assert refusal(tool, capsys, folder.arguments[0]) == (
         f"no image folder given for '{folder.json_file}'; give it as second argument, or leave "
         "the images out with --skip-images."

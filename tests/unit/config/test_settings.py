@@ -113,7 +113,7 @@ def test_a_setting_becomes_its_value(setting, override):
 
 REFUSED = {
     # keys that nothing reads
-    "+train.epochs=1": "nothing reads the key 'train.epochs'",
+    "+train.passes=1": "nothing reads the key 'train.passes'",
     "+train.note=hello": "nothing reads the key 'train.note'",
     "+seed=1": "nothing reads the key 'seed'",  # though references end in .seed
     "+data.anything=1": "nothing reads the key 'data.anything'",
@@ -124,8 +124,8 @@ REFUSED = {
     f"+{VIT}.depth=3": f"depth is no argument of what {VIT} builds",
     f"+{PROMPT}.length=3": f"length is no argument of what {PROMPT} builds",
     "+model.backbone.norm=LN": "norm is no argument of what model.backbone builds",
-    "++train.epochs=1": "nothing reads",
-    "train.epochs=1": "no key 'train.epochs'",
+    "++train.passes=1": "nothing reads",
+    "train.passes=1": "no key 'train.passes'",
     # references
     "train.output_dir=${X}": r"train.output_dir=\$\{X\} refers to what .*'X' not found",
     "train.output_dir=a/${train.nothing}/b": "refers to what .*train.nothing",
