@@ -17,6 +17,7 @@ from pycocotools import mask as coco_mask
 
 from bpt_det.utils.errors import InputError
 
+from .coco import LVIS_LISTS
 from .formats import read_annotations, source_files
 from .validation import ERROR, NOTE, WARNING, Findings, check_content
 from .validation.coco_entries import Entries

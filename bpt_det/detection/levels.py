@@ -47,8 +47,9 @@ def check_levels(cfg: DictConfig) -> None:
         for level, value in zip(read, assumed, strict=False):
             stride = value[0] if isinstance(value, list) else value
             if stride not in (levels[level], 1 / levels[level]):
+                own = levels[level]
                 raise InputError(
-                    f"{other} is {value:g} for {level}, whose stride is {levels[level]:g}; {advice}."
+                    f"{other} is {value:g} for {level}, whose stride is {own:g}; {advice}."
                 )
 
 

@@ -29,7 +29,7 @@ _HEAD = 2**16  # bytes of each
 _ROBOFLOW_COPY = re.compile(r"\.rf\.\w+(?=\.\w+$)")  # in names of several copies of one image
 _KNOWN = (
     "a YOLO data.yaml, a Pascal VOC folder, a folder of labelme's JSON files, COCO's format, or a "
-    "zip archive of one of these"
+    "zip or tar archive of one of these"
 )
 
 

@@ -205,5 +205,6 @@ def label_path(image: str) -> str:
 
 def _images_below(folder: str) -> list[str]:
     tree = find_tree(folder)
-    files = () if tree is None else tree.files
-    return sorted(tree.file_name(path) for path in files if is_image_name(path))
+    if tree is None:
+        return []
+    return sorted(tree.file_name(path) for path in tree.files if is_image_name(path))
