@@ -1,7 +1,8 @@
 """Memory model: predicts the GPU memory of a training step.
 
 Weights, gradients and optimizer states are sums over the model, which is built without values.
-Activations are what autograd saves in each layer (`SavedActivations`). One number is a fit:
+Activations are what autograd saves: of ViT and neck traced block by block (`traced_bytes`), of
+pyramid and heads counted layer by layer (`SavedActivations`). One number is a fit:
 `UNCOUNTED_BYTES_PER_PIXEL`. docs/performance/memory.md compares predictions with measurements.
 
 Shape legend: B batch, T tokens, D embed_dim.
@@ -9,22 +10,22 @@ Shape legend: B batch, T tokens, D embed_dim.
 
 import bisect
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 import torch
 from detectron2.config import instantiate
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
+from torch import Tensor, nn
 
 from bpt_det.detection import PromptedViTBackbone
 from bpt_det.utils.errors import InputError
 from bpt_det.vit import PromptedViT
-from bpt_det.vit.tuning import TrainedBlocks
 
-from .added_activations import map_bytes, neck_bytes, tuning_bytes
 from .cost import weight_bytes
 from .saved_activations import FLOAT32_BYTES, SavedActivations, cast_weight_bytes
+from .traced_activations import traced_bytes
 from .variants import find_vit
 
 # Images, anchors, scores and the start of the backward pass, per pixel of the batch: the mean of
@@ -48,7 +49,7 @@ class MemoryEstimate:
         weights: parameters, buffers and their copies, during the whole training.
         optimizer: optimizer states.
         gradients: of all trained parameters; ``peak`` includes those that exist at the peak.
-        vit: saved activations of the ViT.
+        vit: saved activations of the ViT and of the neck behind it.
         heads: saved activations of pyramid, RPN and region heads.
         peak: peak activations, without ``weights`` and ``optimizer``.
     """
@@ -93,8 +94,8 @@ class MemoryModel:
                 f"memory is predicted for a PromptedViTBackbone, not for a {type(net).__name__}.",
                 hint="detection_config",
             )
+        self.net = net
         self.vit: PromptedViT = net.prompted_vit
-        self._layers, self._neck = net.layers, net.neck
         self.image_size = cfg.dataloader.image_size
         self.compute_bytes = FLOAT32_BYTES if cfg.train.precision == "float32" else 2
         self._trained = _trained_bytes(self.detector)
@@ -102,6 +103,8 @@ class MemoryModel:
         self._weights = weight_bytes(self.detector) + num_copies * self._trained
         self._optimizer = _num_states(cfg) * self._trained
         self._is_fused = bool(cfg.optimizer.get("fused"))
+        self._traced: dict = {}  # bytes of one and of two images
+        self._kinds: dict = {}  # a block of each kind
         self._is_accumulating = OmegaConf.select(cfg, "train.accumulate_steps", default=1) > 1
 
     @property
@@ -122,9 +125,8 @@ class MemoryModel:
             mask_regions = self.max_mask_regions
         vit = self.vit_bytes(batch_size)
         heads = self._pyramid_bytes(batch_size) + self._region_bytes(batch_size, mask_regions)
-        heads += self.neck_bytes(batch_size) + map_bytes(self._neck, self._patches(batch_size))
         heads += cast_weight_bytes(self.detector, self.compute_bytes)
-        heads -= cast_weight_bytes(self.vit, self.compute_bytes)
+        heads -= cast_weight_bytes(self.net, self.compute_bytes)
         uncounted = UNCOUNTED_BYTES_PER_PIXEL * self.image_size**2 * batch_size
         of_heads = self._trained - _trained_bytes(self.vit)
         moments = (
@@ -145,26 +147,27 @@ class MemoryModel:
             key=lambda batch_size: self.estimate(batch_size, mask_regions).total,
         )
 
-    def vit_bytes(self, batch_size: int, num_blocks: int | None = None) -> int:
+    def vit_bytes(self, batch_size: int) -> int:
+        """Return the saved activations of the ViT's output and blocks, and of the neck."""
+        return self._blocks_bytes(batch_size) + self._scale(self._trace_neck, batch_size)
+
+    def _blocks_bytes(self, batch_size: int, num_blocks: int | None = None) -> int:
         """Return the saved activations of the ViT's output and blocks, or of its first blocks.
 
         Only blocks that are part of the graph save any. With activation checkpointing they save
         their input, and trained ones the cast weights until the forward pass has ended.
         """
-        is_checkpointed = self.vit.activation_checkpointing
-        saved = output = self._tokens(batch_size).size
+        saved = self._token_bytes(batch_size)
         if not self.vit.frozen:
             images = self._activations(batch_size, self.image_size**2, 3, is_saved=True)
             patch_embed = self.vit.vit.patch_embed
             saved += images.follow([patch_embed.proj]).total
             saved += cast_weight_bytes(patch_embed, self.compute_bytes)
-        num_rows = self._tokens(batch_size).rows * self._tokens(batch_size).area
-        for index, block in self._blocks()[:num_blocks]:
-            whole = self._tokens(batch_size).follow_block(block).total
-            whole += tuning_bytes(self.vit, index, num_rows, batch_size, self.compute_bytes)
-            saved += output if is_checkpointed else whole
-            if not (is_checkpointed and self.vit.frozen):
-                saved += cast_weight_bytes(block, self.compute_bytes)
+        for index in self._graph_blocks[:num_blocks]:
+            if self.vit.activation_checkpointing:
+                saved += self._token_bytes(batch_size) + self._kept_weight_bytes(index)
+            else:
+                saved += self._block_bytes(index, batch_size)
         return saved
 
     def vit_backward_bytes(self, batch_size: int, num_blocks: int | None = None) -> int:
@@ -174,48 +177,120 @@ class MemoryModel:
         dtype of matrix products, and the gradients on both sides of the MLP's activation. With
         checkpointing also the recomputed activations of the block.
         """
-        blocks = self._blocks()[:num_blocks]
-        if not blocks:
+        indexes = self._graph_blocks[:num_blocks]
+        if not indexes:
             return 0
-        tokens = self._tokens(batch_size, is_saved=True)
-        _, block = blocks[-1]
-        hidden = block.mlp.fc1.out_features / self.vit.embed_dim
-        numbers = tokens.size // FLOAT32_BYTES
-        peak = tokens.size + int(numbers * self.compute_bytes * (1 + 2 * hidden))
-        peak += self.vit_bytes(batch_size, len(blocks))
+        layers = self._blocks[indexes[-1]].modules()
+        hidden = max(layer.out_features for layer in layers if isinstance(layer, nn.Linear))
+        tokens = self._token_bytes(batch_size)
+        numbers = tokens // FLOAT32_BYTES
+        peak = tokens + int(numbers * self.compute_bytes * (1 + 2 * hidden / self.vit.embed_dim))
+        peak += self._blocks_bytes(batch_size, len(indexes))
         if self.vit.activation_checkpointing:
-            peak += tokens.follow_block(block).total
-            if self.vit.frozen:
-                peak += cast_weight_bytes(block, self.compute_bytes)
+            again = self._block_bytes(indexes[-1], batch_size) - tokens
+            peak += again - self._kept_weight_bytes(indexes[-1])
         return peak
 
-    def _blocks(self) -> list[tuple[int, nn.Module]]:
-        """Return the blocks that are part of the graph, or their trained copies, by index."""
-        tuning, vit = self.vit.tuning, self.vit.vit
-        blocks = (tuning.tuned(vit) if isinstance(tuning, TrainedBlocks) else vit).blocks
-        stop = self._layers[-1] + 1 if self._layers else len(blocks)
+    @property
+    def _graph_blocks(self) -> range:
+        """Indexes of the blocks that are part of the graph; those behind the last layer do not run.
+
+        A frozen ViT's begin with the first that is prompted or tuned.
+        """
         first = self.vit.first_trained_block if self.vit.frozen else 0
-        return [(i, blocks[i]) for i in range(first, stop)]
+        return range(first, max(self.net.layers, default=len(self._blocks) - 1) + 1)
 
-    def neck_bytes(self, batch_size: int) -> int:
-        """Return the saved activations of joined layers and neck blocks, without their output."""
-        first = self.vit.first_trained_block if self.vit.frozen else 0
-        saved = 0
-        for index in self._layers[:-1]:
-            # The norm of this layer alone saves its tokens, as no block takes them as they are.
-            if index < first or str(index + 1) in self.vit.prompts:
-                num_tokens = self.vit.vit.num_prefix_tokens + self._num_patches
-                num_tokens += self.vit.prompt_length if index >= first else 0
-                saved += batch_size * num_tokens * self.vit.embed_dim * FLOAT32_BYTES
-        patches = self._patches(batch_size)
-        return saved + neck_bytes(self._neck, patches, self.vit.activation_checkpointing)
+    @cached_property
+    def _blocks(self) -> nn.ModuleList:
+        """Blocks as they run, with what is tuned in them."""
+        tuning = self.vit.tuning
+        return (self.vit.vit if tuning is None else tuning.tuned(self.vit.vit)).blocks
 
-    def _patches(self, batch_size: int) -> SavedActivations:
-        return self._activations(batch_size, self._num_patches, self.vit.embed_dim)
+    def _block_bytes(self, index: int, batch_size: int) -> int:
+        """Return the saved activations of a block, its input included and its output not."""
+        tuning = self.vit.tuning
+        is_tuned = tuning is not None and str(index) in tuning.blocks
+        kind = self._num_tokens(index), is_tuned, self._is_input_trained(index)
+        if kind not in self._kinds:  # most blocks are of one kind
+            self._kinds[kind] = index
+        return self._scale(partial(self._trace_block, self._kinds[kind]), batch_size)
 
-    def _tokens(self, batch_size: int, *, is_saved: bool = False) -> SavedActivations:
-        num_tokens = self.vit.vit.num_prefix_tokens + self.vit.prompt_length + self._num_patches
-        return self._activations(batch_size, num_tokens, self.vit.embed_dim, is_saved=is_saved)
+    def _trace_block(self, index: int, batch_size: int) -> int:
+        tokens = self._meta_tokens(index, batch_size, self._is_input_trained(index))
+        return traced_bytes(
+            lambda: [self._blocks[index](tokens)], self.compute_bytes, known=self._weight_tensors
+        )
+
+    def _trace_neck(self, batch_size: int) -> int:
+        """Return the saved activations of the neck, the maps that it returns included.
+
+        Its inputs that the next block saves, and that of the last one, are counted with these.
+        """
+        neck, vit = self.net.neck, self.vit
+        if neck.join is None and neck.blocks is None:
+            return 0
+        layers = self.net.layers or [len(self._blocks) - 1]
+        tokens = [self._meta_tokens(i, batch_size, i in self._graph_blocks) for i in layers]
+        starts = [t.shape[1] - self._num_patches for t in tokens]
+        patches = [t[:, start:] for t, start in zip(tokens, starts, strict=True)]
+        grid = vit.grid_size(self.image_size, self.image_size)
+        maps: list[Tensor] = []
+
+        def run() -> list[Tensor]:
+            maps.extend(neck(patches, grid, checkpointing=vit.activation_checkpointing))
+            return maps
+
+        # New prompts make another tensor of the tokens before the next block keeps them.
+        counted = [
+            t
+            for i, t in zip(layers, tokens, strict=True)
+            if i in self._graph_blocks and str(i + 1) not in vit.prompts
+        ]
+        saved = traced_bytes(
+            run,
+            self.compute_bytes,
+            known=self._weight_tensors,
+            counted_elsewhere=[*counted, tokens[-1]],
+        )
+        return saved + sum(m.nbytes for m in maps)
+
+    def _scale(self, trace: Callable[[int], int], batch_size: int) -> int:
+        """Return what a trace gives for a batch: constant and linear in the number of images."""
+        key = getattr(trace, "func", trace), getattr(trace, "args", ())
+        if key not in self._traced:
+            self._traced[key] = trace(1), trace(2)
+        one, two = self._traced[key]
+        return one + (batch_size - 1) * (two - one)
+
+    @cached_property
+    def _weight_tensors(self) -> list[Tensor]:
+        return [*self.net.parameters(), *self.net.buffers()]
+
+    def _kept_weight_bytes(self, index: int) -> int:
+        """Return the cast weights of a checkpointed block that stay until the backward pass."""
+        if self.vit.frozen:
+            return 0
+        return cast_weight_bytes(self._blocks[index], self.compute_bytes)
+
+    def _is_input_trained(self, index: int) -> bool:
+        return index > self._graph_blocks.start or str(index) in self.vit.prompts
+
+    def _meta_tokens(self, index: int, batch_size: int, requires_grad: bool) -> Tensor:
+        shape = batch_size, self._num_tokens(index), self.vit.embed_dim
+        return torch.empty(shape, device="meta", requires_grad=requires_grad)
+
+    def _num_tokens(self, index: int) -> int:
+        has_prompts = any(int(prompted) <= index for prompted in self.vit.prompts)
+        return (
+            self.vit.vit.num_prefix_tokens
+            + has_prompts * self.vit.prompt_length
+            + self._num_patches
+        )
+
+    def _token_bytes(self, batch_size: int) -> int:
+        """Return the bytes of all tokens after the last block."""
+        last = len(self._blocks) - 1
+        return batch_size * self._num_tokens(last) * self.vit.embed_dim * FLOAT32_BYTES
 
     @property
     def _num_patches(self) -> int:

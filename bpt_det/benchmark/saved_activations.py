@@ -77,23 +77,6 @@ class SavedActivations:
                 raise InputError(f"saved activations of {type(layer).__name__} are not modeled.")
         return self
 
-    def follow_block(self, block: nn.Module) -> "SavedActivations":
-        """Go through a block of timm's ViT with fused attention, tokens (B, T, D)."""
-        self.follow([block.norm1, block.attn.qkv])
-        self._save(self.item_bytes)  # queries, keys, values
-        self.width //= 3
-        self._return(self.item_bytes)
-        self._save(self.item_bytes)  # what attention returns
-        self.is_saved = True
-        self.total += (
-            self.rows * self.area * block.attn.num_heads * FLOAT32_BYTES
-        )  # log of its sums
-        self.follow([block.attn.proj])
-        self._return(FLOAT32_BYTES)  # added to the residual stream, which is float32
-        self.follow([block.norm2, block.mlp.fc1, block.mlp.act, block.mlp.fc2])
-        self._return(FLOAT32_BYTES)
-        return self
-
     def _multiply(self, layer: nn.Module) -> None:
         if layer.weight.requires_grad:  # else its weight alone gives the gradient of its input
             self._save(self.compute_bytes)
