@@ -19,8 +19,8 @@ _VISUALIZATION = ("annotations", "curves", "draw", "histograms", "picture_files"
 API = {
     "bpt_det": [],
     "bpt_det.prompts": [],
-    "bpt_det.vit": ["bpt_det.vit.analysis", "bpt_det.vit.distribution_fits"],
-    "bpt_det.detection": [],
+    "bpt_det.vit": [f"bpt_det.vit.{name}" for name in ("tuning", "analysis", "distribution_fits")],
+    "bpt_det.detection": ["bpt_det.detection.neck"],
     "bpt_det.classification": [],
     "bpt_det.pretraining": [],
     "bpt_det.inference": ["bpt_det.inference.predictions_file"],

@@ -10,6 +10,7 @@ from bpt_det.classification.mapper import ClassificationMapper
 from bpt_det.engine import TestLoader
 from bpt_det.prompts import BilinearPrompt
 from bpt_det.vit import PromptedViT
+from bpt_det.vit.tuning import LoRA
 from tests.support.vits import TINY_SIZES, tiny_vit
 
 NUM_IMAGES, NUM_VIEWS, NUM_TOKENS = 5, 3, 1 + 6 * 6
@@ -28,11 +29,17 @@ def write_records(folder, num_images=NUM_IMAGES):
     return records
 
 
-def classifier(placement="last_2", *, prompted=True, frozen=True, pixel_mean=120.0, vit=None):
-    """A classifier of float32 weights with other prompts in each block."""
+def classifier(
+    placement="last_2", *, prompted=True, frozen=True, pixel_mean=120.0, vit=None, tuned=None
+):
+    """A classifier of float32 weights with other prompts in each block; LoRA in those tuned."""
     vit = tiny_vit(torch.float32) if vit is None else vit
     prompt = BilinearPrompt(7, rank=4, embed_dim=EMBED_DIM) if prompted else None
-    backbone = PromptedViT(vit, prompt, placement, frozen=frozen)
+    tuning = None if tuned is None else LoRA(3, placement=tuned)
+    backbone = PromptedViT(vit, prompt, placement, frozen=frozen, tuning=tuning)
+    if tuning is not None:
+        for parameter in tuning.parameters():
+            parameter.data += 0.1
     mean, std = [pixel_mean, 110.0, 100.0], [50.0, 60.0, 70.0]
     return PromptedClassifier(backbone, 2, pixel_mean=mean, pixel_std=std).eval()
 

@@ -33,6 +33,8 @@ PLACEMENTS = [
     {"placement": [1, 3]},
     {"placement": "last_1"},
     {"prompted": False},
+    {"placement": "last_1", "tuned": [2, 3]},
+    {"prompted": False, "tuned": "last_2"},
 ]
 
 
@@ -232,6 +234,11 @@ def test_prompts_in_the_first_block_are_refused(placement, blocks, records, refu
     error = refuse(classifier(placement), [loader_of(records)])
     assert f"prompts block {blocks}, so there is nothing before it" in str(error)
     assert "last_4 or [6,9]" in str(error) and error.parameter == "placement"
+
+
+def test_tuning_in_the_first_block_is_refused(records, refuse):
+    error = refuse(classifier("last_2", tuned=[0, 3]), [loader_of(records)])
+    assert "tunes block 0, 3, so there is nothing before it" in str(error)
 
 
 def test_a_trained_vit_is_refused(records, refuse):

@@ -14,6 +14,7 @@ from bpt_det.config.files import config_folder, find_methods
 from bpt_det.config.tree import find_vit_owner
 from bpt_det.vit import PromptedViT, collect_statistics
 from tests.support.detectors import TINY_VIT, shrink, use_shapes
+from tests.support.paths import ROOT
 from tests.support.vits import count_parameters
 
 pytestmark = pytest.mark.heavy
@@ -231,3 +232,34 @@ def test_vitdet_is_trained_as_a_whole(shapes_root):
     before, model = take_two_steps(*tiny_detector("coco/cascade_vitdet_b", [], shapes_root))
     for name, value in model.named_parameters():
         assert not torch.equal(value, before[name]), name
+
+
+def test_the_counts_in_the_table_of_tuning_methods_are_those_of_vit_b():
+    page = (ROOT / "docs/explanation/method.md").read_text()
+    counts = {}
+    for method in VIT_B:
+        network = prompted_vit(on_meta(load_config("coco/cascade", [f"method={method}"])))
+        if network.tuning is not None:
+            counts[method] = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    assert len(counts) == 8
+    for method, count in counts.items():
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{method}` |"))
+        assert f"| {count:,} |" in row, (method, count)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "layers=[2,5,8,11]",
+        "layers=quarters join=weights",
+        "layers=quarters join=levels",
+        "neck_blocks=2",
+        "neck_blocks=2 neck_window=14",
+    ],
+)
+def test_the_counts_in_the_table_of_layers_and_necks_are_those_of_vit_b(setting):
+    page = (ROOT / "docs/explanation/method.md").read_text()
+    keys = [f"model.backbone.net.{part}" for part in setting.split()]
+    net = on_meta(load_config("coco/cascade", ["method=frozen", *keys])).backbone.net
+    row = next(line for line in page.splitlines() if line.startswith(f"| `{setting}`"))
+    assert row.endswith(f"| {sum(p.numel() for p in net.neck.parameters()):,} |")
