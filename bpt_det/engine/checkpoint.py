@@ -4,10 +4,9 @@ import logging
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, cast
-from weakref import WeakKeyDictionary
 
 import torch
 from detectron2.utils import comm
@@ -16,11 +15,20 @@ from torch import Tensor, nn
 
 from bpt_det.utils.atomic import atomic_write
 from bpt_det.utils.errors import InputError, one_line, shorten
-from bpt_det.vit import fingerprint
-from bpt_det.vit.weights.files import check_weights, compare_states, read_weights
+from bpt_det.vit.weights.files import check_weights, read_weights
 
 from .ema import EMA, EMA_SUFFIX
-from .protocols import HasCheckpointSettings, PromptedNetwork, prompted_networks
+from .model_state import (
+    as_in,
+    check_class_names,
+    check_fit,
+    check_frozen_networks,
+    check_settings,
+    frozen_fingerprints,
+    prompted_vits,
+    settings_of,
+    trained_state,
+)
 from .result import DivergenceError
 from .starting import Start, StartReport, fit_state, log_report
 
@@ -94,7 +102,7 @@ class FrozenAwareCheckpointer(Checkpointer):
             "model": trained,
             "frozen": frozen_fingerprints(self.model),
             CLASS_NAMES: self.class_names,
-            SETTINGS: _settings_of(self.model),
+            SETTINGS: settings_of(self.model),
             **extra,
         }
         data.update({key: value.state_dict() for key, value in self.checkpointables.items()})
@@ -123,8 +131,8 @@ class FrozenAwareCheckpointer(Checkpointer):
         if "frozen" not in checkpoint:
             is_start = self.start is not None
             checkpoint = _adopt_detectron2(checkpoint, self.model, path, is_start=is_start)
-        _check_frozen_networks(checkpoint, self.model, path)
-        _check_settings(checkpoint.get(SETTINGS), _settings_of(self.model), path)
+        check_frozen_networks(checkpoint, self.model, path)
+        check_settings(checkpoint.get(SETTINGS), settings_of(self.model), path)
         names = list(self.checkpointables) if checkpointables is None else checkpointables
         if not self.is_resumed and EMA not in names:
             _use_averages(checkpoint, path)
@@ -135,9 +143,9 @@ class FrozenAwareCheckpointer(Checkpointer):
             both = (stored, self.class_names)
             self.report = fit_state(state, self.model, own, both, self.start, path)
             self.report.dropped += checkpoint.get(_DROPPED, [])
-        _check_weights(state, self.model, path)
+        check_fit(state, self.model, path)
         if self.start is None:
-            _check_class_names(stored, self.class_names, path, self.is_resumed)
+            check_class_names(stored, self.class_names, path, self.is_resumed)
         if EMA in names and EMA not in checkpoint:
             raise InputError(
                 f"'{path}' holds no averages of weights (ema), as its run kept none; set "
@@ -145,7 +153,7 @@ class FrozenAwareCheckpointer(Checkpointer):
             )
         if self.start is not None and self.report is not None:
             log_report(self.report, path, self.start)
-        self.model.load_state_dict(_as_in(self.model, checkpoint.pop("model")), strict=False)
+        self.model.load_state_dict(as_in(self.model, checkpoint.pop("model")), strict=False)
         for key in names:
             if key in checkpoint:
                 self._restore(key, checkpoint.pop(key), path)
@@ -188,38 +196,6 @@ def read_resumable(path: str | Path) -> int:
             "train.init_checkpoint and a new train.output_dir."
         )
     return iteration
-
-
-def trained_state(model: nn.Module) -> dict[str, Tensor]:
-    """Return the state_dict of a model without the frozen ViTs inside it."""
-    frozen = tuple(f"{name}." for name in _frozen_networks(model))
-    return {k: v for k, v in model.state_dict().items() if not k.startswith(frozen)}
-
-
-def frozen_fingerprints(model: nn.Module) -> dict[str, str]:
-    """Return the fingerprint of each frozen ViT by its name in the model."""
-    return {name: _cached_fingerprint(vit) for name, vit in _frozen_networks(model).items()}
-
-
-# By ViT, with the versions of its tensors: each weight is read once, however many models share it.
-_FINGERPRINTS: WeakKeyDictionary[nn.Module, tuple[list, str]] = WeakKeyDictionary()
-
-
-def _cached_fingerprint(vit: nn.Module) -> str:
-    versions = [(t.data_ptr(), t._version) for t in vit.state_dict(keep_vars=True).values()]
-    if vit not in _FINGERPRINTS or _FINGERPRINTS[vit][0] != versions:
-        _FINGERPRINTS[vit] = (versions, fingerprint(vit))
-    return _FINGERPRINTS[vit][1]
-
-
-def _frozen_networks(model: nn.Module) -> dict[str, nn.Module]:
-    return {name: network.vit for name, network in _prompted_vits(model) if network.frozen}
-
-
-def _prompted_vits(model: nn.Module) -> Iterator[tuple[str, PromptedNetwork]]:
-    """Yield each prompted network in a model, with the name of its ``vit``."""
-    for name, network in prompted_networks(model):
-        yield f"{name}.vit" if name else "vit", network
 
 
 def read_checkpoint(path: str) -> dict[str, Any]:
@@ -286,7 +262,7 @@ def _adopt_detectron2(
 
     A prompted model may start from its pyramid and heads; the ViT stays its own.
     """
-    networks = [name for name, _ in _prompted_vits(model)]
+    networks = [name for name, _ in prompted_vits(model)]
     if networks and not is_start:
         raise InputError(f"'{path}' is not a checkpoint of this project. {_HINT}")
     state = {k: v for k, v in checkpoint["model"].items() if isinstance(v, Tensor)}
@@ -313,106 +289,6 @@ def _use_averages(checkpoint: dict[str, Any], path: str) -> None:
         logger.info("'%s' was chosen by %s: the averages of its weights are used", path, metric)
     elif averages:
         logger.info("'%s' holds averages of weights (ema) too; they are not used", path)
-
-
-def _check_frozen_networks(checkpoint: dict[str, Any], model: nn.Module, path: str) -> None:
-    """Check that the file is of the same frozen ViTs as the model's."""
-    stored, expected = checkpoint["frozen"], frozen_fingerprints(model)
-    for name, module in _prompted_vits(model):
-        was_trained = any(key.startswith(f"{name}.") for key in checkpoint["model"])
-        if module.frozen and was_trained:
-            raise InputError(
-                f"'{path}' is of a full fine-tuning: it holds the weights of its ViT "
-                f"({name}), which is frozen here; set the frozen= beside the ViT to False, as in "
-                "that run's config.yaml."
-            )
-        if not module.frozen and name in stored:
-            raise InputError(
-                f"'{path}' was trained on a frozen ViT ({name}) and does not hold its weights, but "
-                "the ViT is trained here; set the frozen= beside the ViT to True, as in that run's "
-                "config.yaml."
-            )
-        if module.frozen and stored.get(name) != expected[name]:
-            raise InputError(
-                f"'{path}' was trained on another frozen ViT ({name} has fingerprint "
-                f"{str(stored.get(name))[:12]} there, {expected[name][:12]} here); give the ViT's "
-                "checkpoint= and sizes the values of that run's config.yaml."
-            )
-
-
-def _settings_of(model: nn.Module) -> dict[str, Any]:
-    """Return the settings of a model that show in none of its weights."""
-    return dict(model.checkpoint_settings) if isinstance(model, HasCheckpointSettings) else {}
-
-
-def _check_settings(stored: dict | None, expected: dict[str, Any], path: str) -> None:
-    for key, value in expected.items():
-        if stored and key in stored and stored[key] != value:
-            raise InputError(
-                f"'{path}' was trained with {key}={stored[key]}, which is {value} here; set "
-                f"{key}={stored[key]}.",
-                parameter=key,
-            )
-
-
-def _check_class_names(
-    stored: list[str] | None,
-    expected: list[str] | None,
-    path: str,
-    is_resumed: bool,
-) -> None:
-    pairs = list(zip(stored or [], expected or [], strict=False))
-    differences = [(old, new) for old, new in pairs if old != new]
-    if not differences:
-        return
-    old, new = differences[0]
-    count = f"{len(differences)} of {len(expected or [])} differ"
-    text = f"other class names: '{old}' there is '{new}' here ({count})"
-    if is_resumed:
-        raise InputError(
-            f"'{path}' was trained with {text}; resume with the data of that run's config.yaml, or "
-            "give a new train.output_dir, and train.init_checkpoint to start from its weights."
-        )
-    if sorted(stored or []) == sorted(expected or []):
-        raise InputError(
-            f"'{path}' was trained with the same classes in another order: {shorten(stored or [])} "
-            f"there, {shorten(expected or [])} here; evaluate with the config.yaml of its run."
-        )
-    logger.warning("'%s' was trained with %s", path, text)
-
-
-def _check_weights(state: dict[str, Tensor], model: nn.Module, path: str) -> None:
-    expected = trained_state(model)
-    missing, resized, unknown = compare_states(state, expected)
-    sizes = [
-        f"{key} is {tuple(state[key].shape)} there, {tuple(expected[key].shape)} here"
-        for key in resized
-    ]
-    types = [
-        f"{key} is {state[key].dtype} there, {value.dtype} here"
-        for key, value in expected.items()
-        if key in state and state[key].is_floating_point() != value.is_floating_point()
-    ]
-    groups = {
-        "of another size": sizes,
-        "of another type": types,
-        "missing there": missing,
-        "unknown here": unknown,
-    }
-    problems = [f"{len(keys)} {what} ({shorten(keys)})" for what, keys in groups.items() if keys]
-    if problems:
-        raise InputError(
-            f"'{path}' does not fit this model: {'; '.join(problems)}. Set prompt_length, rank, "
-            "placement, tuning, layers, num_classes, head_batch_norm and sizes as in that run's "
-            "config.yaml."
-        )
-    check_weights(state, path)
-
-
-def _as_in(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights in the types of a model, as not every device converts from 8 bits."""
-    expected = model.state_dict()
-    return {name: value.to(expected[name].dtype) for name, value in state.items()}
 
 
 def _write(path: Path, content: dict | str) -> None:

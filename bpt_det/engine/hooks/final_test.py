@@ -13,8 +13,9 @@ from detectron2.utils import comm
 
 from bpt_det.utils.errors import InputError
 
-from ..checkpoint import BEST_NAME, FrozenAwareCheckpointer, trained_state
+from ..checkpoint import BEST_NAME, FrozenAwareCheckpointer
 from ..ema import EMA
+from ..model_state import trained_state
 from .best import best_of
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 
 from bpt_det.config import load_config
 from bpt_det.engine import FrozenAwareCheckpointer
-from bpt_det.engine.checkpoint import trained_state
+from bpt_det.engine.model_state import trained_state
 from bpt_det.engine.starting import Start
 from bpt_det.utils.errors import InputError
 from tests.support.detectors import shrink

@@ -64,7 +64,7 @@ def test_a_file_without_the_vit_is_refused_where_the_vit_is_trained(tmp_path):
 def test_a_frozen_vit_is_hashed_once_however_many_checkpointers_ask(tmp_path, monkeypatch):
     hashed = []
     monkeypatch.setattr(
-        "bpt_det.engine.checkpoint.fingerprint", lambda vit: hashed.append(vit) or "a" * 64
+        "bpt_det.engine.model_state.fingerprint", lambda vit: hashed.append(vit) or "a" * 64
     )
     model = Detector(frozen=True)
     for _ in range(2):

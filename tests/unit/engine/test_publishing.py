@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from bpt_det.engine import FrozenAwareCheckpointer
-from bpt_det.engine.checkpoint import read_class_names, trained_state
+from bpt_det.engine.checkpoint import read_class_names
+from bpt_det.engine.model_state import trained_state
 from bpt_det.engine.publishing import publish_checkpoint
 from bpt_det.prompts import BilinearPrompt
 from bpt_det.utils.errors import InputError

@@ -89,7 +89,7 @@ def test_the_vits_file_is_not_read_and_its_weights_are_not_hashed_again(tasks, m
     model = load_trained_model(*first)
     path.unlink()
     monkeypatch.setattr(
-        "bpt_det.engine.checkpoint.fingerprint", lambda _: pytest.fail("hashed again")
+        "bpt_det.engine.model_state.fingerprint", lambda _: pytest.fail("hashed again")
     )
     sharing = load_trained_model(*second, share_vit_of=model)
     assert sharing.roi_heads.num_classes == 3
