@@ -180,7 +180,7 @@ class MemoryModel:
         indexes = self._graph_blocks[:num_blocks]
         if not indexes:
             return 0
-        layers = self._blocks[indexes[-1]].modules()
+        layers = self.vit.vit.blocks[indexes[-1]].modules()
         hidden = max(layer.out_features for layer in layers if isinstance(layer, nn.Linear))
         tokens = self._token_bytes(batch_size)
         numbers = tokens // FLOAT32_BYTES
@@ -270,7 +270,7 @@ class MemoryModel:
         """Return the cast weights of a checkpointed block that stay until the backward pass."""
         if self.vit.frozen:
             return 0
-        return cast_weight_bytes(self._blocks[index], self.compute_bytes)
+        return cast_weight_bytes(self.vit.vit.blocks[index], self.compute_bytes)
 
     def _is_input_trained(self, index: int) -> bool:
         return index > self._graph_blocks.start or str(index) in self.vit.prompts

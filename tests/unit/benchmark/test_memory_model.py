@@ -179,6 +179,19 @@ def test_measured_backward_passes_of_the_vit_alone_are_predicted_within_10_perce
     assert MemoryModel(load(*config)).vit_backward_bytes(2) == pytest.approx(measured, rel=0.1)
 
 
+@pytest.mark.parametrize(
+    "method", ["lora_all", "lora_bpt_s", "adaptformer", "ssf", "bitfit", "partial_1", "gate_vpt_s"]
+)
+@pytest.mark.parametrize("setting", [f"{NET}.layers=[1,4]", CHECKPOINTED])
+def test_a_step_of_every_tuning_method_takes_more_than_one_of_the_frozen_vit(method, setting):
+    frozen, tuned = (
+        MemoryModel(tiny_config(f"cascade {name}", setting, compute_bytes=2))
+        for name in ("frozen", method)
+    )
+    assert tuned.estimate(2).total > frozen.estimate(2).total
+    assert tuned.vit_backward_bytes(2) > frozen.vit_backward_bytes(2) == 0
+
+
 def test_a_vit_outside_the_graph_has_no_backward_pass():
     assert MemoryModel(tiny_config("cascade frozen")).vit_backward_bytes(2) == 0
 
