@@ -103,6 +103,27 @@ def check_positive(
         raise InputError(f"{name} must be {allowed}, got {value!r}.")
 
 
+def check_probability(name: str, value: object) -> None:
+    """Check that the argument ``name``, which may be anything, is a number in [0, 1).
+
+    Raises:
+        InputError: it is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        raise InputError(f"{name} must be in [0, 1), got {value}.", parameter=name)
+
+
+def check_finite(name: str, value: object) -> None:
+    """Check that the argument ``name``, which may be anything, is a finite number.
+
+    Raises:
+        InputError: it is not.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value):  # type: ignore[arg-type]
+        raise InputError(f"{name} must be a finite number, got {value!r}.", parameter=name)
+
+
 def check_choice(name: str, value: object, choices: Collection[str]) -> None:
     """Check that the argument ``name`` is one of its choices.
 

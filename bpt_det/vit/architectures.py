@@ -8,7 +8,7 @@ from timm.layers import build_sincos2d_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from bpt_det.utils.errors import InputError
+from bpt_det.utils.errors import InputError, check_probability
 
 from .timm_models import PREFIX, build_timm_vit
 from .weights import load_weights
@@ -66,10 +66,7 @@ def build_vit(
     Raises:
         InputError: sizes do not fit each other, or the checkpoint does not fit them.
     """
-    if not (isinstance(drop_path_rate, int | float) and 0 <= drop_path_rate < 1):
-        raise InputError(
-            f"drop_path_rate must be in [0, 1), got {drop_path_rate}.", parameter="drop_path_rate"
-        )
+    check_probability("drop_path_rate", drop_path_rate)
     options: dict[str, Any] = {
         "embed_dim": embed_dim,
         "num_heads": num_heads,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from bpt_det.prompts import FactoredPrompt, Placement, Prompt, resolve_placement
-from bpt_det.utils.errors import InputError
+from bpt_det.utils.errors import InputError, check_probability
 
 from .embedding import embed_images, grid_size
 from .statistics import TokenStatistics, check_statistics
@@ -61,11 +61,7 @@ class PromptedViT(nn.Module):
         tuning: TuningMethod | None = None,
     ) -> None:
         super().__init__()
-        if not isinstance(prompt_dropout, int | float) or not 0 <= prompt_dropout < 1:
-            raise InputError(
-                f"prompt_dropout must be in [0, 1), got {prompt_dropout}.",
-                parameter="prompt_dropout",
-            )
+        check_probability("prompt_dropout", prompt_dropout)
         self.prompt_dropout = nn.Dropout(prompt_dropout)
         self.activation_checkpointing = activation_checkpointing
         self.vit = vit.requires_grad_(not frozen).train(not frozen)

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch.nn.functional as F
+from timm.models.eva import EvaBlock
+from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from bpt_det.utils.errors import InputError, check_count
+from bpt_det.utils.errors import InputError, check_count, check_finite, check_probability
 
 from .method import Parts, TuningMethod
 
@@ -43,17 +45,19 @@ class AdaptFormer(TuningMethod):
     ) -> None:
         super().__init__(placement)
         check_count("bottleneck", bottleneck, 1, "bottleneck")
-        if (
-            isinstance(dropout, bool)
-            or not isinstance(dropout, int | float)
-            or not 0 <= dropout < 1
-        ):
-            raise InputError(f"dropout must be in [0, 1), got {dropout}.", parameter="dropout")
+        check_probability("dropout", dropout)
+        check_finite("scale", scale)
         self.bottleneck, self.scale, self.dropout = bottleneck, scale, dropout
 
     def build(self, block: Any) -> nn.Module:
         """Return the bottleneck of a block."""
-        norm = block.norm2
+        if not isinstance(block, Block | EvaBlock):
+            raise InputError(
+                "AdaptFormer stands beside the MLP of timm's Block and EvaBlock, but the blocks of "
+                f"this ViT are {type(block).__name__}; use prompts, TrainedBlocks or BitFit.",
+                parameter="tuning",
+            )
+        norm: Any = block.norm2
         return Bottleneck(norm.weight.numel(), self.bottleneck, self.scale, self.dropout)
 
     def replace(self, block: Any, trained: Any) -> Parts:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bpt_det.prompts import Prompt
-from bpt_det.utils.errors import InputError
+from bpt_det.utils.errors import InputError, check_finite
 
 from .method import Parts, TuningMethod
 
@@ -34,6 +34,7 @@ class PromptGate(TuningMethod):
         self, initial_logit: float = -5.0, *, placement: str | Sequence[int] = "all"
     ) -> None:
         super().__init__(placement)
+        check_finite("initial_logit", initial_logit)
         self.initial_logit = initial_logit
         self._prompts = slice(0, 0)  # where they are in the sequence
 

@@ -30,13 +30,29 @@ class Linear(NamedTuple):
         return {self.elsewhere: None} if self.elsewhere else {}
 
 
+def part_of(block: Any, name: str) -> Any:
+    """Return a part of a block.
+
+    Raises:
+        InputError: the block has none of this name.
+    """
+    part = getattr(block, name, None)
+    if part is None:
+        raise InputError(
+            f"the blocks of this ViT ({type(block).__name__}) have no {name}, which the tuning "
+            "method changes; use prompts, TrainedBlocks or BitFit.",
+            parameter="tuning",
+        )
+    return part
+
+
 def attention_linears(block: Any) -> dict[str, tuple[Linear, slice]]:
     """Return layer and output rows of ``q``, ``k``, ``v`` and ``proj``.
 
     Raises:
         InputError: the attention has neither one projection for q, k, v nor three.
     """
-    attention = block.attn
+    attention = part_of(block, "attn")
     proj = Linear("attn.proj", attention.proj, attention.proj.bias)
     rows = {"proj": (proj, slice(0, proj.module.out_features))}
     fused = getattr(attention, "qkv", None)
@@ -68,7 +84,7 @@ def _fused(attention: Any, module: nn.Linear) -> Linear:
 
 def mlp_linears(block: Any) -> Iterator[Linear]:
     """Yield every linear layer of the MLP: two, or three of a SwiGLU with separate gates."""
-    for name, module in block.mlp.named_modules():
+    for name, module in part_of(block, "mlp").named_modules():
         if isinstance(module, nn.Linear):
             yield Linear(f"mlp.{name}", module, module.bias)
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bpt_det.utils.errors import InputError, check_count
+from bpt_det.utils.errors import InputError, check_count, check_finite, check_probability
 
 from .linears import Linear, attention_linears, mlp_linears, plain_linear
 from .method import Parts, TuningMethod
@@ -56,12 +56,9 @@ class LoRA(TuningMethod):
                 f"targets of LoRA must be a list of {', '.join(TARGETS)}, got {targets!r}.",
                 parameter="targets",
             )
-        if (
-            isinstance(dropout, bool)
-            or not isinstance(dropout, int | float)
-            or not 0 <= dropout < 1
-        ):
-            raise InputError(f"dropout must be in [0, 1), got {dropout}.", parameter="dropout")
+        check_probability("dropout", dropout)
+        if alpha is not None:
+            check_finite("alpha", alpha)
         self.rank, self.targets = rank, tuple(targets)
         self.scale = 1.0 if alpha is None else alpha / rank
         self.dropout = nn.Dropout(dropout)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bpt_det.utils.errors import InputError
 
-from .linears import Linear, attention_linears, mlp_linears, plain_linear
+from .linears import Linear, attention_linears, mlp_linears, part_of, plain_linear
 from .method import Parts, TuningMethod
 
 _NORMS = ("norm1", "norm2")
@@ -99,7 +99,7 @@ def _linears(block: Any) -> Iterator[Linear]:
 
 
 def _norm_of(block: Any, name: str) -> nn.LayerNorm:
-    norm = getattr(block, name)
+    norm = part_of(block, name)
     if not isinstance(norm, nn.LayerNorm) or norm.bias is None:
         raise InputError(
             f"SSF shifts the LayerNorms of a block, but {name} of this ViT is a "

@@ -174,6 +174,29 @@ def test_activation_checkpointing_gives_the_same_gradients(method):
         torch.testing.assert_close(parameter.grad, expected.grad)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_tuning_computes_under_autocast_and_every_parameter_has_a_finite_gradient(method):
+    prompt = BilinearPrompt(PROMPT_LENGTH, rank=3, embed_dim=D)
+    model = PromptedViT(tiny_vit(torch.float32), prompt, tuning=METHODS[method]()).train()
+    shake(model.tuning)
+    with torch.autocast("cpu", torch.bfloat16):
+        tokens = model(IMAGES.float())
+    tokens.float().square().mean().backward()
+    exact = model.eval()(IMAGES.float())
+    assert (tokens.float() - exact).norm() < 0.3 * exact.norm()
+    for name, parameter in model.tuning.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+        assert parameter.grad.dtype == torch.float32, name
+
+
+def test_a_tuned_block_learns_as_deep_as_it_lies():
+    model = tuned_vit("lora", placement=[1, 3])
+    depths = model.parameter_depths()
+    for name, parameter in model.tuning.named_parameters():
+        assert depths[parameter] == int(name.split(".")[1]) + 1, name
+    assert {depths[p] for p in model.prompts.parameters()} == {NUM_BLOCKS + 1}
+
+
 def test_two_models_can_share_a_frozen_network_that_one_of_them_tunes():
     vit = tiny_vit()
     plain = PromptedViT(vit)
@@ -361,6 +384,10 @@ def test_replaced_parts_leave_the_module_and_its_other_parts_alone():
         (lambda: LoRA(targets="q"), r"must be a list of q, k, v, proj, mlp, got 'q'"),
         (lambda: LoRA(targets=[]), r"must be a list of q, k, v, proj, mlp, got \[\]"),
         (lambda: LoRA(dropout=1), r"dropout must be in \[0, 1\), got 1"),
+        (lambda: LoRA(alpha="8"), r"alpha must be a finite number, got '8'"),
+        (lambda: LoRA(alpha=float("nan")), r"alpha must be a finite number, got nan"),
+        (lambda: AdaptFormer(scale=True), r"scale must be a finite number, got True"),
+        (lambda: PromptGate(None), r"initial_logit must be a finite number, got None"),
         (lambda: AdaptFormer(0), r"bottleneck must be an integer >= 1, got 0"),
         (lambda: AdaptFormer(dropout=-0.5), r"dropout must be in \[0, 1\), got -0\.5"),
         (lambda: attached(LoRA(13)), r"rank of LoRA must be in \[1, 12\], the smaller size of at"),
@@ -396,6 +423,12 @@ def test_a_block_without_what_a_method_looks_for_is_refused():
     block.attn.forward = None
     with pytest.raises(InputError, match=r"EvaAttention\) has no qkv and no q_proj, which tuning"):
         LoRA(2).build(block)
+    odd = nn.Module()
+    for tuning, part in ((LoRA(2), "attn"), (SSF(), "norm1")):
+        with pytest.raises(InputError, match=rf"blocks of this ViT \(Module\) have no {part}, "):
+            tuning.build(odd)
+    with pytest.raises(InputError, match="but the blocks of this ViT are Module; use prompts"):
+        AdaptFormer().build(odd)
     block = eva_block("fused")
     block.norm2 = nn.RMSNorm(D)
     with pytest.raises(InputError, match="norm2 of this ViT is a RMSNorm without a bias; use LoRA"):
