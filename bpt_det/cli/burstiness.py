@@ -24,7 +24,6 @@ from detectron2.config import instantiate
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
 from tabulate import tabulate
-from timm.models.vision_transformer import VisionTransformer
 
 from bpt_det.config import load_config
 from bpt_det.config.tree import find_vit_owner
@@ -192,7 +191,7 @@ def _exponent(entries: Entries) -> float:
     return float("nan") if fit is None else fit.exponent
 
 
-def _load(cfg: DictConfig, checkpoint: str | None) -> tuple[VisionTransformer, dict[int, Entries]]:
+def _load(cfg: DictConfig, checkpoint: str | None) -> tuple[Any, dict[int, Entries]]:
     """Return the frozen ViT of a config, and the entries of the prompts in a checkpoint."""
     if checkpoint is None:
         return instantiate(find_vit_owner(cfg)[1].vit).eval(), {}

@@ -113,7 +113,8 @@ def collect(args: argparse.Namespace) -> None:
 
 def _default_size(cfg: DictConfig, model: PromptedViT) -> int:
     if is_detector(cfg):
-        return model.vit.patch_embed.img_size[0]
+        vit: Any = model.vit
+        return vit.patch_embed.img_size[0]
     return cfg.dataloader.image_size
 
 

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from detectron2.modeling.backbone import BACKBONE_REGISTRY, Backbone
-from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
 from bpt_det.prompts import Prompt
 from bpt_det.utils.errors import check_choice
@@ -37,7 +36,7 @@ class PromptedViTBackbone(Backbone):
 
     def __init__(
         self,
-        vit: VisionTransformer,
+        vit: nn.Module,
         prompt: Prompt | None = None,
         placement: str | Sequence[int] = "shallow",
         *,
@@ -60,7 +59,7 @@ class PromptedViTBackbone(Backbone):
             tuning=tuning,
         )
         check_choice("join", join, JOINS)
-        self.layers = resolve_layers(layers, len(vit.blocks))
+        self.layers = resolve_layers(layers, len(self.prompted_vit.network.blocks))
         if layers is not None:
             self.prompted_vit.check_layers(self.layers)
         self.neck = Neck(vit, len(self.layers), join, neck_blocks, neck_window)

@@ -93,7 +93,7 @@ class ViTDetBackbone(Backbone):
         Raises:
             InputError: a side is not a multiple of the patch size.
         """
-        height, width = grid_size(self, *images.shape[-2:])
+        height, width = grid_size(self.size_divisibility, *images.shape[-2:])
         tokens = self.patch_embed(images) + self._positions(height, width)  # (B, H, W, D) of tokens
         for block in self.blocks:
             tokens = block(tokens)

@@ -200,7 +200,7 @@ class MaskedAutoencoder(nn.Module):
         return (images * self.pixel_std + self.pixel_mean).clamp(0, 255)
 
     def _check_size(self, images: Tensor) -> None:
-        grid = grid_size(self.encoder, *images.shape[-2:])
+        grid = grid_size(self._patch_size, *images.shape[-2:])
         if grid != tuple(self.encoder.patch_embed.grid_size):
             raise InputError(
                 f"images of {images.shape[-2]}x{images.shape[-1]} pixels are not of the encoder's "

@@ -2,15 +2,18 @@
 
 from .architectures import ARCHITECTURES, build_vit
 from .identity import fingerprint
+from .network import ColumnarViT, adapt
 from .prompted_vit import PromptedViT
 from .statistics import TokenStatistics, collect_statistics
 from .weights import LoadReport, load_weights
 
 __all__ = [
     "ARCHITECTURES",
+    "ColumnarViT",
     "LoadReport",
     "PromptedViT",
     "TokenStatistics",
+    "adapt",
     "build_vit",
     "collect_statistics",
     "fingerprint",

@@ -4,18 +4,20 @@ M = Wq Wkᵀ is a block's query-key product and X its tokens after the first nor
 B batch, N tokens, D embed_dim.
 """
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
 from bpt_det.prompts import Whitening, query_key_product
 from bpt_det.utils.errors import InputError
 
-from .embedding import embed_images
+from .attention import attention_input, qkv_weight
+from .embedding import block_inputs
+from .network import adapt
 from .statistics import collect_statistics
 
 
@@ -98,7 +100,7 @@ def describe_entries(matrix: Tensor, *, max_entries: int = 600_000, seed: int = 
 
 @torch.no_grad()
 def measure_burstiness(
-    vit: VisionTransformer,
+    vit: nn.Module,
     batches: Sequence[Tensor],
     whitening: Whitening,
     *,
@@ -118,24 +120,22 @@ def measure_burstiness(
     Raises:
         InputError: there are no images, or a second moment cannot be whitened.
     """
-    indexes = range(len(vit.blocks))
+    network = adapt(vit)
+    indexes = range(len(network.blocks))
     statistics = collect_statistics(vit, batches, dict.fromkeys(indexes, "second_moment")).blocks
-    weights = [block.get_parameter("attn.qkv.weight") for block in vit.blocks]
-    products = [query_key_product(weight) for weight in weights]
+    products = [query_key_product(qkv_weight(block)) for block in network.blocks]
     matrices = [whitening.matrix(statistics[i]).to(products[i]) for i in indexes]
     names = ("tokens", "interaction", "whitened")
     generator = torch.Generator().manual_seed(seed)
     max_kept = -(-max_entries // len(batches))
     streams = [{name: EntryStream(generator, max_kept) for name in names} for _ in indexes]
     for images in batches:
-        stream = embed_images(vit, images)
-        for i, block in enumerate(vit.blocks):
-            tokens = block.get_submodule("norm1")(stream).flatten(end_dim=1).double()
+        for i, stream in zip(indexes, block_inputs(vit, images), strict=False):
+            tokens = attention_input(network.blocks[i], stream).flatten(end_dim=1).double()
             interaction = tokens @ products[i].T  # a row is M x
             streams[i]["tokens"].update(tokens)
             streams[i]["interaction"].update(interaction)
             streams[i]["whitened"].update(interaction @ matrices[i].T)
-            stream = block(stream)
     results = []
     for i in indexes:
         spectrum = whitening.spectrum(statistics[i])
@@ -155,7 +155,7 @@ def measure_burstiness(
 
 
 @torch.no_grad()
-def center_last_tokens(vit: VisionTransformer, batches: Iterable[Tensor]) -> float:
+def center_last_tokens(vit: nn.Module, batches: Iterable[Tensor]) -> float:
     """Subtract the mean patch token of the last block from the last bias of its MLP, in place.
 
     The mean of a masked autoencoder's last tokens can be several times their differences. The
@@ -173,18 +173,17 @@ def center_last_tokens(vit: VisionTransformer, batches: Iterable[Tensor]) -> flo
     Raises:
         InputError: there are no images.
     """
-    total = torch.zeros(vit.embed_dim, dtype=torch.float64)
+    network = adapt(vit)
+    total = torch.zeros(network.embed_dim, dtype=torch.float64)
     count = 0
     for images in batches:
-        tokens = embed_images(vit, images)
-        for block in vit.blocks:
-            tokens = block(tokens)
-        patches = tokens[:, vit.num_prefix_tokens :].double()
+        (tokens,) = deque(block_inputs(vit, images), maxlen=1)  # after the last block
+        patches = tokens[:, network.num_prefix_tokens :].double()
         total += patches.sum(dim=(0, 1)).cpu()
         count += patches.shape[0] * patches.shape[1]
     if not count:
         raise InputError("tokens cannot be centered without images; give at least one.")
     mean = total / count
-    bias = vit.get_parameter(f"blocks.{len(vit.blocks) - 1}.mlp.fc2.bias")
+    bias = network.blocks[-1].get_parameter("mlp.fc2.bias")
     bias.sub_(mean.to(bias))
     return mean.square().mean().sqrt().item()

@@ -5,10 +5,11 @@ Shape legend: B batch, H W image size in pixels, N patches, P prompt_length, D e
 
 import copy
 import logging
+import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -16,6 +17,7 @@ from bpt_det.prompts import FactoredPrompt, Placement, Prompt, resolve_placement
 from bpt_det.utils.errors import InputError, check_probability
 
 from .embedding import embed_images, grid_size
+from .network import ColumnarViT, adapt
 from .statistics import TokenStatistics, check_statistics
 from .tuning import TuningMethod
 
@@ -23,15 +25,16 @@ logger = logging.getLogger(__name__)
 
 
 class PromptedViT(nn.Module):
-    """timm's Vision Transformer, frozen, with prompts between its class token and its patches.
+    """A Vision Transformer, frozen, with prompts between its class token and its patches.
 
-    The ViT keeps timm's parameters and modules under `vit`; it stays in evaluation mode and its
+    The ViT keeps its parameters and modules under `vit`; it stays in evaluation mode and its
     parameters never require a gradient. Each prompted block has its own module in `prompts`, keyed
     by block index. A tuning method trains parameters of its own, in `tuning`. Every block attends
     globally. The ViT's final norm is not applied.
 
     Args:
-        vit: the network to freeze, built with ``dynamic_img_size=True``.
+        vit: the network to freeze: timm's `VisionTransformer` or `Eva`, built with
+            ``dynamic_img_size=True``, or a module that is a `ColumnarViT`.
         prompt: for instance a `BilinearPrompt`; the first prompted block takes it, each further one
             a copy with its own initial values. None: no prompts.
         placement: which blocks are prompted, see `resolve_placement`.
@@ -51,7 +54,7 @@ class PromptedViT(nn.Module):
 
     def __init__(
         self,
-        vit: VisionTransformer,
+        vit: nn.Module,
         prompt: Prompt | None = None,
         placement: str | Sequence[int] = "shallow",
         *,
@@ -64,13 +67,15 @@ class PromptedViT(nn.Module):
         check_probability("prompt_dropout", prompt_dropout)
         self.prompt_dropout = nn.Dropout(prompt_dropout)
         self.activation_checkpointing = activation_checkpointing
+        network = adapt(vit)
         self.vit = vit.requires_grad_(not frozen).train(not frozen)
-        self.vit.norm.requires_grad_(False)  # not applied, so it has no gradient
+        network.norm.requires_grad_(False)  # not applied, so it has no gradient
         self.frozen = frozen
         self.prompts = nn.ModuleDict()
         self.prompt_length = 0  # P, of the prompts that leave the last block
-        self.first_trained_block = len(vit.blocks)  # those before it depend on the image alone
-        placed = resolve_placement(placement, len(vit.blocks))
+        num_blocks = len(network.blocks)
+        self.first_trained_block = num_blocks  # those before it depend on the image alone
+        placed = resolve_placement(placement, num_blocks)
         if prompt is not None:
             self._place_prompts(prompt, placed, placement)
         self.tuning = tuning
@@ -82,7 +87,7 @@ class PromptedViT(nn.Module):
     def _place_prompts(
         self, prompt: Prompt, placed: Placement, placement: str | Sequence[int]
     ) -> None:
-        _check_prompt(prompt, self.vit)
+        _check_prompt(prompt, self.network)
         prompts = {placed.first_block: prompt}
         prompts |= {index: _sibling(prompt) for index in placed.blocks[1:]}
         for index in placed.fixed_basis_blocks:
@@ -135,22 +140,27 @@ class PromptedViT(nn.Module):
         blocks + 1: prompts and the final norm.
         """
         depths = dict.fromkeys(self.parameters(), 0)
-        for index, block in enumerate(self.vit.blocks):
+        for index, block in enumerate(self.network.blocks):
             depths |= dict.fromkeys(block.parameters(), index + 1)
         for name, trained in self.tuning.blocks.items() if self.tuning is not None else ():
             depths |= dict.fromkeys(trained.parameters(), int(name) + 1)
-        after = [*self.vit.norm.parameters(), *self.prompts.parameters()]
-        return depths | dict.fromkeys(after, len(self.vit.blocks) + 1)
+        after = [*self.network.norm.parameters(), *self.prompts.parameters()]
+        return depths | dict.fromkeys(after, len(self.network.blocks) + 1)
+
+    @property
+    def network(self) -> ColumnarViT:
+        """The frozen ViT as it is used here, whatever its family."""
+        return adapt(self.vit)
 
     @property
     def embed_dim(self) -> int:
         """D, token width."""
-        return self.vit.embed_dim
+        return self.network.embed_dim
 
     @property
     def patch_size(self) -> int:
         """Side of a patch in pixels; H and W must be multiples of it."""
-        return self.vit.patch_embed.patch_size[0]
+        return self.network.patch_size
 
     def train(self, mode: bool = True) -> "PromptedViT":
         """Set the mode; a frozen ViT stays in evaluation mode."""
@@ -160,18 +170,18 @@ class PromptedViT(nn.Module):
 
     def grid_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the patch grid of an image size in pixels, see `grid_size`."""
-        return grid_size(self.vit, height, width)
+        return grid_size(self.patch_size, height, width)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return patch tokens (B, N, D) of normalized images (B, 3, H, W), row by row."""
-        return self.forward_tokens(images)[:, self.vit.num_prefix_tokens + self.prompt_length :]
+        return self.forward_tokens(images)[:, self.network.num_prefix_tokens + self.prompt_length :]
 
     def forward_tokens(self, images: Tensor) -> Tensor:
         """Return all tokens after the last block, (B, 1 + P + N, D): class token, prompts, patches.
 
         Blocks before the first prompted or tuned one depend on the image alone and leave no graph.
         """
-        return self.finish(self.prefix_tokens(images))
+        return self.finish(self.prefix_tokens(images), self.grid_size(*images.shape[-2:]))
 
     def forward_layers(self, images: Tensor, layers: Sequence[int]) -> list[Tensor]:
         """Return the patch tokens (B, N, D) after each of some blocks, without final norms.
@@ -183,7 +193,8 @@ class PromptedViT(nn.Module):
             layers: ascending block indexes, see `check_layers`.
         """
         kept: dict[int, Tensor] = {}
-        self.finish(self.prefix_tokens(images, layers, kept), layers, kept)
+        grid = self.grid_size(*images.shape[-2:])
+        self.finish(self.prefix_tokens(images, layers, kept), grid, layers, kept)
         return [kept[index] for index in layers]
 
     def check_layers(self, layers: Sequence[int]) -> None:
@@ -193,7 +204,7 @@ class PromptedViT(nn.Module):
             InputError: they are not ascending, outside the depth, or end before a block with
                 prompts or tuning, which nothing would train.
         """
-        last = len(self.vit.blocks) - 1
+        last = len(self.network.blocks) - 1
         is_valid = all(type(index) is int and 0 <= index <= last for index in layers)
         if not layers or not is_valid or list(layers) != sorted(set(layers)):
             raise InputError(
@@ -229,35 +240,55 @@ class PromptedViT(nn.Module):
         """
         stop = min(self.first_trained_block, self._num_run(layers))
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            network = self.network
             tokens = embed_images(self.vit, images)
+            positions = network.positions(self.grid_size(*images.shape[-2:]))
             for index in range(stop):
-                tokens = self._run_block(self.vit.blocks[index], tokens)
+                tokens = self._run_block(network, index, tokens, positions, 0)
                 if kept is not None and index in layers:
-                    kept[index] = tokens[:, self.vit.num_prefix_tokens :]
+                    kept[index] = tokens[:, network.num_prefix_tokens :]
         return tokens
 
     def finish(
         self,
         tokens: Tensor,
+        grid: tuple[int, int] | None = None,
         layers: Sequence[int] = (),
         kept: dict[int, Tensor] | None = None,
     ) -> Tensor:
-        """Return all tokens after the last block, (B, 1 + P + N, D), of `prefix_tokens`."""
+        """Return all tokens after the last block, (B, 1 + P + N, D), of `prefix_tokens`.
+
+        Args:
+            tokens: (B, 1 + N, D).
+            grid: patch grid (h, w) of the images; None: they are square.
+            layers, kept: see `prefix_tokens`.
+
+        Raises:
+            InputError: there are not as many patches as the grid has.
+        """
+        network = self.network if self.tuning is None else adapt(self.tuning.tuned(self.vit))
+        positions = network.positions(self._check_grid(tokens, grid))
         num_prompts = 0
-        vit = self.vit if self.tuning is None else self.tuning.tuned(self.vit)
         for index in range(self.first_trained_block, self._num_run(layers)):
             if str(index) in self.prompts:
                 prompts = self.prompt_dropout(self.prompts[str(index)](tokens.shape[0]))
-                tokens = insert_prompts(tokens, prompts, self.vit.num_prefix_tokens, num_prompts)
+                tokens = insert_prompts(tokens, prompts, network.num_prefix_tokens, num_prompts)
                 num_prompts = prompts.shape[1]
-            tokens = self._run_block(vit.blocks[index], tokens)
+            tokens = self._run_block(network, index, tokens, positions, num_prompts)
             if kept is not None and index in layers:
-                kept[index] = tokens[:, self.vit.num_prefix_tokens + num_prompts :]
+                kept[index] = tokens[:, network.num_prefix_tokens + num_prompts :]
         return tokens
+
+    def _check_grid(self, tokens: Tensor, grid: tuple[int, int] | None) -> tuple[int, int]:
+        num_patches = tokens.shape[1] - self.network.num_prefix_tokens
+        height, width = grid or (math.isqrt(num_patches),) * 2
+        if height * width != num_patches:
+            raise InputError(f"{num_patches} patches are no grid of {height}x{width}; give theirs.")
+        return height, width
 
     def _num_run(self, layers: Sequence[int]) -> int:
         """Return how many blocks run for some layers, () standing for the last block."""
-        return max(layers) + 1 if layers else len(self.vit.blocks)
+        return max(layers) + 1 if layers else len(self.network.blocks)
 
     def merge_tuning(self) -> None:
         """Put what was tuned into a ViT of this model's own, for inference; `tuning` is None then.
@@ -271,10 +302,14 @@ class PromptedViT(nn.Module):
             self.vit = self.tuning.merged(self.vit)
             self.tuning = None
 
-    def _run_block(self, block: nn.Module, tokens: Tensor) -> Tensor:
+    def _run_block(
+        self, network: ColumnarViT, index: int, tokens: Tensor, positions: Any, num_prompts: int
+    ) -> Tensor:
         if self.activation_checkpointing and tokens.requires_grad:
-            return checkpoint(block, tokens, use_reentrant=False)
-        return block(tokens)
+            return checkpoint(
+                network.run_block, index, tokens, positions, num_prompts, use_reentrant=False
+            )
+        return network.run_block(index, tokens, positions, num_prompts)
 
 
 def insert_prompts(
@@ -296,7 +331,7 @@ def insert_prompts(
     return torch.cat([prefix, prompts.to(tokens.dtype), patches], dim=1)
 
 
-def _check_prompt(prompt: Prompt, vit: VisionTransformer) -> None:
+def _check_prompt(prompt: Prompt, vit: ColumnarViT) -> None:
     if not isinstance(prompt, Prompt):
         raise InputError(
             f"prompt must be a prompt module, or null for none, got '{prompt}'.",

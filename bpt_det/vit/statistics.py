@@ -12,16 +12,17 @@ from pathlib import Path
 import safetensors
 import torch
 from safetensors.torch import save
-from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
 from bpt_det.prompts import BlockStatistics, SecondMoment, query_key_product
 from bpt_det.prompts.whitening import published_interaction
 from bpt_det.utils.atomic import atomic_write
 from bpt_det.utils.errors import InputError, one_line
 
-from .embedding import embed_images
+from .attention import attention_input, qkv_weight
+from .embedding import block_inputs
 from .identity import fingerprint
+from .network import ColumnarViT, adapt
 from .weights.files import SIGNS_OF_DAMAGE, check_file, check_safetensors, check_weights
 
 FIELDS = ("second_moment", "tokens", "published_interaction")
@@ -50,7 +51,7 @@ class TokenStatistics:
 
 @torch.no_grad()
 def collect_statistics(
-    vit: VisionTransformer,
+    vit: nn.Module,
     batches: Iterable[Tensor],
     needed: Mapping[int, str],
     *,
@@ -72,22 +73,20 @@ def collect_statistics(
     Raises:
         InputError: there are no images.
     """
-    collectors = {i: _Collector(vit, name, num_token_images) for i, name in needed.items()}
+    network = adapt(vit)
+    collectors = {i: _Collector(network, name, num_token_images) for i, name in needed.items()}
     num_images = 0
     for images in batches:
         num_images += images.shape[0]
-        tokens = embed_images(vit, images)
         if 0 in collectors and collectors[0].num_missing_images:
-            collectors[0].keep_embeddings(vit.patch_embed(images).flatten(1, 2))
-        for index, block in enumerate(list(vit.blocks)[: max(needed) + 1]):
+            collectors[0].keep_embeddings(vit.get_submodule("patch_embed")(images).flatten(1, 2))
+        for index, tokens in zip(range(max(needed) + 1), block_inputs(vit, images), strict=False):
             if index in collectors:
-                collectors[index].update(tokens, block)
-            if index < max(needed):
-                tokens = block(tokens)
+                collectors[index].update(tokens, network.blocks[index])
     if not num_images:
         raise InputError("there are no images to collect statistics from.")
     return TokenStatistics(
-        {i: collector.compute(vit.blocks[i]) for i, collector in collectors.items()},
+        {i: collector.compute(network.blocks[i]) for i, collector in collectors.items()},
         fingerprint(vit),
         num_images,
         preprocessing or {},
@@ -97,11 +96,11 @@ def collect_statistics(
 class _Collector:
     """Accumulates statistics of the tokens that enter one block."""
 
-    def __init__(self, vit: VisionTransformer, name: str, num_token_images: int) -> None:
+    def __init__(self, vit: ColumnarViT, name: str, num_token_images: int) -> None:
         assert name in FIELDS, name
         self.num_prefix_tokens = vit.num_prefix_tokens
-        self.patch_size = vit.patch_embed.patch_size[0]
-        device = next(vit.parameters()).device
+        self.patch_size = vit.patch_size
+        device = next(vit.blocks[0].parameters()).device
         self.moment = SecondMoment(vit.embed_dim, device) if name == "second_moment" else None
         self.token_sum: Tensor | None = None  # (T, D), over images
         self.sums_tokens = name == "published_interaction"
@@ -120,9 +119,9 @@ class _Collector:
         self.sum_of_squares += tokens.double().square().sum().item()
         self.num_values += tokens.numel()
         if self.moment is not None:
-            self.moment.update(block.get_submodule("norm1")(tokens))
+            self.moment.update(attention_input(block, tokens))
         if self.sums_tokens:
-            total = block.get_submodule("norm1")(tokens).double().sum(dim=0)
+            total = attention_input(block, tokens).double().sum(dim=0)
             self.token_sum = total if self.token_sum is None else self.token_sum + total
             self.num_images += len(tokens)
         if self.num_missing_images:
@@ -132,11 +131,11 @@ class _Collector:
 
     def compute(self, block: torch.nn.Module) -> BlockStatistics:
         second_moment, interaction, num_tokens = None, None, 0
-        weight = block.get_parameter("attn.qkv.weight")
         if self.token_sum is not None:
-            interaction = published_interaction(weight, self.token_sum / self.num_images).cpu()
+            mean = self.token_sum / self.num_images
+            interaction = published_interaction(qkv_weight(block), mean).cpu()
         if self.moment is not None:
-            product = query_key_product(weight)
+            product = query_key_product(qkv_weight(block))
             second_moment, num_tokens = self.moment.compute(product).cpu(), self.moment.num_tokens
         return BlockStatistics(
             second_moment=second_moment,
@@ -209,7 +208,7 @@ def load_statistics(path: str | Path) -> TokenStatistics:
 
 
 def check_statistics(
-    statistics: TokenStatistics | None, vit: VisionTransformer, needed: Mapping[int, str]
+    statistics: TokenStatistics | None, vit: nn.Module, needed: Mapping[int, str]
 ) -> TokenStatistics:
     """Check that statistics are of this ViT and hold all that its prompts need; return them.
 

@@ -7,13 +7,8 @@ from timm.layers import PatchEmbed
 from torch import nn
 
 from bpt_det.utils.errors import InputError
-from bpt_det.vit.embedding import (
-    center_square,
-    embed_by_product,
-    embed_images,
-    grid_size,
-    is_product,
-)
+from bpt_det.vit.embedding import center_square, embed_images, grid_size
+from bpt_det.vit.network import embed_by_product, is_product
 from tests.support.vits import tiny_vit
 
 
@@ -100,6 +95,6 @@ def test_the_shorter_side_of_an_image_becomes_the_squares():
 
 
 def test_the_grid_is_the_image_size_in_patches_of_which_it_must_be_a_multiple():
-    assert grid_size(tiny_vit(), 20, 28) == (5, 7)
+    assert grid_size(4, 20, 28) == (5, 7)
     with pytest.raises(InputError, match="20x30 is not a multiple of patch_size=4"):
-        grid_size(tiny_vit(), 20, 30)
+        grid_size(4, 20, 30)

@@ -301,7 +301,7 @@ def test_prefix_tokens_are_those_that_enter_the_first_prompted_block(placement, 
         tokens = run_block(block, tokens)
     prefix = model.prefix_tokens(images_of((20, 36)))
     torch.testing.assert_close(prefix, tokens)
-    assert torch.equal(model.finish(prefix), model.forward_tokens(images_of((20, 36))))
+    assert torch.equal(model.finish(prefix, (5, 9)), model.forward_tokens(images_of((20, 36))))
 
 
 @pytest.mark.parametrize("placement", ["shallow", "last_2"])
