@@ -13,7 +13,7 @@ from bpt_det.data.labeled_dataset import LabeledDataset
 from bpt_det.data.splits import TRAINVAL
 from bpt_det.utils.errors import InputError
 
-from .layouts.catalog import FOLDER_PREFIX
+from .layouts.catalog import prefix_of
 from .layouts.reading import ClassificationData, load_split, read_dataset
 
 _NUM_CLASSES = "model.num_classes"
@@ -85,9 +85,9 @@ def _splits(cfg: DictConfig) -> list[tuple[str, str, float]]:
 
 def _make_paths_absolute(cfg: DictConfig) -> None:
     """Let a saved config work in any folder."""
-    if cfg.data.name.startswith(FOLDER_PREFIX):
-        path = cfg.data.name.removeprefix(FOLDER_PREFIX)
-        cfg.data.name = FOLDER_PREFIX + absolute_path(path)
+    if prefix := prefix_of(cfg.data.name):
+        path = cfg.data.name.removeprefix(prefix)
+        cfg.data.name = prefix + absolute_path(path)
     if cfg.dataloader.get("root") is not None:
         cfg.dataloader.root = absolute_path(str(cfg.dataloader.root))
 

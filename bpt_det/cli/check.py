@@ -31,7 +31,7 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 import bpt_det.detection.datasets  # noqa: F401  registers the datasets
-from bpt_det.classification.layouts.catalog import FOLDER_PREFIX, SPECS
+from bpt_det.classification.layouts.catalog import SPECS, prefix_of
 from bpt_det.classification.layouts.reading import read_dataset
 from bpt_det.data.archives import find_tree
 from bpt_det.data.coco import split_source
@@ -57,7 +57,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "annotations",
         help="annotation file, or a folder or archive; or FILE:FOLDER; or a registered name, as "
-        "coco_2017_val; or a classification dataset as in data=, such as cub or folder:PATH",
+        "coco_2017_val; or a classification dataset as in data=, such as cub, folder:PATH or "
+        "shards:PATH",
     )
     parser.add_argument(
         "images", nargs="?", help="folder of the images, or ARCHIVE.zip/FOLDER, as of annotations"
@@ -108,7 +109,7 @@ def check(args: argparse.Namespace) -> int:
     if args.root is not None:
         raise InputError(
             f"--root is for classification datasets, but '{args.annotations}' is not one; there "
-            f"are {', '.join(SPECS)} and folder:PATH."
+            f"are {', '.join(SPECS)}, folder:PATH and shards:PATH."
         )
     sources = find_sources(args.annotations, args.images)
     checked = {split: _check_source(args, *source) for split, source in sources.items()}
@@ -142,8 +143,8 @@ def _check_source(
 
 def _is_classification(name: str) -> bool:
     """Say whether the first argument names a classification dataset and not an existing file."""
-    if name.startswith(FOLDER_PREFIX):
-        return not os.path.isfile(FOLDER_PREFIX.rstrip(":"))
+    if prefix := prefix_of(name):
+        return not os.path.isfile(prefix.rstrip(":"))
     return name in SPECS and not os.path.isfile(name)
 
 
@@ -154,7 +155,7 @@ def _check_classification(args: argparse.Namespace) -> int:
             f"'{args.images}' is one argument too many; the folder that holds {name} is given "
             "with --root."
         )
-    if args.root is not None and name.startswith(FOLDER_PREFIX):
+    if args.root is not None and prefix_of(name):
         raise InputError(f"--root {args.root} and '{name}' both name a folder; leave --root out.")
     dataset = read_dataset(name, args.root)
     findings = check_labeled(dataset, skip_images=args.skip_images, num_workers=args.num_workers)

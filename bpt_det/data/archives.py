@@ -128,6 +128,7 @@ def archive(path: str | Path) -> ZipArchive | TarArchive:
     """Return an open archive; of zip archives each process has its own, also after a fork.
 
     A forked process that read through its parent's handle would move the parent's file position.
+    A tar archive that has changed is listed again.
 
     Raises:
         InputError: it is no archive, or one that is not read, see `ZipArchive` and `TarArchive`.
@@ -135,7 +136,7 @@ def archive(path: str | Path) -> ZipArchive | TarArchive:
     pid, name = os.getpid(), str(path)
     if name in _ARCHIVES:
         opened_by, opened = _ARCHIVES[name]
-        if opened_by == pid or isinstance(opened, TarArchive):
+        if opened.is_current if isinstance(opened, TarArchive) else opened_by == pid:
             return opened
     is_tar = name.lower().endswith(".tar")
     try:

@@ -27,7 +27,7 @@ class TarArchive:
         path: of the archive.
 
     Attributes:
-        members: by name, the place of a regular file: offset and size in bytes.
+        members: by name, the place of a regular file: offset and size in bytes; see `forget`.
         folders: names of folders that are members.
         left_out: by kind, the number of members that are neither.
 
@@ -42,9 +42,32 @@ class TarArchive:
         self.members: dict[str, tuple[int, int]] = {}
         self.folders: set[str] = set()
         self.left_out: Counter[str] = Counter()
-        with open(path, "rb") as stream:
-            self._identity = _identify(stream)
-            self._list(stream, self._identity[0])
+        self._is_whole = False
+        self.list_again()
+
+    def list_again(self) -> None:
+        """List all members, unless all are listed."""
+        if self._is_whole:
+            return
+        for listed in (self.members, self.folders, self.left_out):
+            listed.clear()
+        with open(self.path, "rb") as stream:
+            status = os.fstat(stream.fileno())
+            self._identity = status.st_size, status.st_mtime_ns
+            self._list(stream, status.st_size)
+        self._is_whole = True
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Take members from the list, for memory; all are listed again when one of them is read."""
+        for name in names:
+            del self.members[name]
+            self._is_whole = False
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the archive is still the one that was listed."""
+        status = os.stat(self.path)
+        return (status.st_size, status.st_mtime_ns) == self._identity
 
     def _list(self, stream: BinaryIO, file_size: int) -> None:
         position = 0
@@ -128,7 +151,6 @@ class TarArchive:
         """Return the content of a file.
 
         Raises:
-            InputError: the archive has changed since it was listed.
             KeyError, OSError: there is no such file, or it cannot be read.
         """
         return next(self.read_all([name]))
@@ -136,11 +158,9 @@ class TarArchive:
     def read_all(self, names: Iterable[str]) -> Iterator[bytes]:
         """Yield the contents of files, see `read`; the archive is opened once."""
         with open(self.path, "rb") as stream:
-            if _identify(stream) != self._identity:
-                raise InputError(
-                    f"archive '{self.path}' has changed since it was listed; start again."
-                )
             for name in names:
+                if name not in self.members:
+                    self.list_again()
                 if name not in self.members:
                     raise KeyError(nearest_member(name, self.members))
                 offset, size = self.members[name]
@@ -149,6 +169,7 @@ class TarArchive:
 
     def list_below(self, prefix: str) -> Listing:
         """Return what is below a folder, "" or a path with a closing slash."""
+        self.list_again()
         listing = Listing(left_out=self.left_out.copy())
         for names, chosen in ((self.members, listing.files), (self.folders, listing.folders)):
             for name in names:
@@ -161,12 +182,6 @@ class TarArchive:
                     chosen.add(path)
         listing.add_parents()
         return listing
-
-
-def _identify(stream: BinaryIO) -> tuple[int, int]:
-    """Return size and time of a file."""
-    status = os.fstat(stream.fileno())
-    return status.st_size, status.st_mtime_ns
 
 
 def _number(field: bytes) -> int | None:

@@ -11,8 +11,10 @@ from bpt_det.utils.errors import InputError
 from .birds import BIRD_FILES, read_cub, read_nabirds
 from .folders import read_class_folders
 from .matlab import CARS_FILES, DOGS_FILES, FLOWERS_FILES, read_cars, read_dogs, read_flowers
+from .shards import read_shards
 
-FOLDER_PREFIX = "folder:"
+FOLDER_PREFIX, SHARDS_PREFIX = "folder:", "shards:"
+PREFIXES = (FOLDER_PREFIX, SHARDS_PREFIX)  # of names that say where a dataset is
 
 
 @dataclass(frozen=True)
@@ -127,37 +129,59 @@ SPECS = {
 }
 
 
+_CUSTOM = {
+    FOLDER_PREFIX: DatasetSpec(
+        title="a dataset of your own",
+        source="one folder of images per class, directly or below train/ (and val/, test/)",
+        folder="",
+        anchors=(),
+        read=read_class_folders,
+        num_classes=None,
+        counts={},
+    ),
+    SHARDS_PREFIX: DatasetSpec(
+        title="a dataset in tar shards",
+        source="tar files of images NAME.jpg and labels NAME.cls, in a folder or as in "
+        "/data/{train-{000..127},val-{00..07}}.tar",
+        folder="",
+        anchors=(),
+        read=read_shards,
+        num_classes=None,
+        counts={},
+    ),
+}
+
+
 def find_spec(name: str) -> DatasetSpec:
-    """Return what is known about ``name``; ``folder:PATH`` is any folder of class folders.
+    """Return what is known about ``name``; ``folder:PATH`` and ``shards:PATH`` are any dataset's.
 
     Raises:
         InputError: there is no dataset of that name.
     """
-    if name == FOLDER_PREFIX:
+    prefix = prefix_of(name)
+    if prefix == name:
         raise InputError(
-            f"'{name}' names no folder; give one, as in {FOLDER_PREFIX}/data/birds",
+            f"'{name}' names no {prefix[:-1]}; give one, as in {prefix}/data/birds",
             parameter="name",
         )
-    if name.startswith(FOLDER_PREFIX):
-        return DatasetSpec(
-            title="a dataset of your own",
-            source="one folder of images per class, directly or below train/ (and val/, test/)",
-            folder="",
-            anchors=(),
-            read=read_class_folders,
-            num_classes=None,
-            counts={},
-        )
-    if name not in SPECS and "/" in name:
-        raise InputError(
-            f"unknown dataset '{name}'; a folder of images is {FOLDER_PREFIX}{name}",
-            parameter="name",
-        )
+    if prefix:
+        return _CUSTOM[prefix]
+    if name not in SPECS and ("/" in name or name.endswith(".tar")):
+        is_shard = name.endswith(".tar")
+        kinds = ("class folders in it", "tar shards") if is_shard else ("images", "tar shards")
+        places = " or ".join(f"{p}{name} for {k}" for p, k in zip(PREFIXES, kinds, strict=True))
+        raise InputError(f"unknown dataset '{name}'; give {places}", parameter="name")
     if name not in SPECS:
         near = difflib.get_close_matches(name.lower(), SPECS, n=2, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
         raise InputError(
-            f"unknown dataset '{name}'; {hint}there are {', '.join(SPECS)} and folder:PATH",
+            f"unknown dataset '{name}'; {hint}there are {', '.join(SPECS)}, folder:PATH and "
+            "shards:PATH",
             parameter="name",
         )
     return SPECS[name]
+
+
+def prefix_of(name: str) -> str:
+    """Return how a name begins that says where a dataset is: one of `PREFIXES`, or else empty."""
+    return next((prefix for prefix in PREFIXES if name.startswith(prefix)), "")

@@ -9,7 +9,7 @@ from bpt_det.data.splits import SPLITS, LabeledImage, Layout, LayoutError
 from bpt_det.utils.errors import InputError, shorten
 
 # By name, in any case: the split that a folder holds.
-_SPLIT_NAMES = {
+SPLIT_NAMES = {
     **{name: "train" for name in ("train", "training")},
     **{name: "val" for name in ("val", "valid", "validation")},
     **{name: "test" for name in ("test", "testing")},
@@ -55,7 +55,7 @@ def find_splits(folders: Iterable[str], where: str) -> dict[str, str]:
     """
     tops: dict[str, str] = {}
     for folder in sorted(folders):
-        split = _SPLIT_NAMES.get(folder.lower())
+        split = SPLIT_NAMES.get(folder.lower())
         if split is None:
             continue
         if split in tops:

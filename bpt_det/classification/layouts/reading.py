@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bpt_det.data.archives import FileTree, locate
+from bpt_det.data.images import is_image_name
 from bpt_det.data.labeled_dataset import LabeledDataset, check_selection
 from bpt_det.data.splits import TRAINVAL, Layout, LayoutError, draw_validation, take_fraction
 from bpt_det.utils.errors import InputError, shorten
 
-from .catalog import FOLDER_PREFIX, DatasetSpec, find_spec
+from .catalog import SHARDS_PREFIX, DatasetSpec, find_spec, prefix_of
 from .folders import find_splits
+from .shards import find_shards
 from .split_files import SPLIT_FILES, has_split_files, read_split_files
 
 logger = logging.getLogger(__name__)
@@ -53,10 +55,10 @@ def load_classification(
 
     Args:
         name: ``cub``, ``nabirds``, ``flowers``, ``dogs``, ``cars``, ``imagenet``,
-            ``shapes_crops`` or ``folder:PATH``.
+            ``shapes_crops``, ``folder:PATH``, or ``shards:PATH``, see `find_shards`.
         root: the dataset's folder, or one that holds it under its usual name, or a zip archive of
             it; None takes ``$DETECTRON2_DATASETS``, or else ``datasets``. Not used for
-            ``folder:PATH``.
+            names with a path.
         split: ``train``, ``val``, ``test``, or ``trainval``: the first two together.
         fraction: percentage of each class's training images, in (0, 100].
         fold: as in `read_dataset`.
@@ -129,16 +131,32 @@ def read_dataset(
 
 
 def _find_tree(name: str, spec: DatasetSpec, root: str | Path | None) -> FileTree:
-    if not name.startswith(FOLDER_PREFIX):
+    prefix = prefix_of(name)
+    if not prefix:
         root = Path(root or os.environ.get("DETECTRON2_DATASETS") or "datasets").expanduser()
         return locate(root, spec.folder, (*spec.anchors, *SPLIT_FILES), spec.advice)
-    folder = Path(name.removeprefix(FOLDER_PREFIX)).expanduser()
+    folder = Path(name.removeprefix(prefix)).expanduser()
+    if prefix == SHARDS_PREFIX:
+        return find_shards(str(folder), spec.advice)
     if not os.path.exists(folder):
         raise InputError(f"{name}: '{folder}' does not exist; {spec.advice}", parameter="name")
     tree = FileTree(folder, advice=spec.advice)
+    _refuse_shards(name, tree)
     while (inner := _single_folder(tree)) is not None:
         tree = tree.inside(inner)
     return tree
+
+
+def _refuse_shards(name: str, tree: FileTree) -> None:
+    """Refuse a folder of tar files without images, and a tar file with labels beside images."""
+    has_labels = any(path.lower().endswith(".cls") for path in tree.files)
+    has_shards = any(path.lower().endswith(".tar") for path in tree.files)
+    if has_labels or (has_shards and not any(map(is_image_name, tree.files))):
+        raise InputError(
+            f"{name} holds {'labels NAME.cls' if has_labels else 'tar files'}, not class folders; "
+            f"give it as {SHARDS_PREFIX}{tree.root}",
+            parameter="name",
+        )
 
 
 def _single_folder(tree: FileTree) -> str | None:

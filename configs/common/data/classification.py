@@ -12,8 +12,8 @@ from bpt_det.classification.in_memory_loader import build_train_loader
 from bpt_det.classification.feature_cache import FeatureCache
 from bpt_det.engine import TestLoader
 
-# cub, nabirds, flowers, dogs, cars, imagenet, shapes_crops, or folder:PATH; data=NAME on the
-# command line is short for data.name=NAME.
+# cub, nabirds, flowers, dogs, cars, imagenet, shapes_crops, folder:PATH or shards:PATH; data=NAME
+# on the command line is short for data.name=NAME.
 data = dict(name="cub")
 
 dataloader = dict(

@@ -167,7 +167,10 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
     [
         ("cubs", r"unknown dataset 'cubs'; did you mean cub"),
         ("Flower", "did you mean flowers"),
-        ("zzz", r"unknown dataset 'zzz'; there are cub, .*shapes_crops and folder:PATH"),
+        (
+            "zzz",
+            r"unknown dataset 'zzz'; there are cub, .*shapes_crops, folder:PATH and shards:PATH",
+        ),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest(name, match, tmp_path):
@@ -180,7 +183,7 @@ def test_an_unknown_split_is_refused(tmp_path):
 
 def test_a_path_in_place_of_a_name_is_told_the_prefix(tmp_path):
     with pytest.raises(
-        InputError, match="unknown dataset '/birds'; a folder of images is folder:/"
+        InputError, match="'/birds'; give folder:/birds for images or shards:/birds for tar"
     ):
         load_classification("/birds")
 
