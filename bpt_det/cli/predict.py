@@ -7,8 +7,8 @@ left out is counted.
 
 predictions.json is complete in itself: images (id, file_name as given, width, height, of a video
 frame_number counted from 0 and its time in seconds), categories (id, name) and annotations (bbox
-XYWH in pixels, score, RLE segmentation, area). category_id is the model's class index + 1 whatever
-a dataset's ids are, so compare with other files by category name and file_name.
+XYWH in pixels, score, RLE segmentation, area). category_id is that of the dataset that was trained
+on; of a checkpoint that does not hold them it is the class index + 1.
 
 Without --checkpoint it is train.init_checkpoint, else the last one of train.output_dir, else the
 one that comes with the package for a config of shapes.
@@ -163,7 +163,7 @@ def predict_all(args: argparse.Namespace) -> int:
     failures: dict[str, InputError] = {}
     start = time.perf_counter()
     with (
-        CocoFile(folder / JSON_NAME, predictor.class_names) as results,
+        CocoFile(folder / JSON_NAME, predictor.class_names, predictor.category_ids) as results,
         Pictures(folder, names) as pictures,
     ):
         for frame, instances in _predictions(sources, args, predictor, failures):

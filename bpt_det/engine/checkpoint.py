@@ -4,7 +4,7 @@ import logging
 import re
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 LAST_CHECKPOINT = "last_checkpoint"  # file that names the checkpoint to resume from
 BEST_NAME, FINAL_NAME = "model_best", "model_final"
 CLASS_NAMES, SETTINGS, TRAINER = "class_names", "settings", "trainer"  # keys of a file
+CATEGORY_IDS = "category_ids"
 _DROPPED = "dropped"  # what a file of Detectron2's holds that a model has no place for
 _HINT = "Give the path of a model_*.pth that a training run has written."
 _PUBLISHED = "docs/how_to/coco.md has the address of Detectron2's published model."
@@ -56,6 +57,7 @@ class FrozenAwareCheckpointer(Checkpointer):
             it is trained too.
         save_dir: folder of the files.
         class_names: names of the model's classes; stored in every file.
+        category_ids: ids of the classes in the dataset; stored too.
         is_resumed: whether a file of other class names is refused, not only warned of.
         start: what training takes of the file that it starts from; None: all, and all must fit.
         checkpointables: further objects with ``state_dict``, such as the trainer.
@@ -67,12 +69,14 @@ class FrozenAwareCheckpointer(Checkpointer):
         save_dir: str = "",
         *,
         class_names: Sequence[str] | None = None,
+        category_ids: Sequence[Hashable] | None = None,
         is_resumed: bool = False,
         start: Start | None = None,
         **checkpointables: Any,
     ) -> None:
         super().__init__(model, save_dir, save_to_disk=comm.is_main_process(), **checkpointables)
         self.class_names = None if class_names is None else list(class_names)
+        self.category_ids = None if category_ids is None else list(category_ids)
         self.is_resumed = is_resumed
         self.start = start
         self.report: StartReport | None = None  # of the file that was started from
@@ -102,6 +106,7 @@ class FrozenAwareCheckpointer(Checkpointer):
             "model": trained,
             "frozen": frozen_fingerprints(self.model),
             CLASS_NAMES: self.class_names,
+            CATEGORY_IDS: self.category_ids,
             SETTINGS: settings_of(self.model),
             **extra,
         }
@@ -172,13 +177,14 @@ class FrozenAwareCheckpointer(Checkpointer):
             ) from error
 
 
-def read_class_names(path: str) -> list[str] | None:
-    """Return the class names that a checkpoint holds, or None if it holds none.
+def read_classes(path: str) -> tuple[list[str] | None, list[Hashable] | None]:
+    """Return the names and category ids of the classes that a checkpoint holds; None: it has none.
 
     Raises:
         InputError: the file is missing or damaged, or is not a checkpoint of this project.
     """
-    return read_checkpoint(path).get(CLASS_NAMES)
+    content = read_checkpoint(path)
+    return content.get(CLASS_NAMES), content.get(CATEGORY_IDS)
 
 
 def read_resumable(path: str | Path) -> int:
@@ -217,12 +223,14 @@ def read_checkpoint(path: str) -> dict[str, Any]:
 def _check_contents(checkpoint: dict[str, Any], path: str) -> None:
     """Check the types of what a file of `FrozenAwareCheckpointer` holds."""
     state, averages = checkpoint["model"], checkpoint.get(EMA, {})
-    names = checkpoint.get(CLASS_NAMES)
+    names, ids = checkpoint.get(CLASS_NAMES), checkpoint.get(CATEGORY_IDS)
     are_right = {
         "model": _are_tensors(state),
         "frozen": isinstance(checkpoint["frozen"], dict),
         CLASS_NAMES: names is None
         or (isinstance(names, list) and all(isinstance(name, str) for name in names)),
+        CATEGORY_IDS: ids is None
+        or (isinstance(ids, list) and all(isinstance(key, int | str) for key in ids)),
         SETTINGS: isinstance(checkpoint.get(SETTINGS, {}), dict),
         EMA: isinstance(averages, dict) and _are_tensors(averages),
     }

@@ -9,7 +9,7 @@ processes see what one sees that accumulates N batches.
 import hashlib
 import itertools
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -305,6 +305,17 @@ def find_class_names(cfg: DictConfig, loader: Any, name: str) -> list[str] | Non
         return names
     dataset = OmegaConf.select(cfg, f"dataloader.{name}.dataset.names")
     return MetadataCatalog.get(dataset).get("thing_classes") if isinstance(dataset, str) else None
+
+
+def find_category_ids(cfg: DictConfig, name: str) -> list[Hashable] | None:
+    """Return the category ids by class index in the dataset registered for a loader, if it has."""
+    dataset = OmegaConf.select(cfg, f"dataloader.{name}.dataset.names")
+    if not isinstance(dataset, str):
+        return None
+    indexes = MetadataCatalog.get(dataset).get("thing_dataset_id_to_contiguous_id", {})
+    names = MetadataCatalog.get(dataset).get("thing_classes", [])
+    ids = sorted(indexes, key=indexes.__getitem__)
+    return ids if [indexes[key] for key in ids] == list(range(len(names))) else None
 
 
 def seed_cpu_generators(seed: int) -> None:

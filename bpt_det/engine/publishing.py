@@ -8,7 +8,7 @@ from torch import Tensor
 from bpt_det.utils.atomic import atomic_write
 from bpt_det.utils.errors import InputError
 
-from .checkpoint import CLASS_NAMES, SETTINGS, read_checkpoint
+from .checkpoint import CATEGORY_IDS, CLASS_NAMES, SETTINGS, read_checkpoint
 
 _LARGE = 1_000_000  # entries of a matrix that is stored in 8 bits
 _MAX_ERROR = 0.05  # of it then: root mean square, relative to that of its entries
@@ -39,7 +39,8 @@ def publish_checkpoint(source: str, target: str | Path, *, compact: bool = False
     state = content["model"]
     if compact:
         state = {name: _compact(value, name, source) for name, value in state.items()}
-    kept = {key: content[key] for key in ("frozen", CLASS_NAMES, SETTINGS) if key in content}
+    keys = ("frozen", CLASS_NAMES, CATEGORY_IDS, SETTINGS)
+    kept = {key: content[key] for key in keys if key in content}
     with atomic_write(target) as partial:
         torch.save({"model": state, **kept}, partial)
 

@@ -37,7 +37,7 @@ from .hooks import (
     SaveCheckpoints,
     build_early_stopping,
 )
-from .loaders import build_named_loader, find_class_names
+from .loaders import build_named_loader, find_category_ids, find_class_names
 from .optim import build_optimizer, scale_learning_rate
 from .precision import Precision, resolve_device, resolve_precision
 from .processes import check_equal
@@ -122,6 +122,7 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
             model,
             str(folder),
             class_names=find_class_names(cfg, train_loader, "train"),
+            category_ids=find_category_ids(cfg, "train"),
             is_resumed=is_resumed,
             start=None if is_resumed else how,
             trainer=trainer,

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from bpt_det.classification import ClassificationMapper, PromptedClassifier
 from bpt_det.data.images import ImageLike
-from bpt_det.engine.checkpoint import read_class_names
+from bpt_det.engine.checkpoint import read_classes
 from bpt_det.engine.run import load_trained_model
 from bpt_det.utils.errors import InputError, check_choice, check_count
 
@@ -68,7 +68,7 @@ class ImageClassifier:
         check_choice("channel_order", channel_order, CHANNEL_ORDERS)
         check_checkpoint(checkpoint)
         cfg = read_config(config, overrides, trust, device=device)
-        names = read_class_names(str(checkpoint))
+        names, _ = read_classes(str(checkpoint))
         if cfg.model.get("num_classes") is None:
             raise InputError(f"'{config}' is no config of a classifier; it has no num_classes.")
         if names is not None:

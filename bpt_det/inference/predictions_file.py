@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 
 import pycocotools.mask as mask_util
@@ -22,23 +22,30 @@ class CocoFile:
 
     An annotation has COCO's fields of ground truth and a ``score``, so the file can be loaded with
     ``COCO(path)``, and its list of annotations with ``loadRes``. ``bbox`` is XYWH in pixels,
-    ``segmentation`` run lengths. Ids count from 1; ``category_id`` is the class index + 1, which
-    need not be the dataset's id: categories are identified by their names.
+    ``segmentation`` run lengths. Ids of images and annotations count from 1.
 
     Args:
         path: of the file.
         class_names: by class index.
+        category_ids: by class index; None: the class index + 1.
 
     Raises:
         InputError: the file cannot be written.
     """
 
-    def __init__(self, path: Path, class_names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        class_names: Sequence[str],
+        category_ids: Sequence[Hashable] | None = None,
+    ) -> None:
         self.path = path
         self.num_annotations = 0
         self._partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        self._category_ids = category_ids or range(1, len(class_names) + 1)
         self._categories = [
-            {"id": index + 1, "name": name} for index, name in enumerate(class_names)
+            {"id": key, "name": name}
+            for key, name in zip(self._category_ids, class_names, strict=True)
         ]
         self._images: list[dict] = []
 
@@ -71,7 +78,8 @@ class CocoFile:
         for prediction in to_coco(instances, image_id):
             separator = "," if self.num_annotations else ""
             self.num_annotations += 1
-            annotation = {"id": self.num_annotations, **_as_ground_truth(prediction)}
+            key = self._category_ids[prediction["category_id"]]
+            annotation = {"id": self.num_annotations, **_as_ground_truth(prediction, key)}
             self._write(f"{separator}\n{json.dumps(annotation)}")
 
     def __exit__(self, error_type: type | None, *error) -> None:
@@ -110,11 +118,10 @@ def to_coco(instances: Instances, image_id: int) -> list[dict]:
     ]
 
 
-def _as_ground_truth(prediction: dict) -> dict:
+def _as_ground_truth(prediction: dict, category_id: Hashable) -> dict:
     """Return a result in COCO's format with the fields that an annotation has besides."""
     if "segmentation" in prediction:
         area = float(mask_util.area(prediction["segmentation"]))
     else:
         area = prediction["bbox"][2] * prediction["bbox"][3]
-    category_id = prediction["category_id"] + 1
     return {**prediction, "category_id": category_id, "area": area, "iscrowd": 0}

@@ -16,7 +16,7 @@ from torch import nn
 from bpt_det.data.images import ImageLike
 from bpt_det.detection.detection_data import use_detection_data
 from bpt_det.detection.evaluation.roi_mask_detector import without_pasting
-from bpt_det.engine.checkpoint import read_class_names
+from bpt_det.engine.checkpoint import read_classes
 from bpt_det.engine.run import load_trained_model
 from bpt_det.utils.errors import InputError, check_choice, check_count
 from bpt_det.utils.progress import progress_bar
@@ -63,6 +63,7 @@ class Predictor:
     Attributes:
         class_names: by class index. From the checkpoint, else from the dataset, else
             ``class 0``, ``class 1`` …
+        category_ids: of the dataset that was trained on, by class index; None if not known.
         model: the detector in evaluation mode.
         score_threshold: as given.
 
@@ -98,7 +99,10 @@ class Predictor:
                 f"{type(self._mapper).__name__}.",
                 parameter="mapper",
             )
-        self.class_names = _class_names(cfg, read_class_names(str(checkpoint)))
+        names, ids = read_classes(str(checkpoint))
+        self.class_names = _class_names(cfg, names)
+        is_known = ids is not None and len(ids) == len(self.class_names)
+        self.category_ids = ids if is_known else None
         self._checkpoint = str(checkpoint)
         self.score_threshold = score_threshold
         self._channel_order = channel_order

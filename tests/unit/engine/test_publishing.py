@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from bpt_det.engine import FrozenAwareCheckpointer
-from bpt_det.engine.checkpoint import read_class_names
+from bpt_det.engine.checkpoint import read_classes
 from bpt_det.engine.model_state import trained_state
 from bpt_det.engine.publishing import publish_checkpoint
 from bpt_det.prompts import BilinearPrompt
@@ -54,9 +54,9 @@ def test_the_trained_weights_come_back_and_nothing_else_is_kept(run_file, tmp_pa
     target = tmp_path / "published.pth"
     publish_checkpoint(str(run_file), target)
     stored, before = read(target), read(run_file)
-    assert stored.keys() == {"model", "frozen", "class_names", "settings"}
+    assert stored.keys() == {"model", "frozen", "class_names", "category_ids", "settings"}
     assert {"optimizer", "iteration"} <= before.keys()
-    assert read_class_names(str(target)) == ["disc", "ring"]
+    assert read_classes(str(target))[0] == ["disc", "ring"]
     for name, value in load(target).items():
         assert torch.equal(value, before["model"][name]), name
 

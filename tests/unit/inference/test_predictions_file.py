@@ -51,6 +51,13 @@ def test_the_file_is_complete_in_itself(tmp_path):
         2: {"id": 2, "file_name": "clip.mp4", "frame_number": 8, "width": 30, "height": 20},
     }
     assert [coco.cats[index]["name"] for index in (1, 2, 3)] == NAMES
+    with CocoFile(tmp_path / "b.json", NAMES, [7, 3, 90]) as file:
+        file.add({"file_name": "x/a.jpg"}, instances)
+    other = COCO(str(tmp_path / "b.json"))
+    assert [(a["category_id"], a["score"]) for a in other.anns.values()] == [(90, 0.75), (7, 0.5)]
+    assert {key: category["name"] for key, category in other.cats.items()} == dict(
+        zip([7, 3, 90], NAMES, strict=True)
+    )
     first, second = coco.loadAnns(coco.getAnnIds(imgIds=[2]))
     assert (first["category_id"], first["bbox"], first["area"]) == (3, [2, 1, 7, 4], 28)
     assert (second["category_id"], second["score"], second["iscrowd"]) == (1, 0.5, 0)
