@@ -19,7 +19,7 @@ plan = dict(
     name="shapes_layers",
     title="Layers of a frozen micro ViT, shapes",
     about=(
-        "The detector of `compare/shapes`, 500 iterations of 2 images of 128 pixels instead of "
+        "The detector of `compare/shapes`, 400 iterations of 2 images of 128 pixels instead of "
         "1400, rate 1e-3 for all rows, tested on 150 images of another rendering. One layer: the "
         "last, with the norm and the 1x1 layer that several layers have. Mean ± standard deviation "
         "over the seeds."
@@ -30,9 +30,9 @@ plan = dict(
     ],
     command="train",
     settings={
-        "train.max_iter": 500,
-        "train.eval_period": 500,
-        "train.checkpointer.period": 500,
+        "train.max_iter": 400,
+        "train.eval_period": 400,
+        "train.checkpointer.period": 400,
         "dataloader.test.dataset.names": "compare_shapes_150",
         "+dataloader.test.dataset.json_file": f"{_TEST}/annotations/instances_val.json",
         "+dataloader.test.dataset.image_root": f"{_TEST}/val",
