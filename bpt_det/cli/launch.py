@@ -30,6 +30,7 @@ from bpt_det.engine.processes import (
     is_main_process,
     joined,
     peers_of_run,
+    use_existing_group,
 )
 from bpt_det.engine.result import end_killed_run, exit_status_of, was_interrupted
 from bpt_det.engine.run import evaluate_checkpoint, train
@@ -205,6 +206,9 @@ def train_or_evaluate(args: argparse.Namespace, adapt: Adapt | None = None) -> N
         with joined(peers, resolve_device(cfg.train.device)):
             _run(cfg, args, datasets, records)
         return
+    if use_existing_group(os.environ):
+        _run(cfg, args, datasets, records)
+        return
     _check_num_processes(args, cfg.train.device)
     are_several = args.num_gpus * args.num_machines > 1
     try:
@@ -324,14 +328,17 @@ def run_training_tool(
 
 
 def _join_peers(args: argparse.Namespace) -> None:
-    """Meet the processes that torchrun or srun has started, if it has."""
-    place = find_place(os.environ)
-    if place is None:
+    """Meet the processes that torchrun or srun has started, if they have not met already."""
+    has_group = comm.get_world_size() > 1
+    place = None if has_group else find_place(os.environ)
+    if place is None and not has_group:
         return
     if args.num_gpus > 1 or args.num_machines > 1:
         raise InputError(
-            f"{place.launcher} has started {place.world_size} processes, which take a GPU each; "
-            "leave out --num-gpus and --num-machines."
+            "several processes have been started, which take a GPU each; leave out --num-gpus and "
+            "--num-machines."
         )
+    if place is None:
+        return
     args.resume = args.resume or (place.attempt > 0 and not args.eval_only)
     Peers(place)

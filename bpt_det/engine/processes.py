@@ -1,6 +1,7 @@
 """Processes of a run that torchrun or srun has started: their place, and what ends one ends all.
 
-`find_place` reads what the launcher says, `joined` makes the process group of Detectron2's `comm`.
+`find_place` reads what the launcher says, `joined` makes the process group of Detectron2's `comm`;
+`use_existing_group` takes one that is there already.
 Every process tells the others that it lives, through a store of torch's that needs no GPU: the
 first that fails is the one that is reported, by its rank, and none waits for another for ever.
 """
@@ -326,11 +327,31 @@ def joined(peers: Peers, device: str) -> Iterator[None]:
         rank=place.rank,
         world_size=place.world_size,
     )
-    _make_local_group(place)
+    _make_local_group(place.rank, place.world_size, place.local_world_size)
     comm.synchronize()
     yield
     comm.synchronize()  # none leaves while another needs it
     dist.destroy_process_group()
+
+
+def use_existing_group(environment: Mapping[str, str]) -> bool:
+    """Take the process group that a program has made before it called us, such as Ray Train.
+
+    That program watches its processes, and ends them.
+
+    Args:
+        environment: of the process; LOCAL_WORLD_SIZE is the number of processes of the machine,
+            without it all are on one.
+
+    Returns:
+        Whether there is one, of several processes.
+    """
+    if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
+        return False
+    if comm._LOCAL_PROCESS_GROUP is None:
+        size = _Reader(environment, "the program")("LOCAL_WORLD_SIZE", dist.get_world_size())
+        _make_local_group(dist.get_rank(), dist.get_world_size(), size)
+    return True
 
 
 def check_equal(what: Mapping[str, object]) -> None:
@@ -353,13 +374,13 @@ def check_equal(what: Mapping[str, object]) -> None:
             )
 
 
-def _make_local_group(place: Place) -> None:
+def _make_local_group(rank: int, world_size: int, local_world_size: int) -> None:
     if hasattr(comm, "create_local_process_group"):
-        comm.create_local_process_group(place.local_world_size)
+        comm.create_local_process_group(local_world_size)
         return
-    for start in range(0, place.world_size, place.local_world_size):  # Detectron2 0.6
-        group = dist.new_group(list(range(start, start + place.local_world_size)))
-        if start <= place.rank < start + place.local_world_size:
+    for start in range(0, world_size, local_world_size):  # Detectron2 0.6
+        group = dist.new_group(list(range(start, start + local_world_size)))
+        if start <= rank < start + local_world_size:
             comm._LOCAL_PROCESS_GROUP = group
 
 

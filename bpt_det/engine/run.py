@@ -344,6 +344,5 @@ def _check_start(
 
 def _distribute(model: nn.Module, device: str, ddp: Mapping[str, Any]) -> nn.Module:
     """Wrap the model where several processes train it."""
-    if device == "cuda":
-        return create_ddp_model(model, **ddp)
-    return create_ddp_model(model, **ddp, device_ids=None)  # of GPUs
+    gpus = [torch.cuda.current_device()] if device == "cuda" else None
+    return create_ddp_model(model, **ddp, device_ids=gpus)

@@ -1,13 +1,16 @@
 """Two processes under gloo: each sees half a batch, gradients are averaged, weights stay equal."""
 
 import copy
+import os
 import sys
 from argparse import Namespace
 
 import pytest
 import torch
+import torch.distributed as dist
 from detectron2.config import LazyConfig, instantiate
 from detectron2.engine.defaults import create_ddp_model
+from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 
 import bpt_det.detection.datasets  # noqa: F401  registers the datasets
@@ -107,6 +110,14 @@ def run(rank, arguments, main=train):
     status = main(arguments)
     if status:
         sys.exit(status)
+
+
+def run_as_ray_train(rank, arguments):
+    """The same where the program that has made the process group says so, as Ray Train does."""
+    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
+    os.environ.update({name: str(value) for name, value in place.items()}, MASTER_PORT="1")
+    run(rank, arguments)
+    assert dist.is_initialized() and comm.get_local_size() == 2
 
 
 def write_config(shapes_root, folder):
@@ -213,7 +224,7 @@ def test_two_processes_train_as_one_that_accumulates_two_batches(
     alone = whole_run(shapes_root, tmp_path / "alone", total_batch_size=2, accumulate_steps=2)
     assert train(alone) == 0
     two = whole_run(shapes_root, tmp_path / "two", total_batch_size=4)
-    run_in_two_processes(run, tmp_path, two)
+    run_in_two_processes(run_as_ray_train, tmp_path, two)
     assert_equal_runs(tmp_path / "alone", tmp_path / "two")
 
 
