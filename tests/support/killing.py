@@ -26,3 +26,15 @@ class StopAtStart(HookBase):
     def __init__(self, process):
         if comm.get_rank() == process:
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+class StopOnce(HookBase):
+    """Sends SIGTERM in one process before an iteration."""
+
+    def __init__(self, process, iteration):
+        self.process = process
+        self.iteration = iteration
+
+    def before_step(self):
+        if comm.get_rank() == self.process and self.trainer.iter == self.iteration:
+            os.kill(os.getpid(), signal.SIGTERM)
