@@ -10,7 +10,8 @@ Shape legend: B batch, T tokens, D embed_dim.
 
 import bisect
 import copy
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from bpt_det.detection import PromptedViTBackbone
 from bpt_det.utils.errors import InputError
-from bpt_det.vit import PromptedViT
+from bpt_det.vit import ColumnarViT, PromptedViT, adapt
 
 from .cost import weight_bytes
 from .saved_activations import FLOAT32_BYTES, SavedActivations, cast_weight_bytes
@@ -180,7 +181,7 @@ class MemoryModel:
         indexes = self._graph_blocks[:num_blocks]
         if not indexes:
             return 0
-        layers = self.vit.vit.blocks[indexes[-1]].modules()
+        layers = self._blocks[indexes[-1]].modules()
         hidden = max(layer.out_features for layer in layers if isinstance(layer, nn.Linear))
         tokens = self._token_bytes(batch_size)
         numbers = tokens // FLOAT32_BYTES
@@ -201,10 +202,15 @@ class MemoryModel:
         return range(first, max(self.net.layers, default=len(self._blocks) - 1) + 1)
 
     @cached_property
-    def _blocks(self) -> nn.ModuleList:
-        """Blocks as they run, with what is tuned in them."""
+    def _tuned_network(self) -> ColumnarViT:
+        """The ViT as it runs, with what is tuned in its blocks."""
         tuning = self.vit.tuning
-        return (self.vit.vit if tuning is None else tuning.tuned(self.vit.vit)).blocks
+        return adapt(self.vit.vit if tuning is None else tuning.tuned(self.vit.vit))
+
+    @property
+    def _blocks(self) -> Sequence[nn.Module]:
+        """Blocks of the ViT itself."""
+        return self.vit.network.blocks
 
     def _block_bytes(self, index: int, batch_size: int) -> int:
         """Return the saved activations of a block, its input included and its output not."""
@@ -217,8 +223,13 @@ class MemoryModel:
 
     def _trace_block(self, index: int, batch_size: int) -> int:
         tokens = self._meta_tokens(index, batch_size, self._is_input_trained(index))
+        network = self._tuned_network
+        positions = network.positions(self._grid)
+        num_prompts = self._num_tokens(index) - network.num_prefix_tokens - self._num_patches
         return traced_bytes(
-            lambda: [self._blocks[index](tokens)], self.compute_bytes, known=self._weight_tensors
+            lambda: [network.run_block(index, tokens, positions, num_prompts)],
+            self.compute_bytes,
+            known=self._weight_tensors,
         )
 
     def _trace_neck(self, batch_size: int) -> int:
@@ -233,11 +244,10 @@ class MemoryModel:
         tokens = [self._meta_tokens(i, batch_size, i in self._graph_blocks) for i in layers]
         starts = [t.shape[1] - self._num_patches for t in tokens]
         patches = [t[:, start:] for t, start in zip(tokens, starts, strict=True)]
-        grid = vit.grid_size(self.image_size, self.image_size)
         maps: list[Tensor] = []
 
         def run() -> list[Tensor]:
-            maps.extend(neck(patches, grid, checkpointing=vit.activation_checkpointing))
+            maps.extend(neck(patches, self._grid, checkpointing=vit.activation_checkpointing))
             return maps
 
         # New prompts make another tensor of the tokens before the next block keeps them.
@@ -270,7 +280,7 @@ class MemoryModel:
         """Return the cast weights of a checkpointed block that stay until the backward pass."""
         if self.vit.frozen:
             return 0
-        return cast_weight_bytes(self.vit.vit.blocks[index], self.compute_bytes)
+        return cast_weight_bytes(self._blocks[index], self.compute_bytes)
 
     def _is_input_trained(self, index: int) -> bool:
         return index > self._graph_blocks.start or str(index) in self.vit.prompts
@@ -282,7 +292,7 @@ class MemoryModel:
     def _num_tokens(self, index: int) -> int:
         has_prompts = any(int(prompted) <= index for prompted in self.vit.prompts)
         return (
-            self.vit.vit.num_prefix_tokens
+            self.vit.network.num_prefix_tokens
             + has_prompts * self.vit.prompt_length
             + self._num_patches
         )
@@ -293,9 +303,12 @@ class MemoryModel:
         return batch_size * self._num_tokens(last) * self.vit.embed_dim * FLOAT32_BYTES
 
     @property
+    def _grid(self) -> tuple[int, int]:
+        return self.vit.grid_size(self.image_size, self.image_size)
+
+    @property
     def _num_patches(self) -> int:
-        height, width = self.vit.grid_size(self.image_size, self.image_size)
-        return height * width
+        return math.prod(self._grid)
 
     def _pyramid_bytes(self, batch_size: int) -> int:
         """Return the saved activations of pyramid and RPN; the pyramid's maps count once."""
