@@ -112,13 +112,13 @@ def explain(error: InputError, args: Namespace) -> str:
 
 
 def find_keys(cfg: DictConfig, parameter: str) -> list[str]:
-    """Return the dotted keys whose last part is a parameter's name.
+    """Return the dotted keys that end with a parameter's name, such as ``rank`` or ``tuning.rank``.
 
     Keys that only refer to another one, such as ``${..embed_dim}``, count where there is no other:
     it is what they refer to that can be set, such as ``dataloader.image_size``.
     """
     every = dict(walk(cfg))
-    nodes = {key: node for key, node in every.items() if key.rpartition(".")[2] == parameter}
+    nodes = {key: node for key, node in every.items() if f".{key}".endswith(f".{parameter}")}
     own = [key for key, node in nodes.items() if not node._is_interpolation()]
     return own or list(dict.fromkeys(_follow(key, every) for key in nodes))
 
@@ -145,7 +145,7 @@ def _with_whole_keys(text: str, cfg: DictConfig, key: str, parameter: str | None
         key: of the argument at fault; those that are to be set stand beside it.
         parameter: name of that argument.
     """
-    if parameter is not None and key.rpartition(".")[2] != parameter:  # set under another name
+    if parameter is not None and not f".{key}".endswith(f".{parameter}"):  # under another name
         text = re.sub(rf"(?<![\w.]){re.escape(parameter)}\b", lambda _: key, text, count=1)
     before, advice, after = text.rpartition("set ")
     beside = key.rpartition(".")[0]

@@ -190,7 +190,7 @@ def test_burstiness_of_a_tuned_vit_is_refused(shapes_root, folder, capsys):
         ),
         (
             ["tuning.placement=[3,9]"],
-            "placement [3, 9] must be ascending block indexes in [0, 3]: ",
+            "has num_blocks=4. Config key: model.backbone.tuning.placement.",
         ),
         (
             ["frozen=False"],

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch.nn.functional as F
-from timm.models.eva import EvaBlock
+from timm.models.eva import EvaBlock, EvaBlockPostNorm
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
@@ -51,9 +51,9 @@ class AdaptFormer(TuningMethod):
 
     def build(self, block: Any) -> nn.Module:
         """Return the bottleneck of a block."""
-        if not isinstance(block, Block | EvaBlock):
+        if not isinstance(block, Block | EvaBlock | EvaBlockPostNorm):
             raise InputError(
-                "AdaptFormer stands beside the MLP of timm's Block and EvaBlock, but the blocks of "
+                "AdaptFormer stands beside the MLP of timm's Block and Eva's blocks, but those of "
                 f"this ViT are {type(block).__name__}; use prompts, TrainedBlocks or BitFit.",
                 parameter="tuning",
             )
@@ -61,7 +61,7 @@ class AdaptFormer(TuningMethod):
         return Bottleneck(norm.weight.numel(), self.bottleneck, self.scale, self.dropout)
 
     def replace(self, block: Any, trained: Any) -> Parts:
-        """Return an MLP that takes the tokens before its norm, with the bottleneck beside it."""
+        """Return an MLP that takes the block's tokens, with the bottleneck beside it."""
         parts: Parts = {"mlp": _Parallel(block, trained), "norm2": nn.Identity()}
         if hasattr(block, "ls2"):
             parts["ls2"] = nn.Identity()
@@ -89,13 +89,15 @@ class Bottleneck(nn.Module):
 
 
 class _Parallel(NamedTuple):
-    """The branch of a block's MLP, from before its norm to behind its layer scale."""
+    """The branch of a block's MLP with its norm, before or behind it, and its layer scale."""
 
     block: Any
     bottleneck: Any
 
     def __call__(self, tokens: Tensor) -> Tensor:
-        output = self.block.mlp(self.block.norm2(tokens))
+        mlp, norm = self.block.mlp, self.block.norm2
+        is_post_norm = isinstance(self.block, EvaBlockPostNorm)
+        output = norm(mlp(tokens)) if is_post_norm else mlp(norm(tokens))
         if hasattr(self.block, "ls2"):
             output = self.block.ls2(output)
         gamma = getattr(self.block, "gamma_2", None)

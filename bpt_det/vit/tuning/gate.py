@@ -67,7 +67,7 @@ class PromptGate(TuningMethod):
             raise InputError(
                 f"PromptGate can only be in blocks that hand their prompts on, {useful}, not in "
                 f"{useless}.",
-                parameter="placement",
+                parameter="tuning.placement",
             )
         return asked
 

@@ -49,7 +49,7 @@ class LoRA(TuningMethod):
         placement: str | Sequence[int] = "all",
     ) -> None:
         super().__init__(placement)
-        check_count("rank", rank, 1, "rank")
+        check_count("rank", rank, 1, "tuning.rank")
         unknown = [target for target in targets if target not in TARGETS]
         if isinstance(targets, str) or unknown or not targets:
             raise InputError(
@@ -72,7 +72,7 @@ class LoRA(TuningMethod):
                 raise InputError(
                     f"rank of LoRA must be in [1, {min(sizes)}], the smaller size of {layer.name}, "
                     f"got {self.rank}.",
-                    parameter="rank",
+                    parameter="tuning.rank",
                 )
             factors[key] = LowRank(*sizes, self.rank)
         return factors

@@ -52,12 +52,16 @@ class TuningMethod(nn.Module):
             self.blocks[str(index)] = self.build(vit.blocks[index])
 
     def _find_blocks(self, vit: Any, prompts: Mapping[int, Prompt]) -> Sequence[int]:
-        placement = resolve_placement(self.placement, len(vit.blocks))
+        try:
+            placement = resolve_placement(self.placement, len(vit.blocks))
+        except InputError as error:
+            error.parameter = "tuning.placement"  # not that of the prompts
+            raise
         if placement.fixed_basis_blocks:
             raise InputError(
                 f"placement '{self.placement}' is for prompts; {self.name} takes 'all', 'last_4' "
                 "or a list of block indexes.",
-                parameter="placement",
+                parameter="tuning.placement",
             )
         return placement.blocks
 

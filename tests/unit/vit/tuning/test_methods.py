@@ -427,7 +427,7 @@ def test_a_block_without_what_a_method_looks_for_is_refused():
     for tuning, part in ((LoRA(2), "attn"), (SSF(), "norm1")):
         with pytest.raises(InputError, match=rf"blocks of this ViT \(Module\) have no {part}, "):
             tuning.build(odd)
-    with pytest.raises(InputError, match="but the blocks of this ViT are Module; use prompts"):
+    with pytest.raises(InputError, match="but those of this ViT are Module; use prompts"):
         AdaptFormer().build(odd)
     block = eva_block("fused")
     block.norm2 = nn.RMSNorm(D)
