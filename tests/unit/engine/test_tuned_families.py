@@ -1,6 +1,7 @@
 """Every tuning method in a network of every family: trained, resumed, merged."""
 
 import copy
+import functools
 
 import pytest
 import torch
@@ -47,8 +48,14 @@ def train(model, optimizer, first, last):
         optimizer.step()
 
 
+@functools.cache
+def frozen_network(family):
+    """The network that all runs of a family share, as none may change it."""
+    return small_network(family, torch.float32)
+
+
 def new_run(family, method, folder=""):
-    model = Regressor(small_network(family, torch.float32), method).train()
+    model = Regressor(frozen_network(family), method).train()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.01)
     return model, optimizer, FrozenAwareCheckpointer(model, str(folder), optimizer=optimizer)
 
