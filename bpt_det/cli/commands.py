@@ -105,6 +105,13 @@ COMMANDS = {
             "--config-file run/config.yaml --output pictures",
         ),
         Command(
+            "export",
+            "export",
+            _APPLY,
+            "write a task file to share, or ONNX files",
+            "--config-file run/config.yaml --checkpoint FILE --output task --task",
+        ),
+        Command(
             "check", "check_dataset", _DATA, "list all faults of a dataset", "train.json images"
         ),
         Command(

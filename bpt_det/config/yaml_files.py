@@ -49,8 +49,13 @@ def read_yaml_config(path: str, trust: Sequence[str] = ()) -> DictConfig:
     """
     if not os.path.isfile(path):  # a pipe or a device may never end
         raise InputError(f"config file '{path}' is no regular file; give a .yaml or a .py config.")
-    _BYTES.check(os.path.getsize(path), f"config file '{path}'")
-    text = Path(path).read_bytes()
+    _BYTES.check(os.path.getsize(path), f"config file '{path}'")  # before it is read
+    return parse_yaml_config(Path(path).read_bytes(), path, trust)
+
+
+def parse_yaml_config(text: bytes, path: str, trust: Sequence[str] = ()) -> DictConfig:
+    """Return the config in a YAML text, see `read_yaml_config`; ``path`` names it in errors."""
+    _BYTES.check(len(text), f"config file '{path}'")
     allowed = _Allowed(path, trust)
     try:
         _check_depth(text, path)

@@ -31,6 +31,7 @@ from .model_state import (
 )
 from .result import DivergenceError
 from .starting import Start, StartReport, fit_state, log_report
+from .task_file import checkpoint_keys
 
 logger = logging.getLogger(__name__)
 
@@ -213,6 +214,8 @@ def read_checkpoint(path: str) -> dict[str, Any]:
     hint = _PUBLISHED if Path(path).suffix == ".pkl" else _HINT
     _check_sums(path)
     checkpoint = read_weights(path, source=hint)
+    if (keys := checkpoint_keys(path)) is not None:
+        checkpoint = {"model": checkpoint, **keys}
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("model"), dict):
         raise InputError(f"'{path}' is not a checkpoint of this project. {_HINT}")
     if "frozen" in checkpoint:

@@ -12,6 +12,9 @@ from bpt_det.vit import fingerprint
 from bpt_det.vit.weights.files import check_weights, compare_states
 
 from .protocols import HasCheckpointSettings, PromptedNetwork, prompted_networks
+from .task_file import BACKBONE_ADVICE
+
+_RUN_ADVICE = "give the ViT's checkpoint= and sizes the values of that run's config.yaml."
 
 logger = logging.getLogger(__name__)
 
@@ -72,8 +75,8 @@ def check_frozen_networks(checkpoint: dict[str, Any], model: nn.Module, path: st
         if module.frozen and stored.get(name) != expected[name]:
             raise InputError(
                 f"'{path}' was trained on another frozen ViT ({name} has fingerprint "
-                f"{str(stored.get(name))[:12]} there, {expected[name][:12]} here); give the ViT's "
-                "checkpoint= and sizes the values of that run's config.yaml."
+                f"{str(stored.get(name))[:12]} there, {expected[name][:12]} here); "
+                f"{checkpoint.get(BACKBONE_ADVICE, _RUN_ADVICE)}"
             )
 
 

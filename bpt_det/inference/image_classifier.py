@@ -22,6 +22,7 @@ from .runs import (
     read_config,
     read_pixels,
 )
+from .task_export import open_task
 
 
 class ClassScore(NamedTuple):
@@ -103,6 +104,24 @@ class ImageClassifier:
             InputError: the folder holds no config or no such checkpoint, or see `ImageClassifier`.
         """
         return cls(*find_run(folder, checkpoint), **options)
+
+    @classmethod
+    def from_task(
+        cls, task: str | os.PathLike, vit: str | os.PathLike | None = None, **options: Any
+    ) -> "ImageClassifier":
+        """Return the classifier of a task file, on its frozen ViT.
+
+        Args:
+            task: the file, or the folder that an export has written.
+            vit: weights of the frozen ViT; None takes those that the task's card names.
+            options: of `ImageClassifier`.
+
+        Raises:
+            InputError: it is no task file of a classifier, was trained on another ViT, or see
+                `ImageClassifier`.
+        """
+        cfg, path = open_task(task, vit, "classification")
+        return cls(cfg, path, **options)
 
     def __repr__(self) -> str:
         device = self.model.pixel_mean.device

@@ -25,6 +25,7 @@ from bpt_det.visualization.draw import draw_annotations
 from bpt_det.visualization.sheet import shrink
 
 from .batching import map_array, predict_batch, with_run_lengths
+from .hub import download_task
 from .runs import (
     CHANNEL_ORDERS,
     ChannelOrder,
@@ -33,6 +34,7 @@ from .runs import (
     read_config,
     read_pixels,
 )
+from .task_export import open_task
 from .tiling import merge_predictions, tile_boxes
 
 DEFAULT_SCORE_THRESHOLD = 0.5
@@ -107,6 +109,11 @@ class Predictor:
         self.score_threshold = score_threshold
         self._channel_order = channel_order
 
+    @property
+    def channel_format(self) -> str:
+        """Order in which the model takes the channels, ``RGB`` or ``BGR``."""
+        return self._mapper.image_format
+
     @classmethod
     def from_run(
         cls,
@@ -125,6 +132,41 @@ class Predictor:
             InputError: the folder holds no config or no such checkpoint, or see `Predictor`.
         """
         return cls(*find_run(folder, checkpoint), **options)
+
+    @classmethod
+    def from_task(
+        cls,
+        task: str | os.PathLike,
+        vit: "str | os.PathLike | Predictor | None" = None,
+        **options: Any,
+    ) -> "Predictor":
+        """Return the detector of a task file, on its frozen ViT.
+
+        Args:
+            task: the file, or the folder that an export has written.
+            vit: weights of the frozen ViT, or a predictor whose ViT this one uses too; None takes
+                those that the task's card names.
+            options: of `Predictor`.
+
+        Raises:
+            InputError: it is no task file of a detector, was trained on another ViT, or see
+                `Predictor`.
+        """
+        if isinstance(vit, Predictor):
+            options["share_vit_of"], vit = vit, None
+        cfg, path = open_task(task, vit, "detection")
+        return cls(cfg, path, **options)
+
+    @classmethod
+    def from_hub(
+        cls,
+        repository: str,
+        vit: "str | os.PathLike | Predictor | None" = None,
+        revision: str | None = None,
+        **options: Any,
+    ) -> "Predictor":
+        """Return the detector of a task file on a model hub, see `download_task`, `from_task`."""
+        return cls.from_task(download_task(repository, revision), vit, **options)
 
     def __repr__(self) -> str:
         names = list(self.class_names)

@@ -12,11 +12,19 @@ from tests.support.detectors import shrink, use_shapes
 from tests.support.paths import ROOT
 
 
-def write_run(folder: Path, shapes_root: Path) -> DictConfig:
+def write_run(
+    folder: Path,
+    shapes_root: Path,
+    config: str = "shapes/cascade_bpt_s",
+    vit_checkpoint: Path | None = None,
+) -> DictConfig:
     """Write ``config.yaml`` and ``model_final.pth`` into a folder and return the config."""
-    cfg = shrink(load_config(str(ROOT / "configs/shapes/cascade_bpt_s.py")))
-    cfg = use_shapes(cfg, shapes_root)
-    for box_predictor in cfg.model.roi_heads.box_predictors:
+    cfg = use_shapes(shrink(load_config(str(ROOT / f"configs/{config}.py"))), shapes_root)
+    if vit_checkpoint is not None:
+        cfg.model.backbone.net.vit.checkpoint = str(vit_checkpoint)
+    heads = cfg.model.roi_heads
+    is_cascade = "box_predictors" in heads
+    for box_predictor in heads.box_predictors if is_cascade else [heads.box_predictor]:
         box_predictor.test_topk_per_image = 6  # masks are what takes time
     cfg.train.device = "cpu"
     LazyConfig.save(cfg, str(folder / "config.yaml"))

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import timm
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from bpt_det.utils.errors import InputError, shorten
 
-from .files import check_weights, compare_states, read_weights
+from .files import SHIPPED_PREFIX, check_weights, compare_states, read_weights
 from .fitting import fit_patch_embedding, fit_positions, patch_size_advice
 from .readers import MAE, READERS, Converted, Reader, WeightFile, without_wrappers
 
@@ -111,6 +112,22 @@ def source_of(location: str) -> str:
     """Return a sentence with the source of a weight file, going by its name."""
     name = location.rpartition("/")[2].lower()
     return next((r for r in READERS if re.search(r.spelling, name)), MAE).source
+
+
+def license_of(location: str) -> str:
+    """Return the license of published weights by their location, "unknown" if no publisher fits.
+
+    Args:
+        location: path, address, ``timm:NAME`` or ``bpt_det:NAME``.
+    """
+    name = location.rpartition("/")[2].lower()
+    if location.startswith(SHIPPED_PREFIX):
+        return "MIT"
+    if location.startswith("timm:"):
+        published = timm.get_pretrained_cfg(location.removeprefix("timm:"))
+        return (published.license if published is not None else None) or "unknown"
+    fitting = (reader.license for reader in READERS if re.search(reader.spelling, name))
+    return next(fitting, "") or "unknown"
 
 
 def _to_weight_file(content: object, location: str) -> WeightFile:

@@ -54,6 +54,7 @@ class Reader:
         convert: translates a file of this format.
         spelling: pattern of the locations of such files, to name the right source of a missing one.
         source: where such files are, and their license.
+        license: its identifier in SPDX; "" where each file has its own.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Reader:
     convert: Callable[[WeightFile], Converted]
     spelling: str
     source: str
+    license: str = ""
 
 
 def describe_images(mean: Sequence[float], std: Sequence[float]) -> str:
@@ -168,6 +170,7 @@ MAE = Reader(
     recognize=_is_mae,
     convert=_as_it_is,
     spelling=r"mae",
+    license="CC-BY-NC-4.0",
     source=(
         "The official MAE weights (CC BY-NC 4.0: non-commercial) are at "
         f"{_FACEBOOK}/mae/pretrain/mae_pretrain_vit_base.pth (also _large, _huge)."
@@ -179,6 +182,7 @@ MOCO = Reader(
     recognize=_has_prefix("module.base_encoder."),
     convert=_convert_moco,
     spelling=r"moco|vit-[sb]-\d+ep",
+    license="CC-BY-NC-4.0",
     source=(
         "The official MoCo v3 weights (CC BY-NC 4.0: non-commercial) are at "
         f"{_FACEBOOK}/moco-v3/vit-b-300ep/vit-b-300ep.pth.tar (also vit-s-300ep)."
@@ -190,6 +194,7 @@ MAWS = Reader(
     recognize=_is_maws,
     convert=_convert_maws,
     spelling=r"\bmaws|vit_2b14|vit_6\.5b14",
+    license="CC-BY-NC-4.0",
     source=(
         "The official MAWS weights (CC BY-NC 4.0: non-commercial) are at "
         f"{_FACEBOOK}/maws/pretrain/maws/vit_2b14.pt (also vit_b16, vit_l16, vit_h14)."
@@ -201,6 +206,7 @@ VITDET = Reader(
     recognize=_has_prefix(_VITDET_PREFIX),
     convert=_convert_vitdet,
     spelling=r"vitdet|model_final_\w+\.pkl",
+    license="CC-BY-SA-3.0",
     source=(
         "The official ViTDet weights (CC BY-SA 3.0) are linked from projects/ViTDet in the "
         "repository of arXiv:2203.16527."
@@ -212,6 +218,7 @@ GOOGLE = Reader(
     recognize=lambda file: is_google(file.state),
     convert=_convert_google,
     spelling=r"\.npz$",
+    license="Apache-2.0",
     source=(
         "Google's supervised weights (Apache 2.0) are at "
         "https://storage.googleapis.com/vit_models/imagenet21k/ViT-B_16.npz and under "
