@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -46,6 +47,9 @@ from .logs import RESULT, add_log_options, console_log, kept_records, log_file
 from .run_result import describe_result
 
 logger = logging.getLogger(__name__)
+
+# Within which the main process has said why all stop: its end is that of the others.
+_MAIN_SECONDS = 5.0
 
 
 def build_tool_parser(
@@ -136,6 +140,8 @@ def run_tool(
         if (peers := peers_of_run()) is not None:
             _end_with_others(error, args, peers)
         if isinstance(error, RunStopped):
+            if not comm.is_main_process():
+                time.sleep(_MAIN_SECONDS)
             print(_describe_stop(error, args), file=sys.stderr)
         elif was_interrupted(error):
             print("interrupted", file=sys.stderr)

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -106,6 +107,31 @@ def test_a_signal_to_one_process_stops_both_after_the_same_iteration(shapes_root
     result = read_result(tmp_path / "run")
     assert result.status == "preempted" and "stopped by SIGUSR1" in line
     assert f"model_{result.iterations - 1:07d}.pth" in line
+    assert (tmp_path / f"run/model_{result.iterations - 1:07d}.pth").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
+def test_a_signal_to_the_process_that_num_gpus_was_given_to_stops_all(
+    shapes_root, tmp_path, number
+):
+    """On the CPU, where Detectron2's launch ends; a stand-in starts processes as it does."""
+    words = [*two_processes(shapes_root, tmp_path / "run", max_iter=100_000), "--num-gpus", "2"]
+    parent = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.launch_on_cpu", *words],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for_metrics(tmp_path / "run")
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
+    parent.send_signal(number)
+    err = parent.communicate(timeout=100)[1]
+    assert parent.returncode == 75, err
+    assert len(children) >= 2 and not any(Path(f"/proc/{pid}").exists() for pid in children)
+    (line,) = [line for line in err.splitlines() if "preempted: " in line]
+    result = read_result(tmp_path / "run")
+    assert result.status == "preempted" and f"stopped by {number.name}" in line
     assert (tmp_path / f"run/model_{result.iterations - 1:07d}.pth").is_file()
 
 
