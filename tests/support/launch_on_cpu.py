@@ -1,4 +1,4 @@
-"""`bpt-det train --num-gpus N` with processes on the CPU, which Detectron2's launch has no way for."""
+"""`bpt-det train --num-gpus N` with processes on the CPU, for which Detectron2 has no launch."""
 
 import sys
 import tempfile
