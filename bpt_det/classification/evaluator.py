@@ -13,6 +13,7 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 from torch import Tensor
 
+from bpt_det.utils.atomic import optional_write
 from bpt_det.utils.errors import InputError, shorten
 
 from .class_predictions import (
@@ -93,7 +94,7 @@ class ClassificationEvaluator(DatasetEvaluator):
         """Return the metrics by task on the main process, {} on the others.
 
         Raises:
-            InputError: no image was run, or a file cannot be written.
+            InputError: no image was run.
         """
         gathered = comm.gather(self._predictions)
         if not comm.is_main_process():
@@ -104,7 +105,8 @@ class ClassificationEvaluator(DatasetEvaluator):
             raise InputError(f"no image of the {self._task} data was evaluated; check their loader")
         self._report_faults(predictions)
         if self._output_dir is not None:
-            self._write_files(self._output_dir, predictions)
+            with optional_write():
+                self._write_files(self._output_dir, predictions)
         metrics = score(predictions, len(self._class_names))
         logger.info(
             "%s: %.2f %% top-1, %.2f %% top-5, %.2f %% mean per class, loss %.3f (%d images)",

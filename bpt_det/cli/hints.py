@@ -103,7 +103,7 @@ def explain(error: InputError, args: Namespace) -> str:
     text = str(error)
     if cfg is not None and keys:
         text = _with_whole_keys(text, cfg, keys[0], error.parameter)
-    sentences = [text if text.endswith(".") else f"{text}."]
+    sentences = [text if text.endswith((".", "?")) else f"{text}."]
     if keys and error.hint not in _NAMES_KEY:
         sentences.append(f"Config key: {' or '.join(keys[:_MAX_KEYS])}.")
     if error.hint is not None:

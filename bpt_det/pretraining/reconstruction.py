@@ -11,6 +11,7 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 from torch import Tensor
 
+from bpt_det.utils.atomic import optional_write
 from bpt_det.utils.errors import InputError
 from bpt_det.visualization.sheet import Sheet
 
@@ -63,7 +64,7 @@ class ReconstructionEvaluator(DatasetEvaluator):
         """Return the metrics by task on the main process, {} on the others.
 
         Raises:
-            InputError: no image was run, or the picture cannot be written.
+            InputError: no image was run.
         """
         gathered = comm.gather(self._losses)
         if not comm.is_main_process():
@@ -74,7 +75,8 @@ class ReconstructionEvaluator(DatasetEvaluator):
         if not losses:
             raise InputError(f"no image of the {self._task} data was evaluated; check their source")
         if self._rows:
-            write_sheet(Path(self._output_dir) / PICTURE_NAME, self._rows)
+            with optional_write():
+                write_sheet(Path(self._output_dir) / PICTURE_NAME, self._rows)
         return {self._task: {"loss": math.fsum(losses.values()) / len(losses)}}
 
 

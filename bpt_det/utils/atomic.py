@@ -2,12 +2,15 @@
 
 import contextlib
 import errno
+import logging
 import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import InputError
+
+logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -39,6 +42,23 @@ def atomic_write(path: str | Path, *, is_shared: bool = False) -> Iterator[Path]
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def optional_write() -> Iterator[None]:
+    """Log that files cannot be written in place of raising it, where a program can do without."""
+    try:
+        yield
+    except InputError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        logger.warning("%s It is left out.", as_sentence(error))
+
+
+def as_sentence(error: Exception) -> str:
+    """Return the text of an error with a mark at its end."""
+    text = str(error)
+    return text if text.endswith((".", "?")) else f"{text}."
 
 
 def ask_for_space(error: OSError) -> str:

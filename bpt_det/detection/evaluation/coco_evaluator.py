@@ -1,5 +1,6 @@
 """COCO evaluator: metrics of boxes and masks, computed by faster-coco-eval."""
 
+import copy
 import itertools
 import json
 import logging
@@ -13,12 +14,14 @@ import torch
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import COCOEvaluator
 from detectron2.modeling.roi_heads import FastRCNNOutputLayers
+from detectron2.utils import comm
 from faster_coco_eval import COCO, COCOeval_faster
 from pycocotools.mask import area as mask_area
 from pycocotools.mask import iou as box_iou
 from torch import nn
 
 from bpt_det.data.coco_dataset import read_coco
+from bpt_det.utils.atomic import atomic_write, optional_write
 from bpt_det.utils.errors import InputError
 
 from ..datasets import set_classes
@@ -90,6 +93,25 @@ class CocoEvaluator(COCOEvaluator):
             results = roi_instances_to_coco(instances, image_id)
             self._predictions.append({"image_id": image_id, "instances": results})
 
+    def evaluate(self, img_ids: list[int] | None = None) -> dict[str, dict[str, float]]:
+        """Return the metrics by task on the main process, {} on the others or without an image.
+
+        Unlike Detectron2's, writes no ``instances_predictions.pth``: the results are in JSON too.
+
+        Args:
+            img_ids: images to score; None: all that were run.
+        """
+        gathered = comm.gather(self._predictions)
+        if not comm.is_main_process():
+            return {}
+        predictions = list(itertools.chain(*gathered))
+        self._results: dict[str, dict[str, float]] = {}
+        if predictions:
+            self._eval_predictions(predictions, img_ids)
+        else:
+            logger.warning("No image was evaluated: there are no metrics.")
+        return copy.deepcopy(self._results)
+
     def _eval_predictions(self, predictions: list[dict], img_ids: list[int] | None = None) -> None:
         """Called by `evaluate` with what `process` has collected; fills ``self._results``."""
         # Samplers that give each process as many images give some to two.
@@ -102,7 +124,8 @@ class CocoEvaluator(COCOEvaluator):
         if self._output_dir:
             path = Path(self._output_dir) / "coco_instances_results.json"
             logger.debug("Saving results to %s", path)
-            path.write_text(json.dumps(self._with_category_ids(results)))
+            with optional_write(), atomic_write(path) as partial:
+                partial.write_text(json.dumps(self._with_category_ids(results)))
         if not content["annotations"]:
             logger.warning("There are no annotations to score against: results are written alone.")
             return

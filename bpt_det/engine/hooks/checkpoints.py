@@ -10,6 +10,7 @@ import torch
 from detectron2.engine import HookBase
 from detectron2.utils import comm
 
+from bpt_det.utils.atomic import as_sentence
 from bpt_det.utils.errors import InputError
 
 from ..checkpoint import FINAL_NAME, FrozenAwareCheckpointer
@@ -120,7 +121,7 @@ class SaveCheckpoints(HookBase):
             if not self.has_failed:
                 logger.warning(
                     "%s Training goes on; the checkpoint is tried again every %d iterations.",
-                    f"{str(error).rstrip('.?')}.",
+                    as_sentence(error),
                     self.retry_period,
                 )
             self.has_failed = True

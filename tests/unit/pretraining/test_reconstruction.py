@@ -35,6 +35,14 @@ def test_the_loss_is_the_mean_over_all_images_whatever_the_batches(tmp_path):
         evaluator.evaluate()
 
 
+def test_a_picture_that_cannot_be_written_is_left_out(tmp_path, caplog):
+    (tmp_path / "reconstructions.png").mkdir()
+    evaluator = ReconstructionEvaluator("val", str(tmp_path))
+    evaluator.process(*([each] for each in result(1.0)))
+    assert evaluator.evaluate() == {"val": {"loss": 1.0}}
+    assert "It is left out." in caplog.text
+
+
 def test_a_row_shows_what_the_encoder_saw_what_it_made_of_it_and_what_it_was():
     masked, filled, original = draw_row(*result(1.0))
     assert (original == 10).all() and (filled == [200, 20, 30]).all()

@@ -208,6 +208,13 @@ def test_an_image_that_is_run_twice_counts_once(shapes):
     assert evaluate(shapes, predictions, times=2) == evaluate(shapes, predictions)
 
 
+def test_results_that_cannot_be_written_are_left_out_and_scored(shapes, tmp_path, caplog):
+    (tmp_path / "coco_instances_results.json").mkdir()
+    assert_perfect(evaluate(shapes, perfect_predictions(shapes), output_dir=str(tmp_path)))
+    assert "coco_instances_results.json' ([Errno 21] Is a directory" in caplog.text
+    assert caplog.text.count("It is left out.") == 1
+
+
 def test_tasks_can_be_chosen(shapes):
     assert set(evaluate(shapes, perfect_predictions(shapes), tasks=["segm"])) == {"segm"}
 
