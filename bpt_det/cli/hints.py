@@ -65,7 +65,9 @@ def _collect_statistics(context: Context) -> str:
 # By the `hint` of an error: the sentence that says what to do next.
 HINTS: dict[str, Callable[[Context], str]] = {
     "collect_statistics": _collect_statistics,
-    "training_data": lambda _: "Add data.train=FILE:FOLDER to train, or --eval-only to evaluate.",
+    "training_data": lambda _: (
+        "Add data.train=PATH to train, or data.val=PATH with --eval-only to evaluate."
+    ),
     "datasets": lambda _: (
         "datasets/README.md says where each dataset goes (DETECTRON2_DATASETS names the folder "
         f"that holds them all). {invocation('demo')} needs no data."

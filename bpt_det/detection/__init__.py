@@ -5,6 +5,7 @@ from bpt_det.detection.evaluation.coco_evaluator import CocoEvaluator
 from bpt_det.detection.evaluation.lvis_evaluator import LvisEvaluator
 from bpt_det.utils.compat import LayerNorm2d
 
+from .augmentations import ColorJitter, RandomBlur, RandomRotation
 from .backbone import PromptedViTBackbone
 from .datasets import load_dataset
 from .detection_data import use_detection_data
@@ -17,6 +18,7 @@ from .vitdet import ViTDetBackbone
 
 __all__ = [
     "CocoEvaluator",
+    "ColorJitter",
     "FederatedOutputLayers",
     "ImageCountWeights",
     "ImageNamingMapper",
@@ -24,6 +26,8 @@ __all__ = [
     "LayerNorm2d",
     "LvisEvaluator",
     "PromptedViTBackbone",
+    "RandomBlur",
+    "RandomRotation",
     "SimpleFeaturePyramid",
     "ViTDetBackbone",
     "WriteSplit",

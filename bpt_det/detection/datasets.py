@@ -59,9 +59,7 @@ def load_dataset(
         InputError: names what is missing or wrong, and what to do about it.
     """
     if names is None:
-        raise InputError(
-            "data to evaluate on are given but none to train on.", hint="training_data"
-        )
+        raise InputError("no data are given, or none to train on.", hint="training_data")
     if json_file is not None:
         _register(names, json_file, image_root)
     metadata = find_metadata(names)

@@ -121,7 +121,7 @@ def test_validation_data_alone_are_refused_for_training(config, sources, tmp_pat
     options = [sources[1], f"train.output_dir={tmp_path / 'out'}"]
     status = run_command("train", "--config-file", config, *options)
     line = only_line(status, capsys)
-    assert "data.train=FILE:FOLDER" in line and "--eval-only" in line
+    assert "data.train=PATH" in line and "--eval-only" in line
 
 
 def test_boxes_alone_are_trained_and_evaluated(config, sources, tmp_path):

@@ -10,7 +10,7 @@ from tests.support.paths import ROOT
 
 DETECTION_CONFIGS = sorted(  # every config of a detector
     str(path.relative_to(ROOT))
-    for folder in ("coco", "lvis", "shapes")
+    for folder in ("coco", "custom", "lvis", "shapes")
     for path in (ROOT / "configs" / folder).glob("*.py")
     if path.stem not in ("mae_micro", "crops")  # pre-training, classification
 )

@@ -27,7 +27,7 @@ def assert_saved_is_the_same(cfg, tmp_path):
 
 def test_the_bases_are_found():
     assert set(BASES) == {
-        *("coco/cascade", "coco/mask_rcnn", "lvis/cascade", "imagenet"),
+        *("coco/cascade", "coco/mask_rcnn", "custom/cascade", "lvis/cascade", "imagenet"),
         *("shapes/cascade", "shapes/crops"),
         *(f"fgvc/{name}" for name in ("cub", "nabirds", "flowers", "dogs", "cars")),
     }
