@@ -14,6 +14,9 @@ compares it with all others:
     bpt-det check folder:/data/mine
     bpt-det check cub --root /data
 
+It also says what a dataset holds: objects by class, sizes, crowd regions; --draw shows them. Images
+that two splits of a dataset share are found by their content.
+
 Errors stop a run or falsify what it learns or measures; warnings concern objects that training
 skips or clips, or that may be intended; notes need no action. The exit status is 0
 without errors, 1 with errors (with --strict also with warnings), and 2 if nothing can be checked,
@@ -39,13 +42,18 @@ from bpt_det.data.formats import open_dataset, parse_source, read_annotations
 from bpt_det.data.validation import (
     Findings,
     Limits,
-    check_coco,
+    check_content,
+    check_images,
     check_labeled,
+    check_leakage,
+    describe,
+    format_description,
     format_report,
     report_as_dict,
 )
 from bpt_det.utils.errors import InputError, printable
 
+from .check_pictures import draw_annotated
 from .launch import build_tool_parser, check_range, run_tool
 
 EXIT_FOUND = 1
@@ -93,6 +101,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--strict", action="store_true", help="warnings count as errors")
     add("--json", type=Path, metavar="FILE", help="write the report as JSON too")
+    add("--draw", type=Path, metavar="FOLDER", help="draw some images with their annotations")
     return parser
 
 
@@ -112,16 +121,27 @@ def check(args: argparse.Namespace) -> int:
             f"are {', '.join(SPECS)}, folder:PATH and shards:PATH."
         )
     sources = find_sources(args.annotations, args.images)
-    checked = {split: _check_source(args, *source) for split, source in sources.items()}
+    seen: dict[bytes, str] = {}  # images of the splits before, by their content
+    checked = {
+        split: _check_source(args, *source, split, seen if len(sources) > 1 else None)
+        for split, source in sources.items()
+    }
+    if args.draw is not None:
+        for sheet in draw_annotated(sources, args.draw):
+            print(printable(f"annotations drawn, see {sheet}"))
     reports = {split: report for split, (report, _) in checked.items()}
     report = reports[""] if "" in reports else {"splits": reports}
     return _finish(args, [findings for _, findings in checked.values()], report)
 
 
 def _check_source(
-    args: argparse.Namespace, json_file: str, image_root: str | None
+    args: argparse.Namespace,
+    json_file: str,
+    image_root: str | None,
+    split: str,
+    seen: dict[bytes, str] | None,
 ) -> tuple[dict, Findings]:
-    """Check one annotation file, print what was found, and return it."""
+    """Check one annotation file, print what was found and what it holds, and return both."""
     if args.skip_images:
         image_root = None
     elif image_root is None:
@@ -134,11 +154,18 @@ def _check_source(
         raise InputError(f"image folder '{image_root}' {what}; correct the path.")
     content = read_annotations(json_file)
     limits = Limits(args.min_mask_area, args.min_box_iou)
-    findings = check_coco(content, image_root, limits, args.num_workers)
+    entries, findings = check_content(content, limits)
+    if image_root is not None:
+        check_images(entries, image_root, findings, args.num_workers)
+        if seen is not None:
+            check_leakage(entries, image_root, split, seen, findings)
+    facts = describe(entries)
+    if facts["objects"]:
+        print(printable(f"{format_description(facts)}\n"))
     num_examples = 3 if args.examples is None else args.examples
     print(printable(f"{json_file}: {format_report(findings, num_examples)}"))
     source = {"annotations": json_file, "images": image_root}
-    return {**source, **report_as_dict(findings)}, findings
+    return {**source, **report_as_dict(findings), "description": facts}, findings
 
 
 def _is_classification(name: str) -> bool:

@@ -8,6 +8,7 @@ from detectron2.config import LazyConfig
 from bpt_det.cli.app import main
 from bpt_det.config import load_config
 from bpt_det.data.coco_dataset import read_coco
+from bpt_det.data.images import read_rgb
 from bpt_det.engine.metrics import read_final_metrics
 from tests.support.detectors import shrink
 from tests.support.label_files import pack, write_yolo
@@ -66,6 +67,26 @@ def test_it_is_checked_and_converted_from_an_archive_too(file, tmp_path, capsys)
     assert [image["file_name"] for image in content["images"]] == [
         image["file_name"] for image in expected.images.values()
     ]
+
+
+def test_an_image_in_two_splits_is_found_and_annotations_are_drawn(tmp_path, capsys):
+    image = {"a": ((80, 100), [(0, (10.0, 10.0, 60.0, 50.0))])}
+    file = write_yolo(tmp_path / "yolo", image)
+    write_yolo(tmp_path / "yolo", {"b": image["a"]}, split="val")  # the same pixels
+    report, pictures = tmp_path / "report.json", tmp_path / "pictures"
+    assert run_command("check", file, "--json", report, "--draw", pictures) == 0
+    assert "images/val/b.png: is images/train/a.png (train) too" in capsys.readouterr().out
+    splits = json.loads(report.read_text())["splits"]
+    assert [s["description"]["objects"] for s in splits.values()] == [1, 1]
+    found = {split: {kind["kind"] for kind in s["kinds"]} for split, s in splits.items()}
+    assert found["val"] - found["train"] == {"same_image_in_two_splits"}
+    for split, name in (("train", "a.png"), ("val", "b.png")):
+        pixels = read_rgb(pictures / split / name)
+        original = read_rgb(tmp_path / f"yolo/images/{split}/{name}")
+        assert (
+            pixels.shape[0] >= original.shape[0] and len(set(map(tuple, pixels.reshape(-1, 3)))) > 5
+        )
+        assert (pictures / split / "contact_sheet.png").is_file()
 
 
 def test_a_label_out_of_range_is_one_line(file, config, tmp_path, capsys):

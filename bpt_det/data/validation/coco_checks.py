@@ -1,12 +1,13 @@
 """Checks of a COCO-format dataset: its lists, boxes, masks and image files, all at once."""
 
+import hashlib
 import os
 from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
 
 from tqdm import tqdm
 
-from bpt_det.data.archives import is_file
+from bpt_det.data.archives import is_file, read_bytes
 from bpt_det.data.coco import LISTS
 from bpt_det.data.coco_files import find_image_files
 from bpt_det.data.images import read_rgb
@@ -63,6 +64,7 @@ COCO_KINDS = {
     "duplicate_category_name": Kind(WARNING, "category names that occur twice", True),
     "category_without_instances": Kind(WARNING, "categories without an annotation"),
     "duplicate_file_name": Kind(WARNING, "image files that are listed twice", True),
+    "same_image_in_two_splits": Kind(WARNING, "images with the same content in two splits"),
     "image_name_differs": Kind(WARNING, "file names that are written in another way than listed"),
     "bbox_zero_size": Kind(WARNING, "boxes without width or height: left out", True),
     "bbox_outside_image": Kind(WARNING, "boxes wholly outside the image: left out", True),
@@ -141,6 +143,41 @@ def check_images(
         for (index, image), fault in zip(entries.images, progress, strict=True):
             if fault:
                 findings.add(fault[0], place("images", index, image), fault[1])
+
+
+def check_leakage(
+    entries: Entries, image_root: str, split: str, seen: dict[bytes, str], findings: Findings
+) -> None:
+    """Find images that are in an earlier split too, by the bytes of their files.
+
+    Args:
+        entries: of a split.
+        image_root: folder of the images.
+        split: its name.
+        seen: names of images by a hash of their content; those of this split are added.
+        findings: gets what is wrong.
+    """
+    names: dict[Hashable, str] = {index: image["file_name"] for index, image in entries.images}
+    paths, _ = find_image_files(names, image_root)
+    own: dict[bytes, str] = {}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        digests = pool.map(_digest, paths.values())
+        for (index, image), digest in zip(entries.images, digests, strict=True):
+            if digest is None:
+                continue
+            if digest in seen:
+                where = place("images", index, image)
+                findings.add("same_image_in_two_splits", where, f"is {seen[digest]} too")
+            own.setdefault(digest, f"{image['file_name']} ({split})")
+    seen.update(own)
+
+
+def _digest(path: str) -> bytes | None:
+    """Return a hash of a file's bytes; None of one that cannot be read."""
+    try:
+        return hashlib.sha256(read_bytes(path)).digest()
+    except InputError:
+        return None
 
 
 def _read_fault(path: str, image: dict) -> tuple[str, str] | None:
