@@ -72,7 +72,7 @@ def build_workloads(
         models: of the config.
         measure: of `OF_VARIANTS`.
         variants: of `VARIANTS`.
-        batch_size: images of a call; inference always takes one at a time.
+        batch_size: images of a call.
         precision: device and number format.
         seed: of images and of the choices in a training step.
     """
@@ -85,7 +85,7 @@ def build_workloads(
         elif measure == "train_step":
             workloads.append(_training_step(models, name, batch_size, precision, seed))
         else:
-            workloads.append(_inference(models, name, seed))
+            workloads.append(_inference(models, name, batch_size, seed))
     return [workload for workload in workloads if workload is not None]
 
 
@@ -143,18 +143,20 @@ def _training_step(
     return Workload("train_step", name, label, batch_size, step, model, optimizer, dtype=dtype)
 
 
-def _inference(models: Models, name: str, seed: int) -> Workload:
-    """Return detection in one image, in float32 as Detectron2 evaluates."""
+def _inference(models: Models, name: str, batch_size: int, seed: int) -> Workload:
+    """Return detection in a batch of images, in float32 as Detectron2 evaluates."""
     cfg, model = models.cfg, models.detector(name)
-    sample = make_sample(cfg.dataloader.image_size, cfg.model.roi_heads.num_classes, seed)
-    del sample["instances"]
+    size, num_classes = cfg.dataloader.image_size, cfg.model.roi_heads.num_classes
+    batch = [make_sample(size, num_classes, seed + index) for index in range(batch_size)]
+    for sample in batch:
+        del sample["instances"]
 
     def infer() -> None:
         model.eval()
         with torch.no_grad():
-            model([sample])
+            model(batch)
 
-    return Workload("inference", name, VARIANTS[name].label, 1, infer, model)
+    return Workload("inference", name, VARIANTS[name].label, batch_size, infer, model)
 
 
 def build_data_loading(cfg: DictConfig, seed: int) -> Workload:

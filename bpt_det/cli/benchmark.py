@@ -7,7 +7,7 @@ Measures are
     forward        the ViT alone, without gradients
     backbone_step  the ViT alone, forward and backward of its mean squared output
     train_step     an iteration of the trainer with the whole detector, on images of noise
-    inference      the whole detector on one image, in float32 as evaluation runs
+    inference      the whole detector, in float32 as evaluation runs; images/s by batch size
     data           reading and cropping of training images, if they are there
     evaluation     pasting and encoding of masks and COCO's metrics, of simulated predictions in up
                    to 40 test images, if they are there; beside Detectron2's with pycocotools
@@ -169,7 +169,7 @@ def _measure_each(
             print(f"{measure}: {comparison.describe()}\n", flush=True)
             continue
         variants = [name for name in _variants_of(args, measure) if name not in missing]
-        for batch_size in [1] if measure == "inference" else args.batch_sizes:
+        for batch_size in args.batch_sizes:
             workloads = build_workloads(models, measure, variants, batch_size, precision, args.seed)
             if not workloads:
                 print(f"skipped: {measure}: not measured of {', '.join(variants) or 'these'}\n")

@@ -80,6 +80,13 @@ def build_parser() -> argparse.ArgumentParser:
         default=0.2,
         help="share of its side that a tile has in common with the next (default: 0.2)",
     )
+    add = parser.add_argument_group("speed").add_argument
+    add(
+        "--precision",
+        default="float32",
+        help="of the backbone: float32, bfloat16, float16, or auto, as training (default: float32)",
+    )
+    add("--compile", action="store_true", help="compile the backbone: pays for many images")
     add = parser.add_argument_group("output").add_argument
     add("--no-pictures", action="store_true", help=f"write {JSON_NAME} only")
     add(
@@ -159,7 +166,13 @@ def predict_all(args: argparse.Namespace) -> int:
     prepare_output(folder, [JSON_NAME, *written], option="--output")
     cfg = load_config(args.config_file, [*settings, *args.opts], use_detection_data)
     checkpoint = args.checkpoint or default_checkpoint(cfg, args.config_file)
-    predictor = Predictor(cfg, checkpoint, score_threshold=args.score_threshold)
+    predictor = Predictor(
+        cfg,
+        checkpoint,
+        score_threshold=args.score_threshold,
+        precision=args.precision,
+        compile_backbone=args.compile,
+    )
     failures: dict[str, InputError] = {}
     start = time.perf_counter()
     with (

@@ -34,6 +34,7 @@ from .runs import (
     read_config,
     read_pixels,
 )
+from .speed import speed_up
 from .task_export import open_task
 from .tiling import merge_predictions, tile_boxes
 
@@ -47,12 +48,12 @@ class Predictor:
     """Finds objects in images, as an evaluation does in those of a dataset.
 
     Needs the config, the checkpoint and the frozen ViT that the config names; no dataset and no
-    token statistics. Computes in float32.
+    token statistics.
 
     Args:
         config: path of a ``.py`` config or of a run's ``config.yaml``, or a loaded config, which
             is not changed.
-        checkpoint: file that a training run has written.
+        checkpoint: file that a training run has written, or a task file.
         overrides: settings of the config as ``key=value``.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``; None takes ``train.device`` of the config.
         score_threshold: predictions of a higher score are returned, in [0, 1]. None takes
@@ -60,6 +61,9 @@ class Predictor:
         channel_order: of arrays: ``RGB``, or ``BGR`` as OpenCV reads them.
         share_vit_of: a predictor whose frozen ViT this one uses too, on its device; so a second
             task costs the memory of its prompts and heads only.
+        precision: of backbone and pyramid: ``float32``, as evaluations compute, ``bfloat16``,
+            ``float16``, or ``auto``, as training does.
+        compile_backbone: by `torch.compile`, see `speed_up`.
         trust: packages whose classes and functions a ``config.yaml`` may name.
 
     Attributes:
@@ -83,6 +87,8 @@ class Predictor:
         score_threshold: float | None = DEFAULT_SCORE_THRESHOLD,
         channel_order: ChannelOrder = "RGB",
         share_vit_of: "Predictor | None" = None,
+        precision: str = "float32",
+        compile_backbone: bool = False,
         trust: Sequence[str] = (),
     ) -> None:
         if score_threshold is not None and not 0 <= score_threshold <= 1:
@@ -92,6 +98,7 @@ class Predictor:
         check_checkpoint(checkpoint)
         shared = None if share_vit_of is None else share_vit_of.model
         self.model: nn.Module = load_trained_model(cfg, str(checkpoint), share_vit_of=shared)
+        speed_up(self.model, precision, compile_backbone=compile_backbone)
         if score_threshold is not None:
             _set_score_threshold(self.model, score_threshold)
         self._mapper = instantiate(cfg.dataloader.test.mapper)

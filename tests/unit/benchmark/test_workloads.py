@@ -59,10 +59,13 @@ def test_a_training_step_updates_what_is_trained_and_nothing_else(models):
     assert any(not torch.equal(p, before[n]) for n, p in step.model.named_parameters())
 
 
-def test_inference_takes_one_image_in_evaluation_mode(models):
-    (infer,) = build(models, "inference", "bpt_s", batch_size=5)
+def test_inference_takes_a_batch_in_evaluation_mode(models):
+    (infer,) = build(models, "inference", "bpt_s", batch_size=3)
+    sizes = []
+    handle = infer.model.backbone.register_forward_pre_hook(lambda _, x: sizes.append(len(x[0])))
     infer.run()
-    assert infer.batch_size == 1 and not infer.model.training
+    handle.remove()
+    assert infer.batch_size == 3 and sizes == [3] and not infer.model.training
 
 
 def test_data_loading_maps_some_records(cfg, shapes_root):
