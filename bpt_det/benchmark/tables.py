@@ -29,7 +29,6 @@ _STEPS = (
     ("bpt_d", "vitdet_b"),
     ("bpt_s_checkpointed", "bpt_s"),
     ("bpt_d_layers", "bpt_d"),
-    ("bpt_d_levels", "bpt_d"),
     ("bpt_d_neck", "bpt_d"),
     *((tuned, "bpt_s") for tuned in ("lora", "adaptformer", "ssf", "bitfit", "partial_1")),
     ("bpt_s", "detectron2_vitdet"),

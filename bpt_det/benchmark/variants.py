@@ -57,11 +57,6 @@ VARIANTS = {
     "bpt_d_layers": Variant(
         "BPT-D, 4 layers", 50, {"placement": "last_4", "layers": "quarters", "join": "concat"}
     ),
-    "bpt_d_levels": Variant(
-        "BPT-D, a layer per level",
-        50,
-        {"placement": "last_4", "layers": "quarters", "join": "levels"},
-    ),
     "bpt_d_neck": Variant("BPT-D, 2 neck blocks", 50, {"placement": "last_4", "neck_blocks": 2}),
     "lora": Variant("LoRA, r = 8, q and v", settings={"tuning": L(LoRA)()}),
     "adaptformer": Variant("AdaptFormer, m = 64", settings={"tuning": L(AdaptFormer)()}),

@@ -5,7 +5,7 @@ Shape legend: B batch, T tokens, D embed_dim, m bottleneck.
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch.nn.functional as F
 from timm.models.eva import EvaBlock, EvaBlockPostNorm
@@ -88,13 +88,15 @@ class Bottleneck(nn.Module):
         return self.scale * self.up(self.dropout(F.relu(self.down(tokens))))
 
 
-class _Parallel(NamedTuple):
+class _Parallel(nn.Module):
     """The branch of a block's MLP with its norm, before or behind it, and its layer scale."""
 
-    block: Any
-    bottleneck: Any
+    def __init__(self, block: Any, bottleneck: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+        self.bottleneck = bottleneck
 
-    def __call__(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor) -> Tensor:
         mlp, norm = self.block.mlp, self.block.norm2
         is_post_norm = isinstance(self.block, EvaBlockPostNorm)
         output = norm(mlp(tokens)) if is_post_norm else mlp(norm(tokens))

@@ -4,7 +4,7 @@ Shape legend: B batch, P prompt_length, T tokens, D embed_dim.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -81,14 +81,16 @@ class PromptGate(TuningMethod):
         return {"": _Gated(block, trained["logit"], self._prompts)}
 
 
-class _Gated(NamedTuple):
+class _Gated(nn.Module):
     """A block, and the gate of its prompts."""
 
-    block: Any
-    logit: Tensor
-    prompts: slice
+    def __init__(self, block: nn.Module, logit: nn.Parameter, prompts: slice) -> None:
+        super().__init__()
+        self.block = block
+        self.logit = logit
+        self.prompts = prompts
 
-    def __call__(self, tokens: Tensor, **options: Any) -> Tensor:
+    def forward(self, tokens: Tensor, **options: Any) -> Tensor:
         output = self.block(tokens, **options)
         gate = self.logit.sigmoid()
         # Copies, as a slice that is saved for the backward pass would keep all tokens in memory.

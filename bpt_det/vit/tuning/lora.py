@@ -5,7 +5,7 @@ Shape legend: B batch, T tokens, D embed_dim, r rank.
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -81,7 +81,7 @@ class LoRA(TuningMethod):
         """Return linear layers that add the changes to their outputs."""
         parts: Parts = {}
         for key, layer, rows in self._targets(block):
-            changed = parts.setdefault(layer.name, _Changed(layer, [], self.scale, self.dropout))
+            changed = parts.setdefault(layer.name, _Changed(layer, self.scale, self.dropout))
             changed.changes.append((rows, trained[key]))
             parts |= layer.others
         return parts
@@ -125,15 +125,17 @@ class LowRank(nn.Module):
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
 
 
-class _Changed(NamedTuple):
+class _Changed(nn.Module):
     """A linear layer with changes of some rows of its output."""
 
-    layer: Linear
-    changes: list[tuple[slice, Any]]
-    scale: float
-    dropout: nn.Module
+    def __init__(self, layer: Linear, scale: float, dropout: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+        self.changes: list[tuple[slice, Any]] = []
+        self.scale = scale
+        self.dropout = dropout
 
-    def __call__(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor) -> Tensor:
         """Return (B, T, outputs) of (B, T, inputs)."""
         output = F.linear(tokens, self.layer.module.weight, self.layer.bias)
         # One product with all A, so that the tokens are saved for the backward pass once.

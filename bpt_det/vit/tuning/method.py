@@ -13,7 +13,7 @@ from torch import nn
 from bpt_det.prompts import Prompt, resolve_placement
 from bpt_det.utils.errors import InputError
 
-Parts = dict[str, Any]  # modules, callables, parameters or None, by dotted name
+Parts = dict[str, Any]  # modules, parameters, tensors or None, by dotted name
 
 
 class TuningMethod(nn.Module):
@@ -113,7 +113,8 @@ def replace_parts(module: Any, parts: Mapping[str, Any]) -> Any:
 
     Args:
         module: left as it is.
-        parts: module, callable, parameter, tensor or None, by the dotted name of what it replaces.
+        parts: module, or None, by the dotted name of the module that it replaces; parameter, tensor
+            or None by that of a parameter.
     """
     copied = copy.copy(module)
     for attribute in ("_modules", "_parameters", "_buffers"):
@@ -124,7 +125,10 @@ def replace_parts(module: Any, parts: Mapping[str, Any]) -> Any:
         if rest:
             children.setdefault(child, {})[rest] = part
         else:
-            _kind_of(copied, child)[child] = part
+            table = _kind_of(copied, child)
+            is_module = table is copied._modules
+            assert part is None or isinstance(part, nn.Module) == is_module, name
+            table[child] = part
     for child, inner in children.items():
         copied._modules[child] = replace_parts(module._modules[child], inner)
     return copied

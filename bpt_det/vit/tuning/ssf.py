@@ -4,7 +4,7 @@ Shape legend: D embed_dim.
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -82,13 +82,15 @@ class ScaleShift(nn.Module):
         return features * self.scale.to(features.dtype) + self.shift.to(features.dtype)
 
 
-class _Scaled(NamedTuple):
+class _Scaled(nn.Module):
     """A linear layer with a scale and a shift behind it."""
 
-    layer: Linear
-    change: Any
+    def __init__(self, layer: Linear, change: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+        self.change = change
 
-    def __call__(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor) -> Tensor:
         return self.change(F.linear(tokens, self.layer.module.weight, self.layer.bias))
 
 

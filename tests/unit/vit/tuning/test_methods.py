@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from timm.layers import SwiGLU
 from timm.models.eva import EvaBlock
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from bpt_det.prompts import BilinearPrompt
 from bpt_det.utils.errors import InputError
@@ -440,13 +441,31 @@ def test_a_block_without_what_a_method_looks_for_is_refused():
         BitFit().build(block)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_tuned_network_consists_of_modules_that_profilers_can_walk_through(method):
+    model = tuned_vit(method)
+    with FlopCounterMode(display=False) as counter:
+        model(IMAGES).sum().backward()
+    assert counter.get_total_flops() > 0
+    tuned = model.tuning.tuned(model.vit)
+    assert all(isinstance(module, nn.Module) for module in tuned.modules())
+
+
 def test_a_method_of_ones_own_needs_two_functions():
+    class Shifted(nn.Module):
+        def __init__(self, block, shift):
+            super().__init__()
+            self.block, self.shift = block, shift
+
+        def forward(self, tokens):
+            return self.block(tokens) + self.shift
+
     class Shift(TuningMethod):
         def build(self, block):
             return nn.ParameterDict({"shift": nn.Parameter(torch.zeros(D))})
 
         def replace(self, block, trained):
-            return {"": lambda tokens, **options: block(tokens, **options) + trained["shift"]}
+            return {"": Shifted(block, trained["shift"])}
 
     model = PromptedViT(tiny_vit(), tuning=Shift("last_1")).double()
     before = model(IMAGES)
