@@ -84,7 +84,8 @@ def build_param_groups(
 
     Detectron2's `get_default_optimizer_params` decides what a norm is. Of the weight decays the
     first that fits counts: ``overrides``; ``weight_decay_1d``; ``head_weight_decay``; 0 for a ViT's
-    positions and class token, as in ViTDet; ``weight_decay_norm``; ``weight_decay``.
+    positions and class token, as in ViTDet, and for tuning that has none (`TuningMethod`);
+    ``weight_decay_norm``; ``weight_decay``.
 
     With ``layer_decay``, a trained ViT of L blocks learns the slower the nearer to the image:
     depth d of its `parameter_depths` has the rate ``base_lr * layer_decay ** (L + 1 - d)``.
@@ -159,7 +160,7 @@ def _special_weight_decays(
             f"optimizer.params.head_weight_decay={of_head} is for a module `head` of the model, "
             f"but {type(model).__name__} has none; set it to null."
         )
-    decays = dict.fromkeys(_positions_and_class_tokens(model), 0.0)
+    decays = dict.fromkeys(_positions_and_class_tokens(model) | _undecayed_tuning(model), 0.0)
     for name, parameter in model.named_parameters():
         is_1d = parameter.ndim <= 1 or name.split(".")[-1] == "bias"
         if of_1d is not None and is_1d:
@@ -181,6 +182,12 @@ def _layer_rates(model: nn.Module, base_lr: float, layer_decay: float) -> dict[n
 def _positions_and_class_tokens(model: nn.Module) -> set[nn.Parameter]:
     """Return the parameters that a ViT holds itself, outside its blocks and layers."""
     return {p for vit, _ in _vits(model) for p in vit.parameters(recurse=False)}
+
+
+def _undecayed_tuning(model: nn.Module) -> set[nn.Parameter]:
+    methods = (network.tuning for _, network in prompted_networks(model))
+    undecayed = (method for method in methods if method and not method.has_weight_decay)
+    return {parameter for method in undecayed for parameter in method.parameters()}
 
 
 def _prompts(model: nn.Module) -> set[nn.Parameter]:

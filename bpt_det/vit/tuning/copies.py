@@ -46,6 +46,8 @@ class BitFit(TuningMethod):
         placement: the blocks, see `resolve_placement`.
     """
 
+    has_weight_decay = False
+
     def build(self, block: Any) -> nn.Module:
         """Return copies of the biases by their names, with ``_`` for dots."""
         biases = {

@@ -30,6 +30,8 @@ class PromptGate(TuningMethod):
             last but one.
     """
 
+    has_weight_decay = False
+
     def __init__(
         self, initial_logit: float = -5.0, *, placement: str | Sequence[int] = "all"
     ) -> None:

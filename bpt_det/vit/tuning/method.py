@@ -25,7 +25,13 @@ class TuningMethod(nn.Module):
 
     Args:
         placement: the blocks that are tuned, see `resolve_placement`.
+
+    Attributes:
+        has_weight_decay: False where values start elsewhere than near 0, as a decay would pull them
+            from there.
     """
+
+    has_weight_decay = True
 
     def __init__(self, placement: str | Sequence[int] = "all") -> None:
         super().__init__()
@@ -48,6 +54,7 @@ class TuningMethod(nn.Module):
             InputError: the placement does not fit the depth, or a block has parts that the method
                 is not written for.
         """
+        assert not self.blocks, "a tuning method belongs to one network"
         for index in self._find_blocks(vit, prompts):
             self.blocks[str(index)] = self.build(vit.blocks[index])
 

@@ -32,6 +32,8 @@ class SSF(TuningMethod):
         placement: the blocks, see `resolve_placement`.
     """
 
+    has_weight_decay = False
+
     def build(self, block: Any) -> nn.Module:
         """Return scale and shift of each norm and layer, by its name."""
         sizes = {name: _norm_of(block, name).weight.numel() for name in _NORMS}
