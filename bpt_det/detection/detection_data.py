@@ -166,6 +166,8 @@ def _set_schedule(cfg: DictConfig, train: _Summary | None, chosen: set[str]) -> 
         if dataset.get("names") is None:
             return
         json_file = dataset.get("json_file") or find_metadata(dataset.names).json_file
+        if not source_exists(json_file):  # whoever trains on them says so
+            return
         train = _summarize(json_file, None, "the training data")
     count = len(dataset.get("image_ids") or ()) or train.num_images
     if settings.get("epochs") is not None and settings.get("eval_epochs") is None:

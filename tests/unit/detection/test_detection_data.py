@@ -1,5 +1,7 @@
 """Custom data by data.train and data.val: what a config becomes, and what is refused."""
 
+import json
+
 import pytest
 import torch
 from detectron2.config import LazyConfig
@@ -210,6 +212,37 @@ def test_a_missing_file_or_folder_is_named(train, val, tmp_path):
     assert refusal(new_config(train=train, val=f"{file}:{folder}x")) == (
         f"data.val: image folder '{folder}x' does not exist; correct the path."
     )
+
+
+def test_epochs_become_iterations_and_the_learning_rate_is_scaled(tmp_path, val):
+    """Of images with objects; what a user has set stays, and a saved config is converted anew."""
+    data = write_data(tmp_path, "train")
+    file = tmp_path / "train.json"
+    content = json.loads(file.read_text())
+    first = content["images"][0]
+    content["images"] = [{**first, "id": i, "file_name": f"{i}.jpg"} for i in range(30)]
+    content["annotations"] = [entry(i, image_id=i) for i in range(24)]
+    file.write_text(json.dumps(content))
+
+    def fitted(cfg, *overrides):
+        merged = OmegaConf.merge(cfg, OmegaConf.from_dotlist(list(overrides)))
+        use_detection_data(merged, overrides)
+        return merged
+
+    cfg = new_config(train=data, val=val, reference_batch_size=16)
+    cfg.dataloader.train.total_batch_size = 4
+    cfg.train = {"epochs": 10, "eval_epochs": None, "max_iter": 1, "eval_period": 1}
+    cfg.train.update(checkpointer={"period": 1}, reference_batch_size=None)
+    cfg.lr_multiplier = {"warmup_iters": 250}
+    first = fitted(cfg)
+    assert (first.train.max_iter, first.train.eval_period) == (60, 6)
+    assert (first.train.checkpointer.period, first.lr_multiplier.warmup_iters) == (6, 6)
+    assert first.train.reference_batch_size == 16
+    assert fitted(first, "train.epochs=20").train.max_iter == 120
+    assert fitted(cfg, "optimizer.lr=0.1").train.reference_batch_size is None
+    assert fitted(cfg, "train.eval_period=7").train.eval_period == 7
+    file.unlink()
+    assert fitted(first, "train.epochs=20").train.max_iter == 60  # for pictures, elsewhere
 
 
 def test_a_file_that_is_not_json_is_named(train, val, tmp_path):
