@@ -5,6 +5,7 @@ where it lay on its server. Each image is looked for near its annotation file, t
 the folder, if one file only has its name.
 """
 
+import logging
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,8 @@ from bpt_det.data.images import is_image_name
 from bpt_det.utils.errors import InputError, shorten
 
 from .base import SPLIT_NAMES, check_split
+
+logger = logging.getLogger(__name__)
 
 _ROBOFLOW = "_annotations.coco.json"  # its category 0 is the group of all others
 
@@ -146,8 +149,13 @@ def _folders_near(file: str) -> Iterator[str]:
 
 
 def _read(file: str) -> dict:
-    """Return the content of an annotation file, without the group that Roboflow lists as class."""
+    """Return the content of an annotation file, without what a tool writes that means no more.
+
+    Roboflow lists the group of all classes as one of them. CVAT, by datumaro's exporter, marks
+    every mask that is no polygon as a crowd region.
+    """
     content = read_annotation_file(file)
+    _unmark_masks_of_cvat(content, file)
     categories = content["categories"]
     if posixpath.basename(file) != _ROBOFLOW or len(categories) < 2:
         return content
@@ -160,3 +168,23 @@ def _read(file: str) -> dict:
     ):
         content["categories"] = others
     return content
+
+
+def _unmark_masks_of_cvat(content: dict, file: str) -> None:
+    """Take CVAT's masks as single objects, where all of them are crowd regions and nothing else."""
+    annotations = [a for a in content.get("annotations", []) if isinstance(a, dict)]
+    if not any(_is_of_cvat(annotation) for annotation in annotations):
+        return
+    masks = [a for a in annotations if isinstance(a.get("segmentation"), dict)]
+    crowds = [a for a in annotations if a.get("iscrowd")]
+    if not masks or len(masks) != len(crowds) or not all(a.get("iscrowd") for a in masks):
+        return
+    for annotation in masks:
+        annotation["iscrowd"] = 0
+    text = "'%s': CVAT marks every mask as a crowd region; these %d are taken as single objects"
+    logger.warning(text, file, len(masks))
+
+
+def _is_of_cvat(annotation: dict) -> bool:
+    attributes = annotation.get("attributes")
+    return isinstance(attributes, dict) and "occluded" in attributes

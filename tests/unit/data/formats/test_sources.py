@@ -211,6 +211,29 @@ def test_cvat(tmp_path):
     assert open_dataset(str(file)).image_root == f"{tmp_path}/images"
 
 
+@pytest.mark.parametrize("attributes", [{"occluded": False}, {}])
+def test_masks_of_cvat_are_single_objects(tmp_path, attributes, caplog):
+    """Its exporter marks each as a crowd region; of another tool's file that is what it says."""
+    write_image(tmp_path / "images/a.png", (12, 20))
+    content = json.loads(coco_content(["a.png"], [{"id": 1, "name": "cat"}]))
+    code = {"size": [12, 20], "counts": [30, 6, 204]}
+    shared = {"image_id": 0, "category_id": 1, "attributes": attributes}
+    content["annotations"] = [
+        {**shared, "id": 1, "iscrowd": 1, "segmentation": code, "bbox": [2, 6, 1, 6]},
+        {
+            **shared,
+            "id": 2,
+            "iscrowd": 0,
+            "segmentation": [[1, 1, 5, 1, 5, 5]],
+            "bbox": [1, 1, 4, 4],
+        },
+    ]
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    dataset = read_coco(str(tmp_path / "instances.json"))
+    assert len(dataset.objects) == (2 if attributes else 1)
+    assert ("CVAT marks every mask" in caplog.text) == bool(attributes)
+
+
 @pytest.mark.parametrize(
     "name", ["images/a.png", "images\\a.png", "../../label-studio/media/upload/1/a.png"]
 )
