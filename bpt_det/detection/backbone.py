@@ -62,7 +62,9 @@ class PromptedViTBackbone(Backbone):
         self.layers = resolve_layers(layers, len(self.prompted_vit.network.blocks))
         if layers is not None:
             self.prompted_vit.check_layers(self.layers)
-        self.neck = Neck(vit, len(self.layers), join, neck_blocks, neck_window)
+        self.neck = Neck(
+            self.prompted_vit.network, len(self.layers), join, neck_blocks, neck_window
+        )
         self.out_feature = out_feature
         self._out_features = [out_feature]
         if self.layers and join == "levels":

@@ -136,7 +136,13 @@ class Neck(nn.Module):
         self.join = LayerJoin(num_layers, width, join) if num_layers else None
         self.blocks = None
         if num_blocks:
-            heads = vit.blocks[0].attn.num_heads
+            heads = getattr(getattr(vit.blocks[0], "attn", None), "num_heads", None)
+            if heads is None:
+                raise InputError(
+                    "neck_blocks have as many heads as the ViT's attention, but its blocks "
+                    f"({type(vit.blocks[0]).__name__}) have no attn.num_heads; set neck_blocks=0.",
+                    parameter="neck_blocks",
+                )
             self.blocks = NeckBlocks(num_blocks, width, heads, window_size)
 
     def forward(

@@ -11,10 +11,11 @@ from torch import nn
 from bpt_det.config import load_config
 from bpt_det.config.tree import find_vit_owner
 from bpt_det.detection import PromptedViTBackbone, SimpleFeaturePyramid
-from bpt_det.prompts import BilinearPrompt
+from bpt_det.prompts import BilinearPrompt, FreePrompt
 from bpt_det.utils.errors import InputError
 from bpt_det.vit import ARCHITECTURES, PromptedViT, build_vit
 from bpt_det.vit.tuning import LoRA
+from tests.support.families import FAMILIES, ToyNetwork, small_network
 from tests.support.vits import TINY_SIZES, count_parameters, tiny_vit
 
 D, NUM_BLOCKS, PATCH = (TINY_SIZES[name] for name in ("embed_dim", "num_blocks", "patch_size"))
@@ -216,6 +217,33 @@ def test_what_does_not_fit_is_refused_with_one_line(options, problem):
     with pytest.raises(InputError, match=problem) as caught:
         backbone(**options)
     assert "\n" not in str(caught.value) and caught.value.parameter
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_layers_and_neck_blocks_work_with_every_family(family):
+    vit = small_network(family)
+    images = torch.randn(1, 3, 16, 24, dtype=torch.float64)
+    for options in (
+        {"layers": [0, 2, 4], "neck_blocks": 1},
+        {"layers": "quarters", "join": "levels"},
+        {"layers": [1, 4], "join": "weights", "neck_blocks": 1, "neck_window": 3},
+    ):
+        prompt = FreePrompt(3, vit.embed_dim, patch_size=4)
+        model = PromptedViTBackbone(vit, prompt, "last_2", **options).double()
+        maps = model(images)
+        assert {m.shape for m in maps.values()} == {(1, vit.embed_dim, 4, 6)}
+        sum(m.sum() for m in maps.values()).backward()
+        assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+    vit.norm = nn.Identity()
+    expected = vit.forward_intermediates(images, indices=[0, 4], intermediates_only=True)
+    layers = PromptedViT(vit).forward_layers(images, [0, 4])
+    for tokens, reference in zip(layers, expected, strict=True):
+        torch.testing.assert_close(tokens.transpose(1, 2), reference.flatten(2))
+
+
+def test_neck_blocks_of_a_network_without_heads_are_refused():
+    with pytest.raises(InputError, match=r"its blocks \(Linear\) have no attn.num_heads; set neck"):
+        PromptedViTBackbone(ToyNetwork(), layers=[1, 3], neck_blocks=1)
 
 
 def test_another_number_of_layers_than_levels_is_refused():
