@@ -52,8 +52,8 @@ from bpt_det.data.validation import (
     report_as_dict,
 )
 from bpt_det.utils.errors import InputError, printable
+from bpt_det.visualization.dataset_pictures import draw_annotated
 
-from .check_pictures import draw_annotated
 from .launch import build_tool_parser, check_range, run_tool
 
 EXIT_FOUND = 1
@@ -127,7 +127,7 @@ def check(args: argparse.Namespace) -> int:
         for split, source in sources.items()
     }
     if args.draw is not None:
-        for sheet in draw_annotated(sources, args.draw):
+        for sheet in draw_annotated(sources, args.draw, "--draw"):
             print(printable(f"annotations drawn, see {sheet}"))
     reports = {split: report for split, (report, _) in checked.items()}
     report = reports[""] if "" in reports else {"splits": reports}

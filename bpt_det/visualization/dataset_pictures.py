@@ -1,4 +1,4 @@
-"""Pictures of a dataset's annotations, for the command that checks it."""
+"""Pictures of a dataset: some images of each split with their annotations."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,20 +12,24 @@ from bpt_det.data.coco_dataset import CocoDataset, read_coco
 from bpt_det.data.coco_files import explain_missing, find_image_files
 from bpt_det.data.images import read_rgb, spread_evenly
 from bpt_det.utils.errors import InputError
-from bpt_det.visualization.annotations import ground_truth_annotations
-from bpt_det.visualization.draw import MAX_PANEL_SIDE, draw_annotations
-from bpt_det.visualization.picture_files import picture_names, prepare_output, save_picture
-from bpt_det.visualization.sheet import contact_sheet, contact_sheet_tile, shrink
+
+from .annotations import ground_truth_annotations
+from .draw import MAX_PANEL_SIDE, draw_annotations
+from .picture_files import picture_names, prepare_output, save_picture
+from .sheet import contact_sheet, contact_sheet_tile, shrink
 
 _NUM_DRAWN = 16  # images of each split
 
 
-def draw_annotated(sources: Mapping[str, tuple[str, str | None]], output: Path) -> list[Path]:
+def draw_annotated(
+    sources: Mapping[str, tuple[str, str | None]], output: Path, option: str = "folder"
+) -> list[Path]:
     """Draw some images of each split with their annotations, and return the contact sheets.
 
     Args:
         sources: annotation source and image folder by split.
         output: folder for the pictures.
+        option: what the caller calls it, for errors.
 
     Raises:
         InputError: annotations have errors, or images are missing.
@@ -35,11 +39,11 @@ def draw_annotated(sources: Mapping[str, tuple[str, str | None]], output: Path) 
         if root is None:
             raise InputError(f"no image folder given for '{file}'; give it to have images drawn.")
         folder = output / split if split else output
-        sheets.append(_draw(read_coco(file), str(root), folder))
+        sheets.append(_draw(read_coco(file), str(root), folder, option))
     return sheets
 
 
-def _draw(dataset: CocoDataset, root: str, folder: Path) -> Path:
+def _draw(dataset: CocoDataset, root: str, folder: Path, option: str) -> Path:
     names = {key: image["file_name"] for key, image in dataset.images.items()}
     paths, missing = find_image_files(names, root)
     if missing:
@@ -50,7 +54,7 @@ def _draw(dataset: CocoDataset, root: str, folder: Path) -> Path:
     files = [paths[key] for key in chosen]
     pictures = picture_names(files, [".png"] * len(files), reserved=["contact_sheet"])
     folder.mkdir(parents=True, exist_ok=True)
-    prepare_output(folder, ["contact_sheet.png", *pictures], option="--draw")
+    prepare_output(folder, ["contact_sheet.png", *pictures], option=option)
     indexes = {key: index for index, key in enumerate(dataset.class_names)}
     tiles = []
     for key, file, name in zip(chosen, files, pictures, strict=True):
