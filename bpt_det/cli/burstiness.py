@@ -154,8 +154,18 @@ def draw_burstiness(
 
 
 def prompt_entries(network: PromptedViT) -> dict[int, Entries]:
-    """Return the entries of a network's prompts by block index."""
-    return {int(index): describe_entries(prompt(1)) for index, prompt in network.prompts.items()}
+    """Return the entries of a network's prompts by block index.
+
+    Raises:
+        InputError: the prompts depend on the image.
+    """
+    prompts: dict[str, Any] = dict(network.prompts.items())
+    if not all(prompt.ignores_image for prompt in prompts.values()):
+        raise InputError(
+            "prompts that depend on the image have no entries of their own; leave the checkpoint "
+            "out, or take one with prompts that ignore it."
+        )
+    return {int(index): describe_entries(prompt(1)) for index, prompt in prompts.items()}
 
 
 def _read_images(args: argparse.Namespace, model: DictConfig, size: int) -> list[torch.Tensor]:

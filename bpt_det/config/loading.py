@@ -10,6 +10,7 @@ from .checks import check_config, check_keys
 from .composition import compose
 from .files import find_config, read_config
 from .overrides import apply_overrides, check_references
+from .pretraining import use_pretraining
 
 # Datasets that have been read already, by the loader that takes them: train, test, final_test.
 Datasets = Mapping[str, Callable[[], Sequence[dict]]]
@@ -71,6 +72,7 @@ def load_config_and_data(
     check_keys(cfg, path)
     overrides = compose(cfg, path, overrides)
     apply_overrides(cfg, overrides)
+    use_pretraining(cfg, overrides)
     if not isinstance(cfg.get("data"), str):  # data=NAME, which only adapt understands
         check_references(cfg)
     check_config(cfg)  # before data are read, which may take minutes

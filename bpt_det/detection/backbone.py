@@ -6,7 +6,7 @@ from detectron2.modeling.backbone import BACKBONE_REGISTRY, Backbone
 from torch import Tensor, nn
 
 from bpt_det.prompts import Prompt
-from bpt_det.utils.errors import check_choice
+from bpt_det.utils.errors import InputError, check_choice
 from bpt_det.vit import PromptedViT
 from bpt_det.vit.tuning import TuningMethod
 
@@ -26,12 +26,16 @@ class PromptedViTBackbone(Backbone):
             ``quarters``: the last block of each quarter; None: the last block, without a norm.
         join: how several layers become one map: ``concat`` (and a 1x1 convolution), ``weights``
             (a learned mean), or ``levels``, one map for each. See `LayerJoin`.
+        final_norm: whether the ViT's own final norm is applied to the layers that make the map, as
+            DINO's authors do; frozen with the ViT. MAE's ViTDet leaves it out. The configs of
+            `BACKBONES` choose as the authors do.
         neck_blocks: trained transformer blocks on the map before the pyramid.
         neck_window: side of their attention windows in patches; 0: global.
         out_feature: name of the returned map.
 
     Raises:
-        InputError: layers, their join or the neck do not fit the ViT or each other.
+        InputError: layers, their join or the neck do not fit the ViT or each other, or there is no
+            final norm to apply.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class PromptedViTBackbone(Backbone):
         tuning: TuningMethod | None = None,
         layers: Sequence[int] | str | None = None,
         join: str = "concat",
+        final_norm: bool = False,
         neck_blocks: int = 0,
         neck_window: int = 0,
         out_feature: str = "last_feat",
@@ -62,6 +67,10 @@ class PromptedViTBackbone(Backbone):
         self.layers = resolve_layers(layers, len(self.prompted_vit.network.blocks))
         if layers is not None:
             self.prompted_vit.check_layers(self.layers)
+        self.final_norm = final_norm
+        if final_norm:
+            _check_norm(self.prompted_vit.network.norm)
+            self.prompted_vit.network.norm.requires_grad_(not frozen)
         self.neck = Neck(
             self.prompted_vit.network, len(self.layers), join, neck_blocks, neck_window
         )
@@ -82,5 +91,15 @@ class PromptedViTBackbone(Backbone):
         vit = self.prompted_vit
         grid = vit.grid_size(*images.shape[-2:])
         tokens = vit.forward_layers(images, self.layers) if self.layers else [vit(images)]
+        if self.final_norm:
+            tokens = [vit.network.norm(layer) for layer in tokens]
         maps = self.neck(tokens, grid, checkpointing=vit.activation_checkpointing)
         return dict(zip(self._out_features, maps, strict=True))
+
+
+def _check_norm(norm: nn.Module) -> None:
+    if isinstance(norm, nn.Identity):
+        raise InputError(
+            "final_norm=True, but this ViT has no final norm; set it to False.",
+            parameter="final_norm",
+        )

@@ -1,5 +1,6 @@
 """The method: parametrizations of prompts, and which blocks carry them. Needs torch only."""
 
+from .conditioned import ConditionedPrompt
 from .initialization import BlockStatistics
 from .parametrization import BilinearPrompt, FactoredPrompt, FreePrompt, Prompt, WhitenedPrompt
 from .placement import Placement, resolve_placement
@@ -8,6 +9,7 @@ from .whitening import SecondMoment, Whitening, query_key_product
 __all__ = [
     "BilinearPrompt",
     "BlockStatistics",
+    "ConditionedPrompt",
     "FactoredPrompt",
     "FreePrompt",
     "Placement",

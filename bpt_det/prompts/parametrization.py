@@ -30,6 +30,8 @@ class Prompt(nn.Module):
 
     Attributes:
         needed_statistics: field of `BlockStatistics` that the initial values are made of, or None.
+        ignores_image: whether the tokens are the same for all images. What merges, stores or shows
+            prompts by themselves needs it; False for those that depend on the block's tokens.
 
     Args:
         prompt_length: P, number of tokens, an integer >= 1.
@@ -38,6 +40,8 @@ class Prompt(nn.Module):
     Raises:
         InputError: ``prompt_length`` is out of range.
     """
+
+    ignores_image = True
 
     def __init__(self, prompt_length: int, embed_dim: int) -> None:
         super().__init__()
@@ -55,8 +59,14 @@ class Prompt(nn.Module):
         """Draw new initial values; those made of data need statistics and a generator."""
         raise NotImplementedError
 
-    def forward(self, batch_size: int) -> Tensor:
-        """Return the tokens, (B, P, D); rows share memory, so never write into them."""
+    def forward(self, batch_size: int, tokens: Tensor | None = None) -> Tensor:
+        """Return the prompts, (B, P, D); rows may share memory, so never write into them.
+
+        Args:
+            batch_size: B.
+            tokens: (B, T + N, D) that enter the block, prefix and patches, without earlier prompts;
+                prompts that ignore the image do without.
+        """
         raise NotImplementedError
 
 
@@ -116,7 +126,7 @@ class FreePrompt(Prompt):
             assert tokens is not None and generator is not None
             _copy(self.tokens, tokens_to_prompts(self.init, tokens, self.prompt_length, generator))
 
-    def forward(self, batch_size: int) -> Tensor:
+    def forward(self, batch_size: int, tokens: Tensor | None = None) -> Tensor:
         """Return the tokens, (B, P, D); rows share memory, so never write into them."""
         return self.tokens.expand(batch_size, -1, -1)
 
@@ -158,7 +168,7 @@ class FactoredPrompt(Prompt):
         """Keep the initial basis."""
         self.basis.requires_grad_(False)
 
-    def forward(self, batch_size: int) -> Tensor:
+    def forward(self, batch_size: int, tokens: Tensor | None = None) -> Tensor:
         """Return the tokens, (B, P, D); rows share memory, so never write into them."""
         return (self.coeff @ self.basis).expand(batch_size, -1, -1)
 

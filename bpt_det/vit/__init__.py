@@ -1,6 +1,7 @@
 """Frozen network: timm's Vision Transformer, its weights, and prompts in its blocks."""
 
 from .architectures import ARCHITECTURES, build_vit
+from .backbones import BACKBONES, Backbone
 from .identity import fingerprint
 from .network import ColumnarViT, adapt
 from .prompted_vit import PromptedViT
@@ -9,6 +10,8 @@ from .weights import LoadReport, load_weights
 
 __all__ = [
     "ARCHITECTURES",
+    "BACKBONES",
+    "Backbone",
     "ColumnarViT",
     "LoadReport",
     "PromptedViT",

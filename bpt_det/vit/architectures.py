@@ -37,8 +37,9 @@ def build_vit(
     mlp_ratio: float = 4.0,
     drop_path_rate: float = 0.0,
     checkpoint: str | None = None,
+    architecture: str | None = None,
     init_seed: int = 0,
-) -> VisionTransformer:
+) -> Any:
     """Build timm's Vision Transformer as MAE uses it: class token, LayerNorm eps 1e-6, no head.
 
     Without a checkpoint it starts as MAE's encoder does before pre-training
@@ -60,6 +61,8 @@ def build_vit(
         checkpoint: pre-trained weights: path or http(s) address of a file in any format of
             `load_weights`; ``bpt_det:NAME``, a file that comes with the package; or ``timm:NAME``:
             then timm decides all that is not a size here (`build_timm_vit`). None: random weights.
+        architecture: timm's name, without a tag, of another network that the file is of, such as
+            ``vit_base_patch16_dinov3``; None: MAE's. ``timm:NAME`` needs none.
         init_seed: seed of the random weights. A frozen ViT is not part of a training checkpoint,
             so its random weights must be the same in every process that builds it.
 
@@ -74,11 +77,14 @@ def build_vit(
         "drop_path_rate": drop_path_rate,
     }
     try:
-        if checkpoint is not None and checkpoint.startswith(PREFIX):
+        is_named = checkpoint is not None and checkpoint.startswith(PREFIX)
+        if is_named or architecture is not None:
             return build_timm_vit(
                 checkpoint,
+                architecture,
                 num_blocks=num_blocks,
                 pretrained_patch_size=pretrained_patch_size,
+                init_seed=init_seed,
                 **options,
             )
         side = _grid_side(embed_dim, num_heads, pretrain_size, patch_size, pretrained_patch_size)

@@ -268,16 +268,27 @@ class PromptedViT(nn.Module):
         """
         network = self.network if self.tuning is None else adapt(self.tuning.tuned(self.vit))
         positions = network.positions(self._check_grid(tokens, grid))
-        num_prompts = 0
+        num_prefix, num_prompts = network.num_prefix_tokens, 0
         for index in range(self.first_trained_block, self._num_run(layers)):
             if str(index) in self.prompts:
-                prompts = self.prompt_dropout(self.prompts[str(index)](tokens.shape[0]))
-                tokens = insert_prompts(tokens, prompts, network.num_prefix_tokens, num_prompts)
-                num_prompts = prompts.shape[1]
+                tokens = insert_prompts(
+                    tokens, self._make_prompts(index, tokens, num_prompts), num_prefix, num_prompts
+                )
+                num_prompts = self.prompt_length
             tokens = self._run_block(network, index, tokens, positions, num_prompts)
             if kept is not None and index in layers:
-                kept[index] = tokens[:, network.num_prefix_tokens + num_prompts :]
+                kept[index] = tokens[:, num_prefix + num_prompts :]
         return tokens
+
+    def _make_prompts(self, index: int, tokens: Tensor, num_earlier: int) -> Tensor:
+        """Return the prompts of a block, (B, P, D), of the tokens that enter it."""
+        prompt: Any = self.prompts[str(index)]
+        if prompt.ignores_image:
+            return self.prompt_dropout(prompt(tokens.shape[0]))
+        first = self.network.num_prefix_tokens
+        if num_earlier:  # earlier prompts are about to be replaced
+            tokens = torch.cat([tokens[:, :first], tokens[:, first + num_earlier :]], dim=1)
+        return self.prompt_dropout(prompt(tokens.shape[0], tokens))
 
     def _check_grid(self, tokens: Tensor, grid: tuple[int, int] | None) -> tuple[int, int]:
         num_patches = tokens.shape[1] - self.network.num_prefix_tokens

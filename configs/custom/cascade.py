@@ -18,9 +18,10 @@ from ..common.data.coco_lsj import data, dataloader
 from ..common.models.cascade_mask_rcnn_vit_b import model
 from ..common.optimizer import optimizer
 from ..common.train import train
-from ..common.vits import dinov2_b as _dinov2_b, dinov2_s as _dinov2_s, mae_b as _mae_b
+from ..common.vits import mae_b as _mae_b, of_detectors as _of_detectors
 
-model.backbone.net.vit.update(_dinov2_b)
+model.backbone.net.vit.update(_of_detectors["vit=dinov2_b"]["model.backbone.net.vit"])
+model.backbone.net.final_norm = True  # as DINO's authors
 dataloader.train.dataset.names = dataloader.test.dataset.names = None  # data.train names them
 dataloader.train.total_batch_size = 4  # 24 GB at 1024 pixels; the learning rate is scaled to it
 dataloader.train.repeat_thresh = None  # 0.05: classes in fewer than 5 % of the images come oftener
@@ -55,6 +56,6 @@ train.checkpointer.max_to_keep = 1
 
 choices = {
     "vit=dinov2_b": {},
-    "vit=dinov2_s": {"model.backbone.net.vit": _dinov2_s},
-    "vit=mae_b": {"model.backbone.net.vit": _mae_b},
+    "vit=dinov2_s": _of_detectors["vit=dinov2_s"],
+    "vit=mae_b": {"model.backbone.net.vit": _mae_b, "model.backbone.net.final_norm": False},
 }

@@ -121,6 +121,11 @@ def small_network(family: str, dtype: torch.dtype = torch.float64, **changes: An
     return vit.to(dtype).eval()
 
 
+def images_of_size(height: int, width: int) -> Tensor:
+    """Return two random images, (2, 3, height, width)."""
+    return torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(1))
+
+
 class ToyNetwork(nn.Module):
     """Four mixing layers that are no transformer, as someone from outside would bring them.
 

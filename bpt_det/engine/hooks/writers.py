@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from detectron2.engine import HookBase
@@ -105,6 +106,8 @@ class DrawCurves(HookBase):
 class RecordPromptRms(HookBase):
     """Puts ``prompt_rms_<block>`` into the event storage, the root mean square of its tokens.
 
+    Prompts that depend on the image are left out.
+
     Register it before the hook that writes the metrics.
 
     Args:
@@ -123,6 +126,9 @@ class RecordPromptRms(HookBase):
         if done % self.period and done != 1:
             return
         for _, network in prompted_networks(self.model):
-            for index, prompt in network.prompts.named_children():
+            prompts: Any = network.prompts.named_children()
+            for index, prompt in prompts:
+                if not prompt.ignores_image:
+                    continue
                 rms = prompt(1).float().square().mean().sqrt().item()
                 self.trainer.storage.put_scalar(f"prompt_rms_{index}", rms, smoothing_hint=False)

@@ -130,6 +130,15 @@ def license_of(location: str) -> str:
     return next(fitting, "") or "unknown"
 
 
+def find_network(content: object, location: str) -> dict[str, Tensor]:
+    """Return the tensors of the one network in the content of a file, by name.
+
+    Raises:
+        InputError: there is none, or there are several.
+    """
+    return _to_weight_file(content, location).state
+
+
 def _to_weight_file(content: object, location: str) -> WeightFile:
     """Find the tensors of a network in a file; those of several are refused.
 

@@ -30,6 +30,7 @@ model = L(GeneralizedRCNN)(
                 pretrain_size=224,
                 pretrained_patch_size=None,  # where it is not patch_size, patches are resampled
                 checkpoint="weights/mae_pretrain_vit_base.pth",
+                architecture=None,  # timm's, of a file that is not MAE's; vit=NAME sets it
                 drop_path_rate=0.0,
             ),
             prompt=None,
@@ -39,6 +40,7 @@ model = L(GeneralizedRCNN)(
             activation_checkpointing=False,  # True: less memory, more time
             layers=None,  # [2,5,8,11] or quarters: several layers make the map, not the last alone
             join="concat",  # of several layers: concat, weights, or levels (one for each level)
+            final_norm=False,  # True for DINO: its own final norm on what makes the map
             neck_blocks=0,  # trained transformer blocks on the map before the pyramid
             neck_window=0,  # side of their attention windows in patches; 0: global
             out_feature="last_feat",

@@ -12,6 +12,7 @@ model = L(PromptedClassifier)(
             pretrain_size=224,
             pretrained_patch_size=None,  # where it is not patch_size, patches are resampled
             checkpoint="weights/mae_pretrain_vit_base.pth",
+            architecture=None,  # timm's, of a file that is not MAE's
             drop_path_rate=0.0,
         ),
         prompt=None,

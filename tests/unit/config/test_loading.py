@@ -12,8 +12,10 @@ from bpt_det.config.checks import check_config
 from bpt_det.config.overrides import apply_overrides, as_override
 from bpt_det.config.tree import find_vit_owner
 from bpt_det.utils.errors import InputError
+from bpt_det.vit import BACKBONES
 
 SHAPES = "shapes/cascade_bpt_s"
+DETECTOR, CLASSIFIER = "model.backbone.net.vit.checkpoint", "model.backbone.vit.checkpoint"
 
 
 @pytest.fixture(scope="module")
@@ -225,3 +227,53 @@ def test_overrides_of_get_config_are_texts():
     assert bpt_det.get_config("shapes/cascade", "method=vpt_s", "train.seed=3").train.seed == 3
     with pytest.raises(InputError, match=r"\['method=vpt_s'\]"):
         bpt_det.get_config("shapes/cascade", ["method=vpt_s"])
+
+
+def test_naming_a_network_of_timms_sets_its_sizes_and_the_normalization_of_its_images():
+    cfg = load_config(
+        "coco/cascade", ["method=bpt_s", f"{DETECTOR}=timm:vit_small_patch14_reg4_dinov2.lvd142m"]
+    )
+    vit = cfg.model.backbone.net.vit
+    assert (vit.embed_dim, vit.num_blocks, vit.num_heads) == (384, 12, 6)
+    assert (vit.patch_size, vit.pretrained_patch_size) == (16, 14)  # as the pyramid needs them
+    assert cfg.model.backbone.net.prompt.embed_dim == 384
+    cfg = load_config(
+        "fgvc/cub", ["method=bpt_s", f"{CLASSIFIER}=timm:eva02_tiny_patch14_224.mim_in22k"]
+    )
+    assert (cfg.model.backbone.vit.patch_size, cfg.model.backbone.vit.embed_dim) == (14, 192)
+    assert list(cfg.model.pixel_mean) == [122.771, 116.746, 104.094]
+    assert list(cfg.model.pixel_std) == [68.501, 66.632, 70.323]
+
+
+def test_what_is_typed_beside_the_name_of_a_network_stays():
+    mean, sizes = "model.pixel_mean=[1,2,3]", "model.backbone.vit.embed_dim=768"
+    name = f"{CLASSIFIER}=timm:vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+    cfg = load_config("fgvc/cub", ["method=bpt_s", mean, sizes, name])
+    assert list(cfg.model.pixel_mean) == [1, 2, 3] and cfg.model.pixel_std[0] == 127.5
+    assert cfg.model.backbone.vit.embed_dim == 768  # building says that it is 192
+
+
+def test_a_saved_config_keeps_the_normalization_that_a_run_was_trained_with(tmp_path, caplog):
+    name = "timm:vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+    cfg = load_config(
+        "fgvc/cub", ["method=bpt_s", "model.pixel_mean=[1,2,3]", f"{CLASSIFIER}={name}"]
+    )
+    LazyConfig.save(cfg, str(tmp_path / "config.yaml"))
+    saved = load_config(str(tmp_path / "config.yaml"))
+    assert list(saved.model.pixel_mean) == [1, 2, 3]
+    assert f"model.pixel_mean is [1, 2, 3], but '{name}' was trained with [127.5, " in caplog.text
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_detector_takes_a_backbone_by_its_short_name(name):
+    cfg = load_config("coco/cascade", ["method=bpt_d", f"vit={name}"])
+    row, net = BACKBONES[name], cfg.model.backbone.net
+    assert (net.vit.checkpoint, net.final_norm) == (f"timm:{row.timm_name}", row.final_norm)
+    assert net.vit.patch_size == 16 and net.prompt.embed_dim == row.embed_dim
+    assert list(cfg.model.pixel_mean) == row.pixel_mean
+    assert cfg.train.output_dir == f"output/coco/cascade_bpt_d_{name}"
+
+
+def test_an_unknown_backbone_is_answered_with_the_nearest():
+    with pytest.raises(InputError, match="vit=dinov3_bb: .* did you mean dinov3_b?"):
+        load_config("coco/cascade", ["vit=dinov3_bb"])

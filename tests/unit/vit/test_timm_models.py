@@ -1,3 +1,6 @@
+import socket
+import time
+
 import pytest
 import timm
 import torch
@@ -7,7 +10,7 @@ from timm.layers import resample_patch_embed
 
 from bpt_det.prompts import BilinearPrompt
 from bpt_det.utils.errors import InputError
-from bpt_det.vit import PromptedViT, build_vit, fingerprint
+from bpt_det.vit import PromptedViT, build_vit, fingerprint, timm_models
 from bpt_det.vit.weights.readers import describe_images
 
 # timm's own small ones. The second: register token, no class token, layer scale, average pooling.
@@ -164,9 +167,56 @@ def test_an_unknown_name_or_tag_is_answered_with_the_nearest(name):
     assert "vit_base_patch16_224.mae" in text
 
 
-@pytest.mark.parametrize("name", ["resnet50.a1_in1k", "eva02_base_patch14_224.mim_in22k"])
-def test_a_network_that_is_no_vision_transformer_is_refused(name):
-    assert refusal(name).startswith(f"'timm:{name}' is not a plain Vision Transformer")
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("samvit_base_patch16.sa1b", "within windows of a grid, with positions relative to it"),
+        ("beit_base_patch16_224.in22k_ft_in22k", "positions of patches relative to each other"),
+        ("vit_relpos_base_patch16_224.sw_in1k", "positions of patches relative to each other"),
+        ("naflexvit_base_patch16_gap.e300_s576_in1k", "patches with coordinates and masks"),
+        ("hiera_base_224.mae", "its stages merge or pool patches"),
+        ("swin_tiny_patch4_window7_224.ms_in1k", "within windows of a grid that shrinks"),
+        ("vit_base_r50_s16_224.orig_in21k", "its patches come from a convolutional network"),
+        ("cait_xxs24_224.fb_dist_in1k", "its class token meets the patches in blocks of its own"),
+        ("resnet50.a1_in1k", "it is no column of equal blocks"),
+    ],
+)
+def test_a_network_that_cannot_be_prompted_is_refused_with_its_own_reason(name, reason):
+    text = refusal(name)
+    assert text.startswith(f"'timm:{name}' (") and " cannot be prompted: " in text
+    assert reason in text
+    assert "the nearest names that can are: " in text
+
+
+def test_without_a_network_it_fails_at_once_and_says_before_what_it_was_about_to_fetch(
+    monkeypatch, caplog
+):
+    """Looking up the name of the hub alone takes longer than it may."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://hub.invalid")
+    monkeypatch.setattr(timm_models, "_SECONDS", 0.2)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: time.sleep(1))
+    start = time.perf_counter()
+    with caplog.at_level("INFO", logger="bpt_det"):
+        text = refusal(PLAIN)
+    assert "ConnectionError: http://hub.invalid did not answer within 0.2 s" in text
+    assert caplog.messages[-1].startswith(
+        f"'timm:{PLAIN}' is fetched from http://hub.invalid/timm/{PLAIN} (license: apache-2.0) into"
+    )
+    assert time.perf_counter() - start < 5
+
+
+def test_a_file_in_the_cache_is_loaded_without_asking_the_hub(hub_cache, monkeypatch):
+    cache_weights(hub_cache, PLAIN)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args: pytest.fail("the hub was asked"))
+    build_vit(**SIZES[PLAIN], checkpoint=f"timm:{PLAIN}")
+    assert constants.HF_HUB_OFFLINE is False
+
+
+def test_an_unknown_architecture_is_answered_with_the_nearest():
+    with pytest.raises(InputError, match="no architecture 'vit_base_patch16_dinov4'.*dinov3"):
+        build_vit(**SIZES[PLAIN], architecture="vit_base_patch16_dinov4")
 
 
 def test_weights_that_cannot_be_downloaded_are_refused_in_one_line():
