@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import torch
@@ -78,8 +79,9 @@ def collect_statistics(
     num_images = 0
     for images in batches:
         num_images += images.shape[0]
-        if 0 in collectors and collectors[0].num_missing_images:
-            collectors[0].keep_embeddings(vit.get_submodule("patch_embed")(images).flatten(1, 2))
+        patch_embed: Any = getattr(vit, "patch_embed", None)  # timm's; another network may lack it
+        if patch_embed is not None and 0 in collectors and collectors[0].num_missing_images:
+            collectors[0].keep_embeddings(patch_embed(images).flatten(1, 2))
         for index, tokens in zip(range(max(needed) + 1), block_inputs(vit, images), strict=False):
             if index in collectors:
                 collectors[index].update(tokens, network.blocks[index])

@@ -29,7 +29,7 @@ from .weights.readers import describe_images
 logger = logging.getLogger(__name__)
 
 PREFIX = "timm:"
-_MODULES = ("vision_transformer", "deit", "eva")  # where timm's entries can be prompted
+MODULES = ("vision_transformer", "deit", "eva")  # where timm's entries can be prompted
 _SECONDS = 4.0  # that a hub may take to answer at all
 _FILES = ("model.safetensors", "open_clip_model.safetensors", "pytorch_model.bin")
 # Exceptions of timm and the Hugging Face hub without a network, without access, on a damaged file.
@@ -45,7 +45,7 @@ _RELATIVE = "its blocks add positions of patches relative to each other, which p
 _STAGES = "its stages merge or pool patches, and prompts would be merged with them"
 _SHIFTED = "it attends within windows of a grid that shrinks by stages; prompts are on no grid"
 # Why networks of other modules of timm's cannot be prompted.
-_REASONS = {
+REASONS = {
     "vision_transformer_sam": "it attends within windows of a grid, with positions relative to it; "
     "prompts are on no grid",
     "vision_transformer_hybrid": "its patches come from a convolutional network",
@@ -173,7 +173,7 @@ def _known_name(location: str) -> str:
 
 def _known_architecture(name: str) -> str:
     if not timm.is_model(name) or "." in name:
-        known = [known for m in _MODULES for known in timm.list_models(module=m)]
+        known = [known for m in MODULES for known in timm.list_models(module=m)]
         nearest = ", ".join(difflib.get_close_matches(name, known, cutoff=0.0))
         raise InputError(
             f"timm {timm.__version__} has no architecture '{name}'; the nearest are: {nearest}.",
@@ -190,10 +190,8 @@ def _check_module(name: str) -> None:
         InputError: it is not; the reason is named.
     """
     module = timm.model_entrypoint(name.partition(".")[0]).__module__.rpartition(".")[2]
-    if module not in _MODULES:
-        reason = _REASONS.get(
-            module, "it is no column of equal blocks over class token and patches"
-        )
+    if module not in MODULES:
+        reason = REASONS.get(module, "it is no column of equal blocks over class token and patches")
         raise InputError(
             f"'{PREFIX}{name}' ({module}) cannot be prompted: {reason}; the nearest names that can "
             f"are: {_nearest(name)}."
@@ -201,7 +199,7 @@ def _check_module(name: str) -> None:
 
 
 def _nearest(name: str) -> str:
-    known = [known for m in _MODULES for known in timm.list_models(module=m, pretrained=True)]
+    known = [known for m in MODULES for known in timm.list_models(module=m, pretrained=True)]
     return ", ".join(difflib.get_close_matches(name, known, cutoff=0.0))
 
 

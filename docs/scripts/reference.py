@@ -12,6 +12,8 @@ import config_keys
 
 from bpt_det.cli.commands import COMMANDS, PROGRAM
 from bpt_det.utils.errors import EXIT_BAD_INPUT, EXIT_CLOSED_PIPE, EXIT_STATUS
+from bpt_det.vit import BACKBONES
+from bpt_det.vit.timm_models import MODULES, REASONS
 
 _DATA = ("images", "archives", "coco", "splits", "labeled_dataset", "rle", "validation")
 _VISUALIZATION = ("annotations", "curves", "draw", "histograms", "picture_files", "sheet", "video")
@@ -55,6 +57,7 @@ def generate_pages() -> dict[str, str]:
         **pages,
         "reference/cli.md": make_cli_page(),
         "reference/config.md": config_keys.make_page(),
+        "reference/backbones.md": make_backbones_page(),
     }
 
 
@@ -112,6 +115,46 @@ def find_missing_names(site: Path) -> list[str]:
             if f'id="{name}"' not in page:
                 problems.append(f"{name} is not in the reference")
     return problems
+
+
+def make_backbones_page() -> str:
+    """Return a page with the table of backbones, and what each family of timm's can do."""
+    lines = [
+        "# Backbones",
+        "",
+        "`vit=NAME` of a base of detection takes one of these, as `bpt-det train --config-file "
+        "coco/cascade method=bpt_s vit=dinov3_b`. Patches of 14 pixels are resampled to 16. The "
+        "table is `bpt_det.vit.BACKBONES`; tests compare it with timm.",
+        "",
+        "| name | timm | license of the weights | width | blocks | heads | patch | image | "
+        "pixel mean | pixel deviation | final norm | quarters | tested here |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in BACKBONES.values():
+        sizes = f"{row.embed_dim} | {row.num_blocks} | {row.num_heads} | {row.patch_size}"
+        pixels = " | ".join(" ".join(map(str, v)) for v in (row.pixel_mean, row.pixel_std))
+        tested = "published weights" if row.has_run else "architecture only"
+        lines.append(
+            f"| `{row.name}` | `{row.timm_name}` | {row.license} | {sizes} | {row.image_size} | "
+            f"{pixels} | {'yes' if row.final_norm else 'no'} | {row.layers} | {tested} |"
+        )
+    lines += [
+        "",
+        "*Architecture only*: networks with random weights equal timm's own forward pass, and "
+        "files in the layout of the publisher are read; no published weights have run here.",
+        "",
+        "Any other pre-trained network of timm's modules "
+        + ", ".join(f"`{module}`" for module in MODULES)
+        + " goes by `timm:NAME`, see [Pre-trained weights](../how_to/weights.md).",
+        "",
+        "## What is refused",
+        "",
+        "| module of timm | why |",
+        "|---|---|",
+        *(f"| `{module}` | {reason} |" for module, reason in REASONS.items()),
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def make_cli_page() -> str:

@@ -8,6 +8,7 @@ from detectron2.modeling.backbone import BACKBONE_REGISTRY
 from bpt_det.detection import PromptedViTBackbone
 from bpt_det.prompts import BilinearPrompt
 from bpt_det.utils.errors import InputError
+from tests.support.families import small_network
 from tests.support.vits import tiny_vit
 
 
@@ -63,3 +64,36 @@ def test_only_prompts_are_trained():
 
 def test_detectron2_knows_it_by_its_name():
     assert BACKBONE_REGISTRY.get("PromptedViTBackbone") is PromptedViTBackbone
+
+
+@pytest.mark.parametrize("layers", [None, [1, 4]])
+def test_the_final_norm_is_applied_to_patches_only_where_it_is_asked_for(layers):
+    images = torch.randn(2, 3, 20, 36, dtype=torch.float64)
+    vit = small_network("dinov3")
+    plain = PromptedViTBackbone(vit, layers=layers, join="levels").double()
+    normed = PromptedViTBackbone(vit, layers=layers, join="levels", final_norm=True).double()
+    if layers is None:
+        expected = vit.norm(plain.prompted_vit(images))
+        actual = normed(images)["last_feat"]
+        torch.testing.assert_close(actual.flatten(2).transpose(1, 2), expected)
+    else:
+        expected = [
+            vit.norm(tokens) for tokens in plain.prompted_vit.forward_layers(images, layers)
+        ]
+        maps = normed.neck(expected, (5, 9))
+        for one, other in zip(normed(images).values(), maps, strict=True):
+            torch.testing.assert_close(one, other)
+    assert not any(parameter.requires_grad for parameter in normed.prompted_vit.parameters())
+
+
+def test_full_fine_tuning_trains_a_final_norm_that_is_applied():
+    backbone = PromptedViTBackbone(small_network("dinov3"), frozen=False, final_norm=True)
+    backbone(torch.randn(1, 3, 20, 36, dtype=torch.float64))["last_feat"].sum().backward()
+    assert all(
+        parameter.grad is not None for parameter in backbone.prompted_vit.vit.norm.parameters()
+    )
+
+
+def test_a_final_norm_that_is_not_there_is_refused():
+    with pytest.raises(InputError, match="final_norm=True, but this ViT has no final norm"):
+        PromptedViTBackbone(small_network("pe_spatial"), final_norm=True)
