@@ -19,7 +19,9 @@ from bpt_det.detection.vitdet import last_of_quarters
 from bpt_det.prompts import BilinearPrompt
 from bpt_det.utils.compat import DETECTRON2_VIT, has_detectron2_vitdet
 from bpt_det.utils.errors import InputError
-from bpt_det.vit.embedding import embed_images
+from bpt_det.vit import adapt
+from bpt_det.vit.embedding import embed_images, grid_size
+from bpt_det.vit.prompted_vit import insert_prompts
 from bpt_det.vit.tuning import SSF, AdaptFormer, BitFit, LoRA, TrainedBlocks
 
 WHY_NO_DETECTRON2_VITDET = f"the installed Detectron2 has no {DETECTRON2_VIT}; its main has."
@@ -70,7 +72,7 @@ VARIANTS = {
 
 
 class BareViT(nn.Module):
-    """timm's blocks on patches and ``num_more`` further tokens, without a look at what they are."""
+    """The blocks of a ViT on its tokens and ``num_more`` further ones in the place of prompts."""
 
     def __init__(self, vit: nn.Module, num_more: int) -> None:
         super().__init__()
@@ -79,9 +81,15 @@ class BareViT(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Return ``{"tokens": (B, 1 + N + num_more, D)}`` of images (B, 3, H, W)."""
+        *_, height, width = images.shape
+        network = adapt(self.vit)
+        positions = network.positions(grid_size(network.patch_size, height, width))
         tokens = embed_images(self.vit, images)
         more = self.more.to(tokens.dtype).expand(len(tokens), -1, -1)
-        return {"tokens": self.vit.blocks(torch.cat([tokens, more], dim=1))}
+        tokens = insert_prompts(tokens, more, network.num_prefix_tokens)
+        for index in range(len(network.blocks)):
+            tokens = network.run_block(index, tokens, positions, more.shape[1])
+        return {"tokens": tokens}
 
 
 def build_bare_vit(cfg: DictConfig) -> BareViT:

@@ -200,7 +200,7 @@ def _check_settings(
         raise InputError(
             "pooling=prompts needs prompts, but the model has none; set all.", parameter="pooling"
         )
-    if pooling == "cls" and backbone.vit.cls_token is None:
+    if pooling == "cls" and getattr(backbone.vit, "cls_token", None) is None:
         raise InputError(
             "pooling=cls needs a class token, but the ViT has none; set all.", parameter="pooling"
         )

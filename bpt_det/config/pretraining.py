@@ -56,8 +56,8 @@ def use_pretraining(cfg: DictConfig, overrides: Sequence[str]) -> None:
 
 def _fit(cfg: DictConfig, key: str, sizes: dict[str, Any], chosen: set[str]) -> None:
     vit: Any = OmegaConf.select(cfg, key)
-    if "architecture" in vit:
-        vit.architecture = None
+    if "architecture" in vit:  # of random weights in place of these, as for a benchmark
+        vit.architecture = vit.checkpoint.removeprefix(PREFIX).partition(".")[0]
     for name in _SIZES:
         if f"{key}.{name}" not in chosen:
             vit[name] = sizes[name]

@@ -49,6 +49,12 @@ class ViTDetBackbone(Backbone):
         out_feature: str = "last_feat",
     ) -> None:
         super().__init__()
+        if not isinstance(vit, VisionTransformer):
+            raise InputError(
+                f"ViTDet is a plain ViT, and cannot be made of {type(vit).__name__}; use "
+                "PromptedViTBackbone.",
+                parameter="checkpoint",
+            )
         patch_size, embed_dim = vit.patch_embed.patch_size[0], vit.embed_dim
         if image_size % patch_size:
             raise InputError(

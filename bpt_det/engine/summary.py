@@ -9,6 +9,7 @@ from torch import nn
 
 from bpt_det.config.tree import find_vit_owners
 from bpt_det.prompts import FactoredPrompt
+from bpt_det.vit import adapt
 
 from .loaders import find_class_names
 from .precision import Precision
@@ -111,10 +112,10 @@ def _describe_model(model: nn.Module) -> str:
 def _describe_networks(cfg: DictConfig, model: nn.Module) -> Iterator[tuple[str, str]]:
     """Yield the lines on the ViT, on its prompts and on its tuning."""
     for _, network in prompted_networks(model):
-        vit: Any = network.vit
+        vit = adapt(network.vit)
         weights = next((node.vit.get("checkpoint") for _, node in find_vit_owners(cfg)), None)
-        side = vit.patch_embed.patch_size[0]
-        text = f"{len(vit.blocks)} blocks, {vit.embed_dim} wide, {side}x{side} patches"
+        patches = f"{vit.patch_size}x{vit.patch_size} patches"
+        text = f"{len(vit.blocks)} blocks, {vit.embed_dim} wide, {patches}"
         origin = f"weights {weights}" if weights else "random weights"
         yield "ViT", f"{text}, {'frozen' if network.frozen else 'trained'}; {origin}"
         if network.tuning is not None:

@@ -60,6 +60,12 @@ class MaskedAutoencoder(nn.Module):
         input_format: str = "RGB",
     ) -> None:
         super().__init__()
+        if not isinstance(encoder, VisionTransformer) or encoder.pos_embed is None:
+            raise InputError(
+                f"a masked autoencoder leaves patches out, which {type(encoder).__name__} with "
+                "rotary positions cannot; take a plain ViT.",
+                parameter="checkpoint",
+            )
         grid = encoder.patch_embed.grid_size
         self.num_kept = _count_kept(grid[0] * grid[1], mask_ratio)
         _check_settings(decoder_embed_dim, decoder_num_heads, input_format)

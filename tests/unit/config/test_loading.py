@@ -237,6 +237,7 @@ def test_naming_a_network_of_timms_sets_its_sizes_and_the_normalization_of_its_i
     assert (vit.embed_dim, vit.num_blocks, vit.num_heads) == (384, 12, 6)
     assert (vit.patch_size, vit.pretrained_patch_size) == (16, 14)  # as the pyramid needs them
     assert cfg.model.backbone.net.prompt.embed_dim == 384
+    assert vit.architecture == "vit_small_patch14_reg4_dinov2"
     cfg = load_config(
         "fgvc/cub", ["method=bpt_s", f"{CLASSIFIER}=timm:eva02_tiny_patch14_224.mim_in22k"]
     )

@@ -10,6 +10,7 @@ from bpt_det.detection import SimpleFeaturePyramid
 from bpt_det.detection.vitdet import ViTDetBackbone
 from bpt_det.utils.errors import InputError
 from bpt_det.vit import build_vit
+from tests.support.families import small_network
 from tests.support.upstream import vit_shapes
 
 SIZES = {"embed_dim": 12, "num_blocks": 3, "num_heads": 2, "patch_size": 4, "pretrain_size": 20}
@@ -161,3 +162,8 @@ def test_a_vit_with_further_parts_is_refused():
 def test_an_image_of_part_patches_is_refused():
     with pytest.raises(InputError, match=r"^image size 20x34 is not a multiple of patch_size=4; "):
         backbone()(torch.zeros(1, 3, 20, 34))
+
+
+def test_a_network_with_rotary_positions_is_refused():
+    with pytest.raises(InputError, match="ViTDet is a plain ViT, and cannot be made of Eva; use"):
+        ViTDetBackbone(small_network("dinov3"))

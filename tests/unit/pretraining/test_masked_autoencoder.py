@@ -8,6 +8,7 @@ from bpt_det.pretraining import MaskedAutoencoder
 from bpt_det.pretraining.patches import draw_order, to_patches
 from bpt_det.utils.errors import InputError
 from bpt_det.vit import build_vit
+from tests.support.families import small_network
 
 SIZES = {"embed_dim": 16, "num_blocks": 2, "num_heads": 2, "patch_size": 4, "pretrain_size": 16}
 MEAN, STD = [120.0, 110.0, 100.0], [60.0, 55.0, 50.0]
@@ -204,3 +205,9 @@ def test_the_checkpoint_settings_are_those_that_no_shape_tells():
         "mask_ratio": 0.5,
         "normalize_targets": True,
     }
+
+
+def test_an_encoder_with_rotary_positions_is_refused():
+    settings = dict(pixel_mean=[0.0] * 3, pixel_std=[1.0] * 3)
+    with pytest.raises(InputError, match="leaves patches out, which Eva with rotary positions can"):
+        MaskedAutoencoder(small_network("dinov3"), **settings)

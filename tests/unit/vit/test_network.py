@@ -271,3 +271,9 @@ def test_a_network_for_one_image_size_is_refused():
     vit.dynamic_img_size = False
     with pytest.raises(InputError, match="this Eva takes images of one size; build it"):
         PromptedViT(vit)
+
+
+def test_an_image_smaller_than_a_patch_has_no_grid():
+    model = PromptedViT(small_network("dinov3"))
+    with pytest.raises(InputError, match="image size 0x8 is not a multiple of patch_size=4"):
+        model(images_of((0, 8)))
