@@ -5,10 +5,11 @@ import re
 import pytest
 import timm
 import torch
+from huggingface_hub import constants
 from safetensors.torch import save_file
 
 from bpt_det.utils.errors import InputError
-from bpt_det.vit import PromptedViT, build_vit
+from bpt_det.vit import BACKBONES, PromptedViT, build_vit, timm_models
 from tests.support.families import images_of_size
 
 SMALL = {"embed_dim": 24, "depth": 3, "num_heads": 3, "img_size": 48}
@@ -24,6 +25,9 @@ def small_architectures(monkeypatch):
         return create(name, **{**SMALL, **options})
 
     monkeypatch.setattr(timm, "create_model", create_small)
+    timm_models.published_sizes.cache_clear()
+    yield
+    timm_models.published_sizes.cache_clear()
 
 
 def random_network(architecture, **options):
@@ -135,6 +139,26 @@ def test_a_file_in_its_publishers_layout_gives_the_network_it_was_made_of(
     norm = vit.fc_norm if "eva02" in architecture else random_network(architecture).norm
     tokens = torch.randn(2, 24)
     torch.testing.assert_close(loaded.norm(tokens), norm(tokens))
+
+
+@pytest.mark.parametrize("name", ["dinov3_b", "eva02_b", "pe_core_b", "rope_mixed_b"])
+def test_a_name_of_timms_gives_the_network_of_the_file_in_the_cache(name, tmp_path, monkeypatch):
+    row = BACKBONES[name]
+    monkeypatch.setitem(SMALL, "img_size", 3 * row.patch_size)
+    vit = random_network(row.architecture)
+    folder = tmp_path / f"models--timm--{row.timm_name}"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text("0123abc")
+    (folder / "snapshots" / "0123abc").mkdir(parents=True)
+    save_file(vit.state_dict(), folder / "snapshots" / "0123abc" / "model.safetensors")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    settings = {**SIZES, "patch_size": row.patch_size, "checkpoint": f"timm:{row.timm_name}"}
+    model = PromptedViT(build_vit(**settings))
+    images = images_of_size(2 * row.patch_size, 5 * row.patch_size)
+    tokens = model.forward_tokens(images)
+    normed = tokens if "eva02" in name else model.vit.norm(tokens)  # its norm is after the mean
+    torch.testing.assert_close(normed, vit.forward_features(images))
+    assert not any("head" in key or "attn_pool" in key for key in model.vit.state_dict())
 
 
 def test_a_file_in_timms_layout_is_read_as_it_is(architecture, tmp_path):
