@@ -15,8 +15,14 @@ from bpt_det.utils.opencv import cv2
 from .fonts import default_font, drawable_text, load_font, split_by_font
 from .labels import text_width
 
-_SHEET_WIDTH = 2900
-_GAP = 8  # pixels between panels and tiles
+# All in pixels.
+SHEET_WIDTH = 1150  # of a contact sheet: that of a page, on which its labels are legible
+_ROW_HEIGHT, _LEAST_HEIGHT = 460, 80  # of its pictures, at most and at least
+_MOST_HEIGHT = 9000  # of a sheet, unless its pictures would be lower than the least
+_LABEL_SIZE, _STRIP = 14, 22  # _STRIP holds the label
+_GAP = 8  # between panels and tiles
+
+Row = list[tuple[int, tuple[int, int]]]  # index of a picture, and its size (H, W)
 
 
 class Sheet:
@@ -103,32 +109,76 @@ def side_by_side(panels: Sequence[np.ndarray], titles: Sequence[str]) -> np.ndar
     return sheet.pixels
 
 
-def contact_sheet_tile(picture: np.ndarray, num_pictures: int) -> np.ndarray:
-    """Shrink a picture to the tile it gets on a contact sheet of so many pictures."""
-    columns = _num_columns(num_pictures)
-    return shrink(picture, (_SHEET_WIDTH - _GAP * (columns + 1)) // columns)
+def contact_sheet_tile(picture: np.ndarray) -> np.ndarray:
+    """Shrink a picture to the largest size that it can have on a contact sheet."""
+    height, width = picture.shape[:2]
+    scale = min(1.0, (SHEET_WIDTH - 2 * _GAP) / width, _ROW_HEIGHT / height)
+    return _resize(picture, (round(height * scale), round(width * scale)))
 
 
 def contact_sheet(tiles: Sequence[np.ndarray], labels: Sequence[str]) -> np.ndarray:
-    """Return tiles in rows, each under its label; a label that is too long is cut at its start."""
-    columns = min(_num_columns(len(tiles)), len(tiles))
-    width = max(tile.shape[1] for tile in tiles)
-    font_size = 22
-    strip = 2 * font_size  # holds the label
-    rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
-    heights = [strip + max(tile.shape[0] for tile in row) for row in rows]
-    sheet = Sheet(columns * (width + _GAP) + _GAP, sum(heights) + _GAP * len(rows))
-    for index, (tile, label) in enumerate(zip(tiles, labels, strict=True)):
-        row, column = divmod(index, columns)
-        left, top = _GAP + column * (width + _GAP), sum(heights[:row]) + _GAP * row
-        sheet.image(tile, left, top + strip)
-        text = _cut_start(drawable_text(label), width, font_size)
-        sheet.text(text, left, top + font_size // 3, size=font_size)
+    """Return tiles in rows as wide as the sheet, each under its label, `SHEET_WIDTH` wide.
+
+    A row takes as many as fit by their aspect ratios, in their order, and is lower the more tiles
+    there are. None is enlarged. A label that is too long is cut at its start.
+    """
+    sizes = [tile.shape[:2] for tile in tiles]
+    height: float = _ROW_HEIGHT
+    rows = pack_rows(sizes, SHEET_WIDTH, height)
+    while _total_height(rows) > _MOST_HEIGHT and height > _LEAST_HEIGHT:
+        height *= 0.9
+        rows = pack_rows(sizes, SHEET_WIDTH, height)
+    sheet = Sheet(SHEET_WIDTH, _total_height(rows))
+    top = _GAP
+    for row in rows:
+        left = _GAP
+        for index, (tile_height, tile_width) in row:
+            sheet.image(_resize(tiles[index], (tile_height, tile_width)), left, top + _STRIP)
+            text = _cut_start(drawable_text(labels[index]), tile_width, _LABEL_SIZE)
+            sheet.text(text, left, top + 3, size=_LABEL_SIZE)
+            left += tile_width + _GAP
+        top += _row_height(row)
     return sheet.pixels
 
 
-def _num_columns(num_pictures: int) -> int:
-    return max(3, round(np.sqrt(num_pictures / 2)))  # a tile of two panels is wide
+def pack_rows(sizes: Sequence[tuple[int, int]], width: int, height: float) -> list[Row]:
+    """Return which pictures stand in which row, and the size of each there.
+
+    Args:
+        sizes: (H, W) of the pictures.
+        width: of a row with gaps around its pictures, in pixels.
+        height: of a picture at most.
+    """
+    rows: list[Row] = []
+    members: list[int] = []
+    for index in range(len(sizes)):
+        members.append(index)
+        scales = [min(1.0, height / sizes[i][0]) for i in members]
+        needed = sum(sizes[i][1] * scale for i, scale in zip(members, scales, strict=True))
+        room = width - _GAP * (len(members) + 1)
+        if needed >= room or index == len(sizes) - 1:
+            scales = [scale * min(1.0, room / needed) for scale in scales]
+            rows.append([(i, _scale(sizes[i], s)) for i, s in zip(members, scales, strict=True)])
+            members = []
+    return rows
+
+
+def _scale(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    return max(1, int(size[0] * scale)), max(1, int(size[1] * scale))
+
+
+def _row_height(row: Row) -> int:
+    return _STRIP + max(height for _, (height, _) in row) + _GAP
+
+
+def _total_height(rows: Sequence[Row]) -> int:
+    return _GAP + sum(map(_row_height, rows))
+
+
+def _resize(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if picture.shape[:2] == size:
+        return picture
+    return cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)
 
 
 def _cut_start(text: str, width: int, size: int) -> str:

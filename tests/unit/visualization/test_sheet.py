@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bpt_det.visualization.sheet import Sheet, contact_sheet, contact_sheet_tile, side_by_side
+from bpt_det.visualization.sheet import (
+    SHEET_WIDTH,
+    Sheet,
+    contact_sheet,
+    contact_sheet_tile,
+    pack_rows,
+    side_by_side,
+)
 
 
 def test_a_frame_lies_around_its_picture(tmp_path):
@@ -53,17 +60,27 @@ def test_a_contact_sheet_names_its_pictures():
 
 
 @pytest.mark.parametrize("count", [1, 2, 16, 50, 200])
-def test_a_contact_sheet_stays_of_a_sensible_size(count):
-    tile = contact_sheet_tile(np.zeros((600, 1200, 3), dtype=np.uint8), count)
+def test_a_contact_sheet_is_as_wide_as_a_page_and_not_much_too_long(count):
+    tile = contact_sheet_tile(np.zeros((600, 1200, 3), dtype=np.uint8))
     sheet = contact_sheet([tile] * count, ["a.jpg"] * count)
-    assert sheet.shape[1] <= 3000
-    assert sheet.shape[0] <= 4500
+    assert sheet.shape[1] == SHEET_WIDTH
+    assert sheet.shape[0] <= 9000
+
+
+def test_rows_are_filled_by_the_shapes_of_their_pictures():
+    wide, tall = (300, 900), (900, 300)
+    rows = pack_rows([wide, tall, tall, tall, tall, tall, tall, wide], 1000, 300)
+    assert [[index for index, _ in row] for row in rows] == [[0, 1], [2, 3, 4, 5, 6, 7]]
+    for row in rows:
+        heights = {height for _, (height, _) in row}
+        assert max(heights) - min(heights) <= 1  # of one height
+        assert 990 <= sum(width + 8 for _, (_, width) in row) + 8 <= 1000
 
 
 def test_a_tile_is_averaged_over_areas_and_never_enlarged():
     picture = np.zeros((400, 4000, 3), dtype=np.uint8)
     picture[:, ::2] = 100  # one pixel wide stripes would beat with nearest neighbors
-    tile = contact_sheet_tile(picture, 1)
-    assert tile.shape[1] < 1000 and (np.abs(tile.astype(int) - 50) <= 14).all()
+    tile = contact_sheet_tile(picture)
+    assert tile.shape[1] < 1150 and (np.abs(tile.astype(int) - 50) <= 14).all()
     small = picture[:50, :60]
-    assert contact_sheet_tile(small, 1) is small
+    assert contact_sheet_tile(small) is small
