@@ -3,9 +3,8 @@
 Kept are the likeliest classes and the loss, not all logits. The tables are CSV files.
 """
 
-import csv
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bpt_det.utils.atomic import atomic_write
+from bpt_det.utils.atomic import write_rows
 
 NUM_RANKED = 5
 _RANKED_SEPARATOR = " | "
@@ -118,7 +117,7 @@ def write_predictions(
                 _RANKED_SEPARATOR.join(names),
             )
         )
-    _write(path, rows)
+    write_rows(path, rows)
 
 
 def write_confusion(path: Path, counts: np.ndarray, class_names: Sequence[str]) -> None:
@@ -128,7 +127,7 @@ def write_confusion(path: Path, counts: np.ndarray, class_names: Sequence[str]) 
         InputError: the file cannot be written.
     """
     rows = [(name, *row) for name, row in zip(class_names, counts.tolist(), strict=True)]
-    _write(path, [("true \\ predicted", *class_names), *rows])
+    write_rows(path, [("true \\ predicted", *class_names), *rows])
 
 
 def write_per_class(
@@ -147,13 +146,4 @@ def write_per_class(
         strict=True,
     )
     rows = [(name, n, f"{100 * hits / n:.4f}" if n else "") for name, n, hits in columns]
-    _write(path, [("class", "num_images", "accuracy"), *rows])
-
-
-def _write(path: Path, rows: Iterable[Sequence]) -> None:
-    # File names that are not UTF-8 reach us with surrogates; they leave as they came.
-    with (
-        atomic_write(path) as partial,
-        partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
-    ):
-        csv.writer(file).writerows(rows)
+    write_rows(path, [("class", "num_images", "accuracy"), *rows])

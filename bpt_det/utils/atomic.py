@@ -1,11 +1,12 @@
-"""Atomic file writes, and the check that a folder can be written to."""
+"""Atomic file writes, of tables too, and the check that a folder can be written to."""
 
 import contextlib
+import csv
 import errno
 import logging
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from .errors import InputError
@@ -42,6 +43,20 @@ def atomic_write(path: str | Path, *, is_shared: bool = False) -> Iterator[Path]
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def write_rows(path: str | Path, rows: Iterable[Sequence]) -> None:
+    """Write a CSV file in UTF-8.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    # File names that are not UTF-8 reach us with surrogates; they leave as they came.
+    with (
+        atomic_write(path) as partial,
+        partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        csv.writer(file).writerows(rows)
 
 
 @contextlib.contextmanager

@@ -22,9 +22,13 @@ from torch import nn
 
 from bpt_det.data.coco_dataset import read_coco
 from bpt_det.utils.atomic import atomic_write, optional_write
-from bpt_det.utils.errors import InputError
+from bpt_det.utils.errors import InputError, check_count
 
 from ..datasets import set_classes
+from .analysis_files import write_analysis
+from .analyzed_evaluation import AnalyzedEvaluation
+from .matching import match_predictions
+from .prediction_sheet import PredictionSheet
 from .roi_mask_detector import roi_instances_to_coco, without_pasting
 from .truth import prepare_truth
 
@@ -45,13 +49,17 @@ class CocoEvaluator(COCOEvaluator):
         dataset_name: a registered COCO-format dataset.
         output_dir: folder for ``coco_instances_results.json``; None writes nothing.
         tasks: out of ``bbox`` and ``segm``.
+        num_pictures: images on the sheet of predictions beside ground truth that is written there,
+            with other pictures, see `write_analysis`; 0: no pictures.
         overlap_iou: also give ``AP_overlapping``, the AP of the instances whose box has at least
             this IoU with the box of another instance, in (0, 1); the others are ignored as crowds
             are: detecting them counts neither for nor against a detector. None: do not.
 
     Raises:
-        InputError: ``overlap_iou`` is out of range.
+        InputError: ``overlap_iou`` or ``num_pictures`` is out of range.
     """
+
+    has_analysis = True  # of false positives, which take images that are labeled completely
 
     def __init__(
         self,
@@ -59,7 +67,9 @@ class CocoEvaluator(COCOEvaluator):
         output_dir: str | None = None,
         tasks: Sequence[str] = ("bbox", "segm"),
         overlap_iou: float | None = None,
+        num_pictures: int = 6,
     ) -> None:
+        check_count("num_pictures", num_pictures, least=0, parameter="num_pictures")
         if overlap_iou is not None and not 0 < overlap_iou < 1:
             raise InputError(
                 f"overlap_iou must be in (0, 1), or null (off), got {overlap_iou}.",
@@ -73,6 +83,8 @@ class CocoEvaluator(COCOEvaluator):
         self._cpu_device = torch.device("cpu")
         self._metadata = MetadataCatalog.get(dataset_name)
         self._overlap_iou = overlap_iou
+        self._num_pictures = num_pictures
+        self._sheet: PredictionSheet | None = None
         self._max_detections = _MOST_DETECTIONS
         self._truth: tuple[dict, dict] | None = None  # see `prepare_truth`
 
@@ -91,7 +103,8 @@ class CocoEvaluator(COCOEvaluator):
             image_id = sample["image_id"]
             instances = output["instances"].to(self._cpu_device)
             results = roi_instances_to_coco(instances, image_id)
-            self._predictions.append({"image_id": image_id, "instances": results})
+            prediction = {"image_id": image_id, "instances": results}
+            self._predictions.append({**prediction, "file_name": sample.get("file_name")})
 
     def evaluate(self, img_ids: list[int] | None = None) -> dict[str, dict[str, float]]:
         """Return the metrics by task on the main process, {} on the others or without an image.
@@ -143,12 +156,40 @@ class CocoEvaluator(COCOEvaluator):
             values = {k: v for k, v in self._results[task].items() if "-" not in k}
             text = ", ".join(f"{name} {value:.2f}" for name, value in values.items())
             logger.info("%s: %s (%d images)", task, text, len(image_ids))
+        if self.has_analysis and "bbox" in self._results:
+            files = {numbers[p["image_id"]]: p.get("file_name") for p in predictions}
+            self._analyze(content, results, {i: files.get(i) for i in image_ids})
         if self._overlap_iou is not None:
             overlapping = keep_overlapping(content, self._overlap_iou)
             for task in self._results:
                 limit = self._max_detections
                 ap = score_overlapping(overlapping, results, task, image_ids, limit)
                 self._results[task]["AP_overlapping"] = ap
+
+    def _analyze(self, content: dict, results: list[dict], files: dict[int, str | None]) -> None:
+        """Add the best F1 to the metrics of boxes, and write what is known of the errors."""
+        metrics = self._results["bbox"]
+        names = list(self._metadata.get("thing_classes"))
+        annotations = [a for a in content["annotations"] if a["image_id"] in files]
+        matches, objects = match_predictions(annotations, results, len(names))
+        aps = {index: metrics.get(f"AP-{name}", math.nan) for index, name in enumerate(names)}
+        evaluation = AnalyzedEvaluation(matches, objects, results, names, aps, files)
+        best = evaluation.best
+        metrics["F1"] = best.f1
+        metrics["F1_threshold"] = math.nan if best.threshold is None else best.threshold
+        logger.info(
+            "bbox: largest F1 %.2f at scores above %.2f, precision %.2f, recall %.2f",
+            best.f1,
+            metrics["F1_threshold"],
+            best.precision,
+            best.recall,
+        )
+        if not self._output_dir:
+            return
+        if self._sheet is None and self._num_pictures and None not in files.values():
+            self._sheet = PredictionSheet(content, self._num_pictures)
+        with optional_write():
+            write_analysis(Path(self._output_dir), evaluation, self._sheet)
 
     def _score(
         self, truth: COCO, results: list[dict], task: str, image_ids: list[int]

@@ -41,6 +41,8 @@ class LvisEvaluator(CocoEvaluator):
             in LVIS's format.
     """
 
+    has_analysis = False
+
     def __init__(
         self,
         dataset_name: str,

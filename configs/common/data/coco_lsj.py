@@ -56,6 +56,8 @@ dataloader = dict(
         timeout=300,  # seconds to wait for a batch of the workers
     ),
     evaluator=L(CocoEvaluator)(
-        dataset_name="${..test.dataset.names}", output_dir="${train.output_dir}/inference"
+        dataset_name="${..test.dataset.names}",
+        output_dir="${train.output_dir}/inference",
+        num_pictures=6,  # images drawn beside ground truth at each evaluation; 0: no pictures
     ),
 )

@@ -1,5 +1,6 @@
 """Our evaluator against pycocotools, and against the ground truth itself."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.modeling.roi_heads import FastRCNNOutputLayers
 from detectron2.structures import Boxes, Instances
+from detectron2.utils.events import EventStorage
 from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
@@ -19,6 +21,7 @@ from pycocotools.cocoeval import COCOeval
 from bpt_det.detection import CocoEvaluator, load_dataset
 from bpt_det.shapes import write_shapes
 from bpt_det.utils.errors import InputError
+from bpt_det.visualization.sheet import SHEET_WIDTH
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 EMPTY_IMAGE = 900
@@ -33,6 +36,8 @@ class Dataset:
         self.name = name
         self.truth = COCO(str(json_file))
         self.image_ids = sorted(self.truth.imgs)
+        images = self.truth.imgs.items()
+        self.files = {i: str(Path(image_root) / image["file_name"]) for i, image in images}
         self.category_ids = sorted(self.truth.cats)  # of a class, its place here
 
 
@@ -104,8 +109,9 @@ def jittered_predictions(data, seed=0):
     return predictions
 
 
-def evaluate(data, predictions, times=1, **kwargs):
+def evaluate(data, predictions, times=1, files=None, **kwargs):
     """Run our evaluator on what a model would return, for each image so many times."""
+    files = data.files if files is None else files
     evaluator = CocoEvaluator(data.name, **kwargs)
     evaluator.reset()
     for image_id, objects in list(predictions.items()) * times:
@@ -121,7 +127,8 @@ def evaluate(data, predictions, times=1, **kwargs):
             pred_boxes=Boxes(torch.tensor(np.array(boxes, dtype=np.float32).reshape(-1, 4))),
             pred_masks=torch.tensor(np.array(masks, dtype=bool).reshape(-1, *size)),
         )
-        evaluator.process([{"image_id": image_id}], [{"instances": instances}])
+        sample = {"image_id": image_id, "file_name": files[image_id]}
+        evaluator.process([sample], [{"instances": instances}])
     return evaluator.evaluate()
 
 
@@ -154,6 +161,7 @@ def score_with_pycocotools(data, predictions, task):
 def assert_equals_pycocotools(data, predictions):
     results = evaluate(data, predictions)
     assert set(results) == {"bbox", "segm"}
+    del results["bbox"]["F1"], results["bbox"]["F1_threshold"]  # see test_analysis.py
     for task, metrics in results.items():
         expected = score_with_pycocotools(data, predictions, task)
         assert metrics == pytest.approx(expected, abs=1e-9, nan_ok=True), task
@@ -162,6 +170,7 @@ def assert_equals_pycocotools(data, predictions):
 
 
 def assert_perfect(results):
+    assert 0 < results["bbox"].pop("F1_threshold") < 1
     for task in ("bbox", "segm"):
         metrics = [value for value in results[task].values() if np.isfinite(value)]
         assert metrics == pytest.approx([100] * len(metrics), abs=1e-9), task
@@ -195,6 +204,53 @@ def test_only_images_that_were_run_are_scored(shapes):
     assert_perfect(evaluate(shapes, {image_id: perfect[image_id] for image_id in chosen}))
     jittered = jittered_predictions(shapes)
     assert_equals_pycocotools(shapes, {image_id: jittered[image_id] for image_id in chosen})
+
+
+def test_an_evaluation_leaves_its_tables_and_pictures(shapes, tmp_path):
+    predictions = jittered_predictions(shapes)
+    results = evaluate(shapes, predictions, output_dir=str(tmp_path))["bbox"]
+    content = json.loads((tmp_path / "analysis.json").read_text())
+    assert content["F1"] == pytest.approx(results["F1"])
+    classes = content["classes"]
+    assert np.mean([c["AP50"] for c in classes if c["objects"]]) == pytest.approx(results["AP50"])
+    assert {f"AP-{c['class']}": c["AP"] for c in classes if c["objects"]} == pytest.approx(
+        {k: v for k, v in results.items() if k.startswith("AP-") and np.isfinite(v)}
+    )
+    crowds = sum(a["iscrowd"] for a in shapes.truth.dataset["annotations"])
+    num_objects = sum(c["objects"] for c in classes)
+    assert num_objects == len(shapes.truth.anns) - crowds == content["num_objects"]
+    assert (
+        content["num_predictions"]
+        == num_objects - content["false_negatives"] + (content["false_positives"])
+    )
+    rows = list(csv.reader((tmp_path / "confusion.csv").open()))
+    assert len(rows) == len(rows[0]) == 12  # ten classes, the background, the names
+    assert len(list(csv.reader((tmp_path / "errors.csv").open()))) == 7
+    pictures = {"precision_recall.png", "confusion.png", "errors.png", "predictions.png"}
+    assert pictures == {path.name for path in tmp_path.glob("*.png")}
+    with Image.open(tmp_path / "predictions.png") as picture:
+        assert picture.width == SHEET_WIDTH
+
+
+def test_pictures_can_be_left_out(shapes, tmp_path):
+    evaluate(shapes, jittered_predictions(shapes), output_dir=str(tmp_path), num_pictures=0)
+    assert (tmp_path / "per_class.csv").is_file() and not list(tmp_path.glob("*.png"))
+
+
+def test_an_image_that_cannot_be_read_is_left_out_of_the_pictures(shapes, tmp_path, caplog):
+    predictions = jittered_predictions(shapes)
+    files = {image_id: str(tmp_path / "missing.jpg") for image_id in predictions}
+    evaluate(shapes, predictions, files=files, output_dir=str(tmp_path))
+    assert not (tmp_path / "predictions.png").exists()
+    assert "missing.jpg" in caplog.text and (tmp_path / "errors.png").is_file()
+
+
+def test_the_sheet_of_predictions_goes_to_the_trackers_of_a_training(shapes, tmp_path):
+    with EventStorage() as storage:
+        folder = tmp_path / "inference"
+        evaluate(shapes, jittered_predictions(shapes), output_dir=str(folder), num_pictures=1)
+    ((name, picture, _),) = storage._vis_data
+    assert name == "inference/predictions" and picture.shape[0] == 3
 
 
 def test_an_image_that_was_run_and_missed_counts(shapes):
