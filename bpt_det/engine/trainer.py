@@ -59,6 +59,8 @@ class Trainer(SimpleTrainer):
         self.accumulate_steps = accumulate_steps
         self.clip_grad_norm = clip_grad_norm
         self.is_stopped = False
+        self.keeps_batch = False  # the next batch, for a hook to draw
+        self.kept_batch: Any = None
         self.storage = RunStorage()
         self.hooks_after_checkpoint: list[HookBase] = []
 
@@ -121,6 +123,8 @@ class Trainer(SimpleTrainer):
             start = time.perf_counter()
             batch = next(self._data_loader_iter)
             data_time += time.perf_counter() - start
+            if self.keeps_batch:
+                self.kept_batch, self.keeps_batch = batch, False
             with self._synchronization(is_last_part=part == self.accumulate_steps - 1):
                 parts.append(self._add_gradients(batch, part))
         means = {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}

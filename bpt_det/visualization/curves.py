@@ -1,4 +1,4 @@
-"""Curves of losses and metrics over the iterations, as a picture."""
+"""Curves of losses, metrics, learning rate and prompts over the iterations, as pictures."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,9 @@ from bpt_det.utils.atomic import atomic_write
 
 CURVES_NAME = "curves.png"
 _TOTAL_LOSS = "total_loss"
-_SIZE = (12, 4.5)  # inches
+_LEARNING_RATE = "lr"
+PROMPT_RMS = "prompt_rms_"  # with the index of a block behind it
+_SIZE = (14, 4.5)  # inches
 _DOTS_PER_INCH = 100
 
 _MARKED = 50  # curves of so few points get a mark at each
@@ -48,28 +50,67 @@ def collect_curves(
 def draw_curves(
     records: Iterable[Mapping[str, float]], output_png: str | Path, names: Sequence[str]
 ) -> None:
-    """Draw losses on the left and metrics on the right; where there is nothing, write no file.
+    """Draw the losses, the metrics and the learning rate; where there is nothing, write no file.
 
     Args:
         records: see `collect_curves`.
         output_png: file to write.
-        names: of metrics; those that end in ``loss`` are drawn beside the training's total loss.
+        names: of metrics; losses are found by their names, which hold ``loss``.
 
     Raises:
         InputError: ``output_png`` cannot be written.
     """
-    curves = collect_curves(records, list(dict.fromkeys([_TOTAL_LOSS, *names])))
-    if not curves:
+    records = list(records)
+    losses = sorted({name for record in records for name in record if "loss" in name.lower()})
+    losses.sort(key=lambda name: name != _TOTAL_LOSS)
+    kinds = {
+        "loss": losses,
+        "metrics (percent)": [name for name in names if name not in losses],
+        "learning rate": [_LEARNING_RATE],
+    }
+    curves = {title: collect_curves(records, chosen) for title, chosen in kinds.items()}
+    if not (curves["loss"] or curves["metrics (percent)"]):
         return
     figure = Figure(figsize=_SIZE, dpi=_DOTS_PER_INCH, layout="constrained")
-    losses, metrics = figure.subplots(1, 2)
-    _draw(losses, "loss", {k: c for k, c in curves.items() if k.endswith("loss")})
-    _draw(metrics, "metrics (percent)", {k: c for k, c in curves.items() if not k.endswith("loss")})
+    panels = figure.subplots(1, len(curves), width_ratios=(5, 5, 3))
+    for axes, (title, named) in zip(panels, curves.items(), strict=True):
+        _draw(axes, title, named)
+        if title == "loss":
+            _use_log_scale(axes, named)
     with atomic_write(output_png) as partial:
         figure.savefig(partial, format="png")
 
 
-def _draw(axes: Axes, title: str, curves: dict[str, Curve]) -> None:
+def draw_prompt_norms(records: Iterable[Mapping[str, float]], output_png: str | Path) -> bool:
+    """Draw the root mean square of each block's prompts; return whether there is any.
+
+    Args:
+        records: see `collect_curves`; the values are named ``prompt_rms_<block>``.
+        output_png: file to write.
+
+    Raises:
+        InputError: ``output_png`` cannot be written.
+    """
+    records = list(records)
+    names = {name for record in records for name in record if name.startswith(PROMPT_RMS)}
+    curves = collect_curves(records, sorted(names, key=lambda name: (len(name), name)))
+    if not curves:
+        return False
+    figure = Figure(figsize=(6.4, 4.0), dpi=_DOTS_PER_INCH, layout="constrained")
+    blocks = {f"block {name.removeprefix(PROMPT_RMS)}": curve for name, curve in curves.items()}
+    _draw(figure.subplots(), "root mean square of the prompts", blocks)
+    with atomic_write(output_png) as partial:
+        figure.savefig(partial, format="png")
+    return True
+
+
+def _use_log_scale(axes: Axes, curves: Mapping[str, Curve]) -> None:
+    """Show losses of all sizes, if none is zero or negative."""
+    if curves and all(value > 0 for curve in curves.values() for _, value in curve):
+        axes.set_yscale("log")
+
+
+def _draw(axes: Axes, title: str, curves: Mapping[str, Curve]) -> None:
     for name, curve in curves.items():
         iterations, values = zip(*curve, strict=True)
         axes.plot(iterations, values, label=name, marker="." if len(curve) <= _MARKED else None)
@@ -77,4 +118,4 @@ def _draw(axes: Axes, title: str, curves: dict[str, Curve]) -> None:
     axes.set_xlabel("iteration")
     axes.grid(alpha=0.3)
     if curves:
-        axes.legend()
+        axes.legend(fontsize=8)

@@ -6,11 +6,12 @@ from .checkpoints import SaveCheckpoints
 from .final_test import FinalTest
 from .metric_files import MetricsWriter
 from .recorder import ResultRecorder
-from .writers import DrawCurves, Progress, RecordPromptRms
+from .writers import DrawBatch, DrawCurves, Progress, RecordPromptRms
 
 __all__ = [
     "BestCheckpoint",
     "BestMetric",
+    "DrawBatch",
     "DrawCurves",
     "EarlyStopping",
     "EmaUpdate",

@@ -1,30 +1,31 @@
-"""Files of metrics: metrics.json and TensorBoard's events, each iteration once."""
+"""Metrics written out: metrics.json and trackers' own records, each iteration once."""
 
 import json
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from detectron2.engine import HookBase
 from detectron2.utils.events import CommonMetricPrinter, EventStorage
-from torch.utils.tensorboard import SummaryWriter
 
 from bpt_det.utils.atomic import atomic_write
 from bpt_det.utils.errors import InputError
 
 from ..metrics import METRICS_NAME, read_records
 from ..storage import WINDOW
+from ..trackers import Trackers
 
 logger = logging.getLogger(__name__)
 
 
 class MetricsWriter(HookBase):
-    """Writes metrics.json, TensorBoard's events and lines of the log, periodically.
+    """Writes metrics.json, what trackers record, and lines of the log, periodically.
 
-    Everything is written after each evaluation too. The files are those of Detectron2's writers.
+    Everything is written after each evaluation too, pictures of the event storage to the trackers
+    alone. metrics.json and TensorBoard's events are those of Detectron2's writers.
     What a resumed run writes again is removed from them first. Where a file cannot be written, the
     run goes on, and what is missing in metrics.json is tried again.
 
@@ -35,10 +36,19 @@ class MetricsWriter(HookBase):
         period: iterations.
         eval_period: iterations from one evaluation to the next; 0: there are none.
         max_iter: iterations of the run.
+        trackers: names of `Trackers`.
+        settings: of the run's config, which trackers get.
     """
 
     def __init__(
-        self, folder: Path | None, *, period: int, eval_period: int = 0, max_iter: int | None = None
+        self,
+        folder: Path | None,
+        *,
+        period: int,
+        eval_period: int = 0,
+        max_iter: int | None = None,
+        trackers: Sequence[str] = ("tensorboard",),
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.period = period
@@ -46,7 +56,7 @@ class MetricsWriter(HookBase):
         self.last_written: int | None = None  # iteration; None: it is not known
         self._has_begun = False
         self._lines = _Lines(folder / METRICS_NAME) if folder else None
-        self._events = _Events(folder) if folder else None
+        self._trackers = Trackers(trackers, folder, settings) if folder else None
         self._printer = CommonMetricPrinter(max_iter)
 
     def before_train(self) -> None:
@@ -54,10 +64,10 @@ class MetricsWriter(HookBase):
         self._has_begun = True
         if self.last_written is None:
             self.last_written = self.trainer.start_iter - 1
-        if self._lines is not None and self._events is not None:
+        if self._lines is not None and self._trackers is not None:
             if self.trainer.start_iter > 0:
                 self._lines.cut(self.last_written)
-            self._events.open(self.last_written + 1)
+            self._trackers.open(self.last_written + 1)
 
     def after_step(self) -> None:
         """Write after each period and after each evaluation."""
@@ -76,14 +86,15 @@ class MetricsWriter(HookBase):
         self._write()
         if self._lines is not None and self._lines.waiting:
             logger.warning("%d records of metrics.json are lost", len(self._lines.waiting))
-        if self._events is not None:
-            self._events.close()
+        if self._trackers is not None:
+            self._trackers.close()
 
     def _write(self) -> None:
         records = list(self._new_records(self.trainer.storage))
-        if self._lines is not None and self._events is not None:
+        if self._lines is not None and self._trackers is not None:
             self._lines.write(records)
-            self._events.write(records)
+            self._trackers.write(records, self.trainer.storage._vis_data)
+        self.trainer.storage.clear_images()
 
     def _new_records(self, storage: EventStorage) -> Iterator[dict[str, Any]]:
         """Yield what has not been written yet, by iteration."""
@@ -149,44 +160,6 @@ class _Lines:
                     file.truncate(size)
         except OSError:  # readers leave such lines out
             logger.debug("'%s' ends in a part of a line", self.path)
-
-
-class _Events:
-    """TensorBoard's events, in a new file for each part of a resumed run."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._writer: SummaryWriter | None = None
-
-    def open(self, first: int) -> None:
-        """Begin a file that replaces the events of earlier ones from an iteration on."""
-        try:
-            self._writer = SummaryWriter(str(self.folder), purge_step=first)
-        except OSError as error:
-            self._give_up(error)
-
-    def write(self, records: list[dict[str, Any]]) -> None:
-        if self._writer is None:
-            return
-        try:
-            for record in records:
-                for name, value in record.items():
-                    if name != "iteration":
-                        self._writer.add_scalar(name, value, record["iteration"])
-            self._writer.flush()  # so that a killed run has them too
-        except Exception as error:  # whatever its writing thread has met
-            self._give_up(error)
-
-    def close(self) -> None:
-        if self._writer is not None:
-            try:
-                self._writer.close()
-            except Exception as error:
-                self._give_up(error)
-
-    def _give_up(self, error: Exception) -> None:
-        logger.warning("TensorBoard's events cannot be written (%s); training goes on", error)
-        self._writer = None
 
 
 def _as_line(record: dict[str, Any]) -> str:

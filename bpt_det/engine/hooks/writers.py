@@ -1,4 +1,4 @@
-"""Progress: hooks that show it, draw the curves at the end, and record prompts."""
+"""Progress: hooks that show it, draw the first batch and the curves, and record prompts."""
 
 import logging
 import time
@@ -12,7 +12,9 @@ from torch import nn
 
 from bpt_det.utils.progress import format_seconds, progress_bar
 from bpt_det.utils.progress import logger as progress_logger
-from bpt_det.visualization.curves import CURVES_NAME, draw_curves
+from bpt_det.visualization.curves import CURVES_NAME, PROMPT_RMS, draw_curves
+from bpt_det.visualization.picture_files import save_picture
+from bpt_det.visualization.samples import draw_samples
 
 from ..metrics import METRICS_NAME, read_records
 from ..protocols import prompted_networks
@@ -20,6 +22,9 @@ from ..storage import MAX_VALUES, WINDOW
 from ..summary import count_epochs
 
 logger = logging.getLogger(__name__)
+
+BATCH_NAME = "training_batch.png"
+_MOST_SAMPLES = 8  # drawn of a batch
 
 
 class Progress(HookBase):
@@ -103,6 +108,45 @@ class DrawCurves(HookBase):
             logger.warning("'%s' could not be drawn: %s", path, error)
 
 
+class DrawBatch(HookBase):
+    """Hook that draws the first batch as the mapper has made it: ``training_batch.png``.
+
+    It goes into the event storage too. Register it in the main process alone.
+
+    Args:
+        output_dir: folder of the run.
+        class_names: by class index, or None.
+        image_format: RGB or BGR.
+    """
+
+    def __init__(
+        self, output_dir: str | Path, class_names: Sequence[str] | None, image_format: str
+    ) -> None:
+        self.path = Path(output_dir) / BATCH_NAME
+        self.class_names = class_names
+        self.image_format = image_format
+
+    def before_train(self) -> None:
+        """Ask for the batch, unless an earlier part of the run has drawn its own."""
+        self.trainer.keeps_batch = self.trainer.start_iter == 0
+
+    def after_step(self) -> None:
+        """Draw the batch, if there is one; a run whose batch cannot be drawn has not failed."""
+        batch, self.trainer.kept_batch = self.trainer.kept_batch, None
+        if batch is None:
+            return
+        try:
+            samples = [sample for sample in batch if "image" in sample][:_MOST_SAMPLES]
+            if not samples:
+                return
+            picture = draw_samples(samples, self.class_names, self.image_format)
+            save_picture(picture, self.path)
+            image = torch.from_numpy(picture).permute(2, 0, 1)
+            self.trainer.storage.put_image("training/batch", image)
+        except Exception as error:
+            logger.warning("'%s' could not be drawn: %s", self.path, error)
+
+
 class RecordPromptRms(HookBase):
     """Puts ``prompt_rms_<block>`` into the event storage, the root mean square of its tokens.
 
@@ -131,4 +175,4 @@ class RecordPromptRms(HookBase):
                 if not prompt.ignores_image:
                     continue
                 rms = prompt(1).float().square().mean().sqrt().item()
-                self.trainer.storage.put_scalar(f"prompt_rms_{index}", rms, smoothing_hint=False)
+                self.trainer.storage.put_scalar(f"{PROMPT_RMS}{index}", rms, smoothing_hint=False)

@@ -69,18 +69,20 @@ def test_values_that_are_not_finite_are_left_out():
     assert collect_curves(records, ["total_loss"]) == {"total_loss": [(2, 4.0)]}
 
 
-def test_losses_are_drawn_beside_each_other_and_metrics_apart(tmp_path, drawn):
-    values = {"total_loss": 1.0, "val/loss": 1.0, "val/top1": 2.0, "lr": 3.0}
+def test_every_loss_is_drawn_and_metrics_and_the_learning_rate_apart(tmp_path, drawn):
+    values = {"loss_mask": 0.5, "total_loss": 1.0, "val/loss": 1.0, "val/top1": 2.0, "lr": 3.0}
     names = ["val/top1", "val/loss", "absent/AP"]
     draw_curves([{"iteration": 3, **values}], tmp_path / "curves.png", names)
     curves, titles = drawn
     assert {name: dict(titles)[axes] for name, (axes, _) in curves.items()} == {
         "total_loss": "loss",
+        "loss_mask": "loss",
         "val/loss": "loss",
         "val/top1": "metrics (percent)",
+        "lr": "learning rate",
     }
     with Image.open(tmp_path / "curves.png") as picture:
-        assert picture.format == "PNG" and picture.size == (1200, 450)
+        assert picture.format == "PNG" and picture.size == (1400, 450)
 
 
 @pytest.mark.parametrize("records", [[], [{"iteration": 3, "lr": 1.0}]])
