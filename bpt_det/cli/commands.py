@@ -77,6 +77,13 @@ COMMANDS = {
             "--config-file run/config.yaml --checkpoint run/model_best.pth",
         ),
         Command(
+            "report",
+            "write_report",
+            _TRAIN,
+            "write report.html for a run: curves, tables, pictures, settings",
+            "output/mine",
+        ),
+        Command(
             "submit",
             "submit",
             _TRAIN,

@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from tabulate import tabulate
 
 from bpt_det.engine.checkpoint import BEST_NAME, FINAL_NAME
+from bpt_det.engine.report import REPORT_NAME
 from bpt_det.engine.result import RESULT_NAME, RunResult, read_result
 from bpt_det.engine.run import CONFIG_NAME
 from bpt_det.utils.progress import format_seconds
@@ -22,6 +23,7 @@ _FILES = (
     ("encoder", "encoder.pth"),  # of a pre-training
     ("curves", CURVES_NAME),
     ("metrics", RESULT_NAME),
+    ("report", REPORT_NAME),
     ("log", LOG_NAME),
 )
 

@@ -27,6 +27,7 @@ from .faults import explained_faults
 from .hooks import (
     BestCheckpoint,
     BestMetric,
+    DrawBatch,
     DrawCurves,
     EmaUpdate,
     FinalTest,
@@ -42,12 +43,14 @@ from .optim import build_optimizer, scale_learning_rate
 from .precision import Precision, resolve_device, resolve_precision
 from .processes import check_equal
 from .protocols import FeatureCache, prompted_networks
+from .report import reported
 from .result import list_settings, read_result
 from .run_folder import last_checkpoint, run_folder
 from .sharing import build_around, frozen_vit_of
 from .starting import freeze_prompts, read_start
 from .stopping import StopRequests
 from .summary import summarize_evaluation, summarize_training
+from .trackers import check_trackers
 from .trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -85,11 +88,15 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
         start = comm.all_gather(start)[0]
         is_resumed = start is not None
         has_ended = is_resumed and _has_ended(folder)
+        has_report = is_main and bool(settings.get("report"))
+        stack.enter_context(reported(folder, is_on=has_report))  # of the result
         recorder = stack.enter_context(
             ResultRecorder(cfg, folder, is_resumed=is_resumed, metric=metric)
         )
         stack.enter_context(explained_faults(cfg))
         check_equal(list_settings(cfg))
+        trackers = settings.get("trackers", ["tensorboard"]) or []
+        check_trackers(trackers)
         device = resolve_device(settings.device)
         model = instantiate(cfg.model).to(device)
         how = read_start(settings)
@@ -118,10 +125,11 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
             clip_grad_norm=settings.get("clip_grad_norm"),
         )
         averages: dict[str, Any] = {} if ema is None else {EMA: ema}
+        class_names = find_class_names(cfg, train_loader, "train")
         checkpointer = FrozenAwareCheckpointer(
             model,
             str(folder),
-            class_names=find_class_names(cfg, train_loader, "train"),
+            class_names=class_names,
             category_ids=find_category_ids(cfg, "train"),
             is_resumed=is_resumed,
             start=None if is_resumed else how,
@@ -169,13 +177,19 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
             period=settings.log_period,
             eval_period=settings.eval_period,
             max_iter=settings.max_iter,
+            trackers=trackers,
+            settings=list_settings(cfg),
         )
         has_curves = settings.get("curves") is not None
+        draw_batch = None
+        if is_main and settings.get("draw_batch"):
+            draw_batch = DrawBatch(folder, class_names, cfg.model.get("input_format", "RGB"))
         trainer.register_hooks(
             [
                 hooks.IterationTimer(),
                 hooks.LRScheduler(scheduler=instantiate(cfg.lr_multiplier)),
                 Progress(settings.log_period, batch_size) if is_main else None,
+                draw_batch,
                 EmaUpdate(ema) if ema else None,
                 RecordPromptRms(model, settings.log_period) if settings.get("prompt_rms") else None,
                 *(instantiate(hook) for hook in settings.get("hooks") or ()),
@@ -250,7 +264,12 @@ def evaluate_checkpoint(
     Raises:
         InputError: there is no such file, or it does not fit the model.
     """
-    with ResultRecorder(cfg, output_dir) as recorder, explained_faults(cfg):
+    has_report = output_dir is not None and bool(cfg.train.get("report"))
+    with (
+        reported(output_dir or "", is_on=has_report and comm.is_main_process()),
+        ResultRecorder(cfg, output_dir) as recorder,
+        explained_faults(cfg),
+    ):
         device = resolve_device(cfg.train.device)
         model = instantiate(cfg.model).to(device).eval()
         recorder.count_parameters(model)

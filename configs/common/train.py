@@ -27,7 +27,10 @@ train = dict(
     # weight at every iteration, evaluated too, as bbox_ema/AP and so on; None: off.
     ema=dict(decay=None),
     curves=["bbox/AP", "segm/AP"],  # metrics in curves.png beside the losses; None: no picture
-    prompt_rms=False,  # True: metrics.json gets the root mean square of each block's prompts too
+    prompt_rms=True,  # metrics.json gets the root mean square of each block's prompts too
+    draw_batch=True,  # training_batch.png: the first batch as augmented
+    report=True,  # report.html at the end
+    trackers=["tensorboard"],  # that metrics and pictures go to; also wandb and mlflow
     hooks=[],  # further Detectron2 hooks, run in every process
     checkpointer=dict(
         period=2500,  # iterations between checkpoints

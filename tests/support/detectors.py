@@ -45,6 +45,9 @@ def shrink(cfg: DictConfig) -> DictConfig:
     cfg.dataloader.train.num_workers = cfg.dataloader.test.num_workers = 0
     cfg.train.log_period = 5
     cfg.train.curves = None  # half a second of drawing
+    cfg.train.report = cfg.train.draw_batch = False
+    if "CocoEvaluator" in str(cfg.dataloader.evaluator._target_):
+        cfg.dataloader.evaluator.num_pictures = 0
     return cfg
 
 

@@ -110,6 +110,7 @@ def regression_config(folder, *, final_test=False) -> DictConfig:
     cfg.lr_multiplier.warmup_iters = 0
     settings = {"max_iter": 6, "eval_period": 2, "log_period": 1, "device": "cpu"}
     best = {"best_metric": "val/loss", "best_metric_mode": "min", "curves": ["val/loss"]}
+    cfg.train.report = False  # half a second of drawing
     cfg.train.update(settings, **best, output_dir=str(folder))
     cfg.optimizer.lr = 0.1
     folder.mkdir(exist_ok=True)
