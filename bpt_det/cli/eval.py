@@ -1,7 +1,8 @@
 """Evaluate a trained detector or classifier; the config decides which of them it is.
 
-The same as --eval-only of the command that trains it. result.json and log.txt go to --output, or
-else to eval_only/ in train.output_dir. Settings of the config are changed as key=value:
+The same as --eval-only of the command that trains it. result.json, report.html and log.txt go to
+--output, or else to eval_only/ in train.output_dir, then eval_only_2/ and so on: an earlier
+evaluation is never replaced. Settings of the config are changed as key=value:
 
     bpt-det eval --config-file output/mine/config.yaml --checkpoint output/mine/model_best.pth
     bpt-det eval --config-file coco/cascade_bpt_s --checkpoint model_final.pth \\
@@ -12,8 +13,10 @@ else to eval_only/ in train.output_dir. Settings of the config are changed as ke
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from bpt_det.config.overrides import as_override
+from bpt_det.engine.result import RESULT_NAME
 from bpt_det.engine.run_folder import find_trace
 from bpt_det.utils.errors import InputError
 
@@ -43,6 +46,11 @@ def evaluate(args: argparse.Namespace) -> None:
         raise InputError(
             f"--output '{args.output}' holds a run ({trace}), whose result would be replaced; "
             "choose another folder, or leave --output out."
+        )
+    if args.output is not None and (Path(args.output) / RESULT_NAME).is_file():
+        raise InputError(
+            f"--output '{args.output}' holds an earlier evaluation ({RESULT_NAME}), which would be "
+            "replaced; choose another folder, or leave --output out."
         )
     args.opts = [*args.opts, as_override("train.init_checkpoint", args.checkpoint)]
     train_or_evaluate(args, use_data)

@@ -33,7 +33,7 @@ from bpt_det.engine.processes import (
     peers_of_run,
     use_existing_group,
 )
-from bpt_det.engine.result import end_killed_run, exit_status_of, was_interrupted
+from bpt_det.engine.result import RESULT_NAME, end_killed_run, exit_status_of, was_interrupted
 from bpt_det.engine.run import evaluate_checkpoint, train
 from bpt_det.engine.run_folder import last_checkpoint, run_folder
 from bpt_det.engine.stopping import RunStopped, signals_to_children
@@ -280,8 +280,8 @@ def _run(
                 "--eval-only needs train.init_checkpoint=PATH, or --resume for the last "
                 "checkpoint of train.output_dir."
             )
-        folder = Path(cfg.train.output_dir) / "eval_only"  # keeps the run's log
-        cfg.train.output_dir = getattr(args, "output", None) or str(folder)
+        folder = getattr(args, "output", None) or _next_folder(cfg.train.output_dir)
+        cfg.train.output_dir = comm.all_gather(folder)[0]
     with contextlib.ExitStack() as stack:
         if comm.is_main_process():
             make_writable(cfg.train.output_dir, "train.output_dir")
@@ -296,6 +296,18 @@ def _run(
         logger.debug("Command line arguments: %s", args)
         seed_all_rng(cfg.train.seed + comm.get_rank())
         _train_or_evaluate(cfg, args, datasets, checkpoint)
+
+
+def _next_folder(output_dir: str) -> str:
+    """Return the folder of an evaluation alone; the run's log and earlier evaluations stay."""
+    number = 1
+    while (Path(output_dir) / _evaluation_name(number) / RESULT_NAME).exists():
+        number += 1
+    return str(Path(output_dir) / _evaluation_name(number))
+
+
+def _evaluation_name(number: int) -> str:
+    return "eval_only" if number == 1 else f"eval_only_{number}"
 
 
 def _train_or_evaluate(

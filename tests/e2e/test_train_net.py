@@ -109,6 +109,18 @@ def test_eval_gives_the_result_of_evaluation_alone(trained, tmp_path, capsys):
     assert expected["final"] and read_result(tmp_path / "here").metrics == expected
     status = app.main(["eval", *arguments, str(trained)])
     assert "holds a run" in only_line(status, *capsys.readouterr())
+    status = app.main(["eval", *arguments, str(tmp_path / "here")])
+    assert "holds an earlier evaluation" in only_line(status, *capsys.readouterr())
+
+
+def test_an_evaluation_alone_never_replaces_an_earlier_one(trained, tmp_path):
+    only = ["--eval-only", f"train.init_checkpoint={trained / 'model_0000001.pth'}"]
+    only += [f"train.output_dir={tmp_path}"]
+    (tmp_path / "eval_only").mkdir()
+    (tmp_path / "eval_only/result.json").write_text("of an earlier one")
+    assert train_net("--config-file", trained / "config.yaml", *only) == 0
+    assert (tmp_path / "eval_only/result.json").read_text() == "of an earlier one"
+    assert read_result(tmp_path / "eval_only_2").metrics["final"]
 
 
 def test_evaluation_alone_without_a_checkpoint_is_refused(config, tmp_path, capsys):
