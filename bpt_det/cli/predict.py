@@ -52,6 +52,7 @@ from bpt_det.utils.progress import progress_bar
 from bpt_det.visualization.picture_files import picture_names, prepare_output, save_picture
 from bpt_det.visualization.video import VIDEO_SUFFIXES, VideoReader, VideoWriter
 
+from .drawing import add_drawing_options, drawing_style
 from .launch import build_tool_parser, check_range, run_tool
 from .logs import RESULT, add_log_options
 
@@ -101,6 +102,7 @@ def build_parser() -> argparse.ArgumentParser:
         default=DEFAULT_SCORE_THRESHOLD,
         help="predictions of a higher score are kept, in [0, 1] (default: %(default)s)",
     )
+    add_drawing_options(parser)
     add_log_options(parser)
     return parser
 
@@ -155,6 +157,7 @@ def predict_all(args: argparse.Namespace) -> int:
     check_range(args, "--every")
     check_range(args, "--batch-size")
     check_range(args, "--score-threshold", least=0, most=1)
+    style = drawing_style(args)
     check_range(args, "--tile")
     check_range(args, "--overlap", least=0, most=MAX_OVERLAP)
     inputs, settings = split_settings(args.input)
@@ -183,7 +186,9 @@ def predict_all(args: argparse.Namespace) -> int:
             results.add(frame.record, instances)
             if not args.no_pictures:
                 is_video_frame = frame.fps is not None
-                picture = predictor.draw(frame.pixels, instances, keep_size=is_video_frame)
+                picture = predictor.draw(
+                    frame.pixels, instances, keep_size=is_video_frame, style=style
+                )
                 pictures.write(frame, picture)
         check_any_was_read(results.num_images, failures)
     seconds = time.perf_counter() - start

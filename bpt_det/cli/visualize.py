@@ -1,7 +1,8 @@
 """Draw ground truth beside the predictions of a trained detector, as pictures.
 
 Draws images of the config's validation data (dataloader.test), or of any folder with --input, which
-has no ground truth. One PNG per image and all of them on contact_sheet.png go to --output.
+has no ground truth. One PNG per image and all of them on contact_sheet.png go to --output. With
+--split train it draws training images and what the mapper makes of each, and takes no checkpoint.
 
 The images are spread evenly over the data: sorted by image_id (files: by name) they are cut into
 --num-images stretches of the same length, and the middle image of each is drawn. So the same call
@@ -16,11 +17,13 @@ Settings of the config are changed as key=value:
         --output output/pictures train.output_dir=output/shapes/cascade_bpt_s
     bpt-det visualize --config-file coco/cascade_bpt_s \\
         --checkpoint model_final.pth --input my_photos --output output/my_photos
+    bpt-det visualize --config-file shapes/cascade_bpt_s --split train --output output/samples
 """
 
 import argparse
 import logging
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import bpt_det.utils.opencv  # noqa: F401  before detectron2 imports cv2: explains a missing libGL
@@ -28,8 +31,9 @@ import bpt_det.utils.opencv  # noqa: F401  before detectron2 imports cv2: explai
 # isort: split
 import numpy as np
 from detectron2.config import instantiate
-from detectron2.data import Metadata, MetadataCatalog
+from detectron2.data import DatasetMapper, Metadata, MetadataCatalog
 from detectron2.structures import Instances
+from detectron2.utils.env import seed_all_rng
 
 from bpt_det.config.loading import load_config
 from bpt_det.data.images import folder_records, spread_evenly
@@ -37,12 +41,15 @@ from bpt_det.detection import use_detection_data
 from bpt_det.detection.mapper import read_record_image
 from bpt_det.inference.predictor import DEFAULT_SCORE_THRESHOLD, Predictor
 from bpt_det.inference.runs import default_checkpoint
+from bpt_det.utils.errors import InputError
 from bpt_det.utils.progress import progress_bar
 from bpt_det.visualization.annotations import ground_truth_annotations
-from bpt_det.visualization.draw import MAX_PANEL_SIDE, draw_annotations
+from bpt_det.visualization.draw import MAX_PANEL_SIDE, DrawStyle, draw_annotations
 from bpt_det.visualization.picture_files import picture_names, prepare_output, save_picture
+from bpt_det.visualization.samples import draw_sample
 from bpt_det.visualization.sheet import contact_sheet, contact_sheet_tile, shrink, side_by_side
 
+from .drawing import add_drawing_options, drawing_style
 from .launch import build_tool_parser, check_range, run_tool
 from .logs import RESULT, add_log_options
 
@@ -60,6 +67,13 @@ def build_parser() -> argparse.ArgumentParser:
     add("--output", required=True, help="folder for the pictures")
     add = parser.add_argument_group("what is drawn").add_argument
     add("--input", help="folder of images to draw instead of the validation data")
+    add(
+        "--split",
+        choices=("val", "train"),
+        default="val",
+        help="validation data with predictions, or training samples as augmented "
+        "(default: %(default)s)",
+    )
     add("--num-images", type=int, default=16, help="number of images (default: 16)")
     add(
         "--score-threshold",
@@ -67,6 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
         default=DEFAULT_SCORE_THRESHOLD,
         help="predictions of a higher score are drawn, in [0, 1] (default: %(default)s)",
     )
+    add_drawing_options(parser)
     add_log_options(parser)
     return parser
 
@@ -75,33 +90,57 @@ def visualize(args: argparse.Namespace) -> None:
     """Do what a parsed command line of `build_parser` asks for."""
     check_range(args, "--num-images")
     check_range(args, "--score-threshold", least=0, most=1)
+    style = drawing_style(args)
+    if args.split == "train" and (args.input or args.checkpoint):
+        other = "--input" if args.input else "--checkpoint"
+        raise InputError(f"--split train draws training data alone; leave {other} out.")
     cfg = load_config(args.config_file, args.opts, use_detection_data)
+    loader = cfg.dataloader.train if args.split == "train" else cfg.dataloader.test
     if args.input:
         records = folder_records(args.input, option="--input")
     else:
-        records = instantiate(cfg.dataloader.test.dataset)
+        records = instantiate(loader.dataset)
     chosen = spread_evenly(records, args.num_images)
-    metadata = MetadataCatalog.get(cfg.dataloader.test.dataset.names)
+    metadata = MetadataCatalog.get(loader.dataset.names)
     files = [record["file_name"] for record in chosen]
     names = picture_names(files, [".png"] * len(files), reserved=[Path(SHEET_NAME).stem])
     output = Path(args.output)
     prepare_output(output, [SHEET_NAME, *names], option="--output")
-    checkpoint = args.checkpoint or default_checkpoint(cfg, args.config_file)
-    predictor = Predictor(cfg, checkpoint, score_threshold=args.score_threshold)
+    if args.split == "train":
+        mapper = instantiate(loader.mapper)
+        draw = partial(_sample_panels, mapper=mapper, metadata=metadata, style=style)
+        seed_all_rng(cfg.train.seed)
+    else:
+        checkpoint = args.checkpoint or default_checkpoint(cfg, args.config_file)
+        predictor = Predictor(cfg, checkpoint, score_threshold=args.score_threshold)
+        draw = partial(_titled_panels, predictor=predictor, metadata=metadata, style=style)
     tiles = []
     for record, name in zip(progress_bar(iterable=chosen, desc="drawing"), names, strict=True):
-        titled_panels = _titled_panels(record, predictor, metadata)
-        panels, titles = zip(*titled_panels, strict=True)
+        panels, titles = zip(*draw(record), strict=True)
         picture = side_by_side(panels, titles)
         save_picture(picture, output / name)
-        tiles.append(contact_sheet_tile(picture, len(chosen)))
+        tiles.append(contact_sheet_tile(picture))
     save_picture(contact_sheet(tiles, [Path(f).name for f in files]), output / SHEET_NAME)
     text = "%d of %d images drawn, see %s"
     logger.log(RESULT, text, len(chosen), len(records), output / SHEET_NAME)
 
 
+def _sample_panels(
+    record: dict, mapper: DatasetMapper, metadata: Metadata, style: DrawStyle
+) -> Iterator[tuple[np.ndarray, str]]:
+    """Yield panel and title of a training image with its annotations, and of a sample of it."""
+    names, colors = metadata.get("thing_classes"), metadata.get("thing_colors")
+    image = shrink(read_record_image(record), MAX_PANEL_SIDE)
+    truth = ground_truth_annotations(record, *image.shape[:2])
+    panel = draw_annotations(image, truth, names, colors, style=style)
+    yield panel, f"annotated: {_count(truth)}"
+    sample = mapper(record)
+    panel = draw_sample(sample, names, mapper.image_format, class_colors=colors, style=style)
+    yield panel, f"training sample: {_count(sample['instances'])}"
+
+
 def _titled_panels(
-    record: dict, predictor: Predictor, metadata: Metadata
+    record: dict, predictor: Predictor, metadata: Metadata, style: DrawStyle
 ) -> Iterator[tuple[np.ndarray, str]]:
     """Yield panel and title of each view of one image, left to right.
 
@@ -115,12 +154,13 @@ def _titled_panels(
     colors = metadata.get("thing_colors")
     if "annotations" in record:
         truth = ground_truth_annotations(record, *size)
-        panel = draw_annotations(image, truth, metadata.get("thing_classes"), colors)
+        names = metadata.get("thing_classes")
+        panel = draw_annotations(image, truth, names, colors, style=style)
         yield panel, f"ground truth: {_count(truth)}"
     else:
         yield draw_annotations(image, []), "image"
     title = f"prediction: {_count(instances)} (score > {predictor.score_threshold:g})"
-    yield predictor.draw(image, instances, class_colors=colors), title
+    yield predictor.draw(image, instances, class_colors=colors, style=style), title
 
 
 def _count(annotations: Sequence | Instances) -> str:

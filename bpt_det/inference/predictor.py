@@ -21,7 +21,7 @@ from bpt_det.engine.run import load_trained_model
 from bpt_det.utils.errors import InputError, check_choice, check_count
 from bpt_det.utils.progress import progress_bar
 from bpt_det.visualization.annotations import predicted_annotations
-from bpt_det.visualization.draw import draw_annotations
+from bpt_det.visualization.draw import DrawStyle, draw_annotations
 from bpt_det.visualization.sheet import shrink
 
 from .batching import map_array, predict_batch, with_run_lengths
@@ -301,6 +301,7 @@ class Predictor:
         *,
         keep_size: bool = False,
         class_colors: Sequence | None = None,
+        style: DrawStyle | None = None,
     ) -> np.ndarray:
         """Return the image with masks, names and scores drawn on it, as RGB (H, W, 3), uint8.
 
@@ -310,6 +311,7 @@ class Predictor:
             keep_size: False shows an image under 512 pixels larger, so that labels are legible,
                 and one over 2048 smaller, so that it is drawn in seconds.
             class_colors: by class index, RGB in [0, 255]; None takes a palette.
+            style: see `DrawStyle`.
 
         Raises:
             InputError: the image cannot be used, or is of another size than the instances.
@@ -326,7 +328,12 @@ class Predictor:
         height, width = picture.shape[:2]
         annotations = predicted_annotations(instances, height, width)
         return draw_annotations(
-            picture, annotations, self.class_names, class_colors, magnify=not keep_size
+            picture,
+            annotations,
+            self.class_names,
+            class_colors,
+            magnify=not keep_size,
+            style=style,
         )
 
 

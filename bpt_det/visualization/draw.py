@@ -6,9 +6,11 @@ Not its `overlay_instances`, which fills the holes of a mask and scatters random
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bpt_det.utils.errors import InputError
 from bpt_det.utils.opencv import cv2  # before detectron2 imports it: explains a missing libGL
 
 # isort: split
@@ -23,6 +25,9 @@ MAX_PANEL_SIDE = 1024
 _MANY_ANNOTATIONS = 15  # more than these get smaller labels
 _MIN_POINTS = 5  # of a label
 _STRIPE = 6  # pixels
+_POINT = 100 / 72  # pixels in a typographic point at Matplotlib's 100 dpi
+_MOST_PIXELS = 500
+LABELS = ("score", "name", "none")
 
 # Share of white, or of black where negative, in the color of each object of a class.
 _TONES = (0, 0.4, -0.35, 0.2, -0.5, 0.55, -0.2)
@@ -31,6 +36,37 @@ _PALETTE = (
     "e6194b 3cb44b ffe119 4363d8 f58231 f032e6 42d4f4 bfef45 911eb4 fabed4 469990 9a6324 aaffc3 "
     "808000 ffd8b1 dcbeff"
 ).split()
+
+
+@dataclass(frozen=True)
+class DrawStyle:
+    """How annotations are drawn.
+
+    Args:
+        boxes: draw the box of an object that has a mask too.
+        labels: ``score`` (class and score, if there is one), ``name`` (class) or ``none``.
+        font_size: of labels, pixels of the panel; None: by the size and number of objects.
+        line_width: pixels of the panel; None: by its size.
+        opacity: of the color of a mask's area, in [0, 1]; 0 leaves its pixels as they are.
+
+    Raises:
+        InputError: a value is out of range.
+    """
+
+    boxes: bool = False
+    labels: str = "score"
+    font_size: float | None = None
+    line_width: float | None = None
+    opacity: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.labels not in LABELS:
+            raise InputError(f"labels must be out of {', '.join(LABELS)}, got {self.labels!r}.")
+        for name, value in (("font_size", self.font_size), ("line_width", self.line_width)):
+            if value is not None and not 0 < value <= _MOST_PIXELS:
+                raise InputError(f"{name} must be in (0, {_MOST_PIXELS}] pixels, got {value}.")
+        if not 0 <= self.opacity <= 1:
+            raise InputError(f"opacity must be in [0, 1], got {self.opacity}.")
 
 
 def class_color(class_index: int, class_colors: Sequence | None = None) -> np.ndarray:
@@ -72,6 +108,7 @@ def draw_annotations(
     class_colors: Sequence | None = None,
     *,
     magnify: bool = True,
+    style: DrawStyle | None = None,
 ) -> np.ndarray:
     """Draw annotations on an image, the large ones first, and return the panel.
 
@@ -84,7 +121,9 @@ def draw_annotations(
         class_colors: see `class_color`.
         magnify: an image under `MIN_PANEL_SIDE` is magnified by an integer until its longest side
             reaches it, which keeps labels legible; False keeps the size of the image.
+        style: None takes the default one.
     """
+    style = style or DrawStyle()
     old_size = image.shape[:2]
     factor = -(-MIN_PANEL_SIDE // max(old_size)) if magnify else 1
     size = height, width = old_size[0] * factor, old_size[1] * factor
@@ -98,14 +137,34 @@ def draw_annotations(
     colors = instance_colors([annotation.class_index for annotation in resized], class_colors)
     gray = image.mean(axis=2)
     for annotation, color in zip(resized, colors, strict=True):
-        _fill(canvas, annotation, color, gray)
+        _fill(canvas, annotation, color, gray, style.opacity)
     visualizer = Visualizer(canvas)
     for annotation, color in zip(resized, colors, strict=True):
-        _outline(visualizer, annotation, color)
-    divisor = 54 if len(resized) <= _MANY_ANNOTATIONS else 80
+        _outline(visualizer, annotation, color, with_box=style.boxes)
+    if style.line_width is not None:
+        for patch in visualizer.output.ax.patches:
+            patch.set_linewidth(style.line_width / _POINT)
+    if style.labels != "none":
+        _write_labels(visualizer, resized, colors, class_names, style)
+    return visualizer.get_output().get_image()
+
+
+def _write_labels(
+    visualizer: Visualizer,
+    annotations: Sequence[Annotation],
+    colors: Sequence[np.ndarray],
+    class_names: Sequence[str] | None,
+    style: DrawStyle,
+) -> None:
+    height, width = visualizer.img.shape[:2]
+    divisor = 54 if len(annotations) <= _MANY_ANNOTATIONS else 80
     points = max(_MIN_POINTS, max(height, width) / divisor)
-    texts = [label_text(annotation, class_names) for annotation in resized]
-    positions = place_labels(resized, texts, points, height, width)
+    if style.font_size is not None:
+        points = style.font_size / _POINT
+    if style.labels == "name":
+        annotations = [replace(annotation, score=None) for annotation in annotations]
+    texts = [label_text(annotation, class_names) for annotation in annotations]
+    positions = place_labels(annotations, texts, points, height, width)
     for color, text, position in zip(colors, texts, positions, strict=True):
         visualizer.draw_text(
             text, position, font_size=points, color=0.5 + color / 2, horizontal_alignment="left"
@@ -113,7 +172,6 @@ def draw_annotations(
     for drawn in visualizer.output.ax.texts:
         drawn.set_parse_math(False)  # a name may have a $
         drawn.set_fontfamily(font_families(drawn.get_text()))
-    return visualizer.get_output().get_image()
 
 
 def _area(annotation: Annotation) -> float:
@@ -123,20 +181,26 @@ def _area(annotation: Annotation) -> float:
     return (right - left) * (bottom - top)
 
 
-def _fill(image: np.ndarray, annotation: Annotation, color: np.ndarray, gray: np.ndarray) -> None:
+def _fill(
+    image: np.ndarray, annotation: Annotation, color: np.ndarray, gray: np.ndarray, opacity: float
+) -> None:
     """Tint the pixels of a mask in place; the image's own color would hide that of the class."""
-    if annotation.mask is None:
+    if annotation.mask is None or not opacity:
         return
     fill = annotation.mask
     if annotation.is_crowd:
         fill = fill & (np.indices(fill.shape).sum(axis=0) // _STRIPE % 2 == 0)
-    image[fill] = 0.5 * gray[fill][:, None] + 0.5 * 255 * color
+    image[fill] = (1 - opacity) * gray[fill][:, None] + opacity * 255 * color
 
 
-def _outline(visualizer: Visualizer, annotation: Annotation, color: np.ndarray) -> None:
+def _outline(
+    visualizer: Visualizer, annotation: Annotation, color: np.ndarray, *, with_box: bool
+) -> None:
     """Draw the border of a mask and of its holes, or the box of an object without a mask."""
-    if annotation.mask is None or not annotation.mask.any():
+    has_mask = annotation.mask is not None and annotation.mask.any()
+    if with_box or not has_mask:
         visualizer.draw_box(annotation.box, alpha=1, edge_color=color)
+    if annotation.mask is None or not has_mask:
         return
     pixels = annotation.mask.astype(np.uint8)
     contours, _ = cv2.findContours(pixels, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)

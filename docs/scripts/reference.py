@@ -16,7 +16,16 @@ from bpt_det.vit import BACKBONES
 from bpt_det.vit.timm_models import MODULES, REASONS
 
 _DATA = ("images", "archives", "coco", "splits", "labeled_dataset", "rle", "validation")
-_VISUALIZATION = ("annotations", "curves", "draw", "histograms", "picture_files", "sheet", "video")
+_VISUALIZATION = (
+    "annotations",
+    "curves",
+    "draw",
+    "histograms",
+    "picture_files",
+    "samples",
+    "sheet",
+    "video",
+)
 # Package, and modules of it with public names of their own that readers need.
 API = {
     "bpt_det": [],
@@ -28,7 +37,7 @@ API = {
     "bpt_det.inference": ["bpt_det.inference.predictions_file"],
     "bpt_det.data": [f"bpt_det.data.{name}" for name in _DATA],
     "bpt_det.visualization": [f"bpt_det.visualization.{name}" for name in _VISUALIZATION],
-    "bpt_det.engine": ["bpt_det.engine.protocols"],
+    "bpt_det.engine": ["bpt_det.engine.protocols", "bpt_det.engine.report"],
     "bpt_det.config": [],
     "bpt_det.comparison": [],
     "bpt_det.benchmark": [],

@@ -70,6 +70,49 @@ def test_draws_a_picture_per_image_and_a_contact_sheet(tool, arguments, tmp_path
         assert max(picture.size) >= 2 * 512
 
 
+def test_draws_training_samples_without_a_checkpoint(tool, arguments, tmp_path, shapes_root):
+    name = f"{shapes_root.parent.name}_train"
+    options = [
+        f"dataloader.train.dataset.names={name}",
+        f"+dataloader.train.dataset.json_file={shapes_root}/annotations/instances_train.json",
+        f"+dataloader.train.dataset.image_root={shapes_root}/train",
+        "dataloader.train.mapper.instance_mask_format=bitmask",
+        f"train.output_dir={tmp_path}/nothing",
+    ]
+    for folder in ("a", "b"):
+        words = arguments(split="train", num_images=2, output=tmp_path / folder)
+        assert tool.main([*words, *options]) == 0
+    pictures = sorted((tmp_path / "a").iterdir())
+    assert len(pictures) == 3
+    for path in pictures:
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+
+
+def test_options_of_drawing_reach_the_pictures(tool, arguments, tmp_path):
+    plain, changed = tmp_path / "plain", tmp_path / "changed"
+    assert tool.main(arguments(num_images=1, output=plain)) == 0
+    words = arguments(num_images=1, output=changed, labels="none", opacity="0.1", line_width="3")
+    assert tool.main(["--boxes", *words]) == 0
+    assert [
+        path.read_bytes() == (changed / path.name).read_bytes() for path in plain.iterdir()
+    ] == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"split": "train", "input": "x"},
+            "draws training data alone; leave --input",
+        ),
+        ({"opacity": "2"}, "--opacity must be in [0, 1], got 2.0."),
+        ({"font_size": "0"}, "--font-size must be in [1, 500], got 0.0."),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(tool, arguments, capsys, changes, message):
+    assert message in error_of(tool, capsys, arguments(**changes))
+
+
 def test_the_same_call_draws_the_same_pictures(tool, arguments, tmp_path):
     for folder in ("a", "b"):
         assert tool.main(arguments(num_images=1, output=tmp_path / folder)) == 0
@@ -108,7 +151,7 @@ def test_predictions_are_named_as_in_the_checkpoint(
     renamed = set_class_names(run_dir / "model_final.pth", names, tmp_path / "renamed.pth")
     drawn = []
 
-    def draw(image, annotations, class_names, class_colors, magnify=True):
+    def draw(image, annotations, class_names, class_colors, **options):
         drawn.append(list(class_names))
         return image
 

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from detectron2.utils.visualizer import Visualizer
 
+from bpt_det.utils.errors import InputError
 from bpt_det.utils.opencv import cv2
 from bpt_det.visualization.annotations import Annotation
 from bpt_det.visualization.draw import (
     MIN_PANEL_SIDE,
+    DrawStyle,
     class_color,
     draw_annotations,
     instance_colors,
@@ -171,3 +173,57 @@ def test_objects_of_a_class_have_tones_of_its_color():
     for first, second in itertools.combinations(colors, 2):
         assert np.abs(first - second).max() > 0.1
     assert all(0 <= color.min() and color.max() <= 1 for color in colors)
+
+
+def test_labels_can_be_names_alone_or_left_out(image, texts):
+    annotation = rectangle(10, 10, 30, 40, score=0.8)
+    for labels in ("score", "name", "none"):
+        draw_annotations(image, [annotation], ["cat"], style=DrawStyle(labels=labels))
+    assert [text for text, _, _ in texts] == ["cat 80%", "cat"]
+
+
+def test_the_font_is_as_large_as_asked_for(image, texts):
+    style = DrawStyle(font_size=20)
+    draw_annotations(image, [rectangle(10, 10, 30, 40)], ["cat"], style=style)
+    assert texts[0][2]["font_size"] * 100 / 72 == pytest.approx(20)
+
+
+@pytest.mark.parametrize("opacity", [0, 0.25, 1])
+def test_the_opacity_is_that_of_the_color_over_the_image(image, texts, opacity):
+    style = DrawStyle(opacity=opacity)
+    panel = draw_annotations(image, [rectangle(10, 10, 30, 40)], style=style)
+    expected = (1 - opacity) * GRAY + opacity * 255 * class_color(0)
+    assert_is_color(panel[20 * FACTOR, 25 * FACTOR], expected)
+
+
+def test_boxes_are_drawn_beside_masks_where_asked_for(image, texts):
+    annotation = rectangle(10, 10, 30, 40)
+    annotation.mask[10:20, 10:25] = False  # the corner of the box lies outside of the mask
+    place = (10 * FACTOR, slice(12 * FACTOR, 24 * FACTOR))
+    for boxes in (False, True):
+        panel = draw_annotations(image, [annotation], style=DrawStyle(boxes=boxes))
+        assert (panel[place] != GRAY).any() == boxes
+
+
+def test_lines_are_as_wide_as_asked_for(image, texts):
+    annotation = Annotation(0, (10, 10, 50, 40))
+    widths = []
+    for width in (1, 9):
+        panel = draw_annotations(image, [annotation], style=DrawStyle(line_width=width))
+        row = panel[25 * FACTOR, : 20 * FACTOR].astype(float)
+        widths.append(np.abs(row - GRAY).sum() / np.abs(255 * class_color(0) - GRAY).sum())
+    assert widths == pytest.approx([1, 9], abs=0.6)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"labels": "all"}, "labels must be out of score, name, none, got 'all'"),
+        ({"font_size": 0}, r"font_size must be in \(0, 500\] pixels, got 0"),
+        ({"line_width": 501}, r"line_width must be in \(0, 500\] pixels, got 501"),
+        ({"opacity": 1.1}, r"opacity must be in \[0, 1\], got 1.1"),
+    ],
+)
+def test_a_style_out_of_range_is_refused(values, message):
+    with pytest.raises(InputError, match=message):
+        DrawStyle(**values)
