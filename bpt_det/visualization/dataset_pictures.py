@@ -67,7 +67,7 @@ def _draw(dataset: CocoDataset, root: str, folder: Path, option: str) -> Path:
         drawn = ground_truth_annotations(record, *image.shape[:2])
         panel = draw_annotations(image, drawn, list(dataset.class_names.values()))
         save_picture(panel, folder / name)
-        tiles.append(contact_sheet_tile(panel, len(chosen)))
+        tiles.append(contact_sheet_tile(panel))
     sheet = folder / "contact_sheet.png"
     save_picture(contact_sheet(tiles, [Path(file).name for file in files]), sheet)
     return sheet
