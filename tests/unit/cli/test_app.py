@@ -19,7 +19,7 @@ from tests.support.paths import ROOT, TOOLS
 def test_every_module_is_a_command_and_every_command_has_a_tool():
     modules = {path.stem for path in (ROOT / "bpt_det/cli").glob("*.py")}
     shared = {"__init__", "__main__", "app", "commands", "demo_steps", "hints", "launch", "tasks"}
-    shared |= {"logs", "run_result"}
+    shared |= {"check_pictures", "drawing", "logs", "run_result"}
     assert modules - shared == {name.replace("-", "_") for name in COMMANDS}
     tools = {path.stem for path in TOOLS.glob("*.py")}
     assert {command.tool for command in COMMANDS.values()} <= tools
