@@ -233,12 +233,12 @@ class MemoryModel:
         )
 
     def _trace_neck(self, batch_size: int) -> int:
-        """Return the saved activations of the neck, the maps that it returns included.
+        """Return the saved activations of final norm and neck, the maps that they return included.
 
         Its inputs that the next block saves, and that of the last one, are counted with these.
         """
         neck, vit = self.net.neck, self.vit
-        if neck.join is None and neck.blocks is None:
+        if neck.join is None and neck.blocks is None and not self.net.final_norm:
             return 0
         layers = self.net.layers or [len(self._blocks) - 1]
         tokens = [self._meta_tokens(i, batch_size, i in self._graph_blocks) for i in layers]
@@ -247,7 +247,9 @@ class MemoryModel:
         maps: list[Tensor] = []
 
         def run() -> list[Tensor]:
-            maps.extend(neck(patches, self._grid, checkpointing=vit.activation_checkpointing))
+            norm = vit.network.norm if self.net.final_norm else nn.Identity()
+            normed = [norm(tokens) for tokens in patches]
+            maps.extend(neck(normed, self._grid, checkpointing=vit.activation_checkpointing))
             return maps
 
         # New prompts make another tensor of the tokens before the next block keeps them.

@@ -99,6 +99,8 @@ def count_saved_bytes(module, run, compute_bytes, *not_counted):
         ("cascade bpt_d", f"{NET}.layers=[0,1,3,4]"),
         ("cascade lora", f"{NET}.layers=[0,4]", f"{NET}.neck_blocks=2"),
         ("cascade frozen", f"{NET}.neck_blocks=2", f"{NET}.neck_window=3"),
+        ("cascade bpt_s", f"{NET}.layers=[1,4]", f"{NET}.final_norm=true"),
+        ("cascade bpt_s", f"{NET}.final_norm=true"),
         ("cascade bpt_d", f"{NET}.layers=[0,2,3,4]", f"{NET}.neck_blocks=1", CHECKPOINTED),
     ],
     ids=lambda overrides: "-".join(text.replace(NET, "") for text in overrides),
@@ -112,7 +114,7 @@ def test_what_is_saved_of_a_vit_is_what_autograd_keeps(overrides, compute_bytes)
     vit = net.prompted_vit
     num_tokens = vit.vit.num_prefix_tokens + vit.prompt_length + 8 * 8
     output = 3 * num_tokens * 64 * 4  # bytes, saved by what comes after the ViT
-    if net.neck.join is not None or net.neck.blocks is not None:
+    if net.neck.join is not None or net.neck.blocks is not None or net.final_norm:
         output = sum(m.nbytes for m in run_without_graph(net, images, compute_bytes))
     saved = count_saved_bytes(net, lambda: net(images), compute_bytes, images)
     # In bfloat16 copies of prompts and biases differ, which are small.

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from detectron2.config import LazyConfig
+import torch
+from detectron2.config import LazyConfig, instantiate
 
 from bpt_det.config import load_config
 from bpt_det.config.files import config_folder, find_bases, find_methods
@@ -93,3 +94,21 @@ def test_a_method_says_what_tables_need():
     for name, path in find_methods(config_folder()).items():
         method = LazyConfig.load(str(path)).method
         assert set(method) == {"label", "about", "settings", "statistics"}, name
+
+
+def test_the_frozen_dinov3_detector_is_what_its_page_says():
+    """Counts of docs/reproduction/frozen_backbones.md, and what differs from BPT-D on MAE."""
+    cfg, base = (load_config(f"coco/{name}") for name in ("frozen_50", "cascade_bpt_d"))
+    net = cfg.model.backbone.net
+    assert (net.layers, net.join, net.neck_blocks, net.frozen) == ([2, 5, 8, 11], "concat", 2, True)
+    assert (net.prompt, net.placement) == (base.model.backbone.net.prompt, "last_4")
+    assert cfg.train.max_iter == base.train.max_iter
+    assert cfg.dataloader.train == base.dataloader.train
+    net.vit.checkpoint = None
+    with torch.device("meta"):
+        backbone = instantiate(cfg.model.backbone)
+    trained = {name: p.numel() for name, p in backbone.named_parameters() if p.requires_grad}
+    of_neck = sum(n for name, n in trained.items() if name.startswith("net.neck."))
+    of_prompts = sum(n for name, n in trained.items() if "prompts" in name)
+    of_join, of_block = 4 * 2 * 768 + 4 * 768**2 + 768, 12 * 768**2 + 13 * 768
+    assert (of_prompts, of_neck) == (163_600, of_join + 2 * of_block)
