@@ -40,6 +40,7 @@ def draw_all(folder: Path) -> None:
         "parameters": draw_parameters,
         "results": draw_results,
         "kurtosis": draw_kurtosis,
+        "soak": draw_soak,
     }
     with plt.rc_context(STYLE):
         for name, draw in drawings.items():
@@ -208,6 +209,32 @@ def draw_kurtosis() -> plt.Figure:
         axes.title.set_fontsize(10)
     panels[0].set_ylabel("excess kurtosis")
     panels[-1].legend(frameon=False, fontsize=9)
+    figure.tight_layout()
+    return figure
+
+
+def draw_soak() -> plt.Figure:
+    """Draw what a process holds over a long time, from the tables of the raw note on the soak."""
+    page = "performance/raw/2026-11-29_soak.md"
+    titles = ("iterations of the loop", "iterations of a detector", "images predicted", "starts")
+    figure, panels = plt.subplots(2, len(titles), figsize=(9, 3.8), sharey="row", sharex="col")
+    for (memory, counts), title in zip(panels.T, titles, strict=True):
+        columns = list(zip(*_table(page, title), strict=True))
+        x, rss, _, _, _, descriptors, threads, children = [list(map(float, c)) for c in columns]
+        memory.plot(x, rss, color=INK)
+        memory.set(title=title, ylim=(0, 1000))
+        memory.title.set_fontsize(10)
+        for name, values, style in (
+            ("descriptors", descriptors, "-"),
+            ("threads", threads, "--"),
+            ("children", children, ":"),
+        ):
+            counts.plot(x, values, style, color=INK if style == "-" else TRAINED, label=name)
+        counts.set(ylim=(0, 30))
+        counts.locator_params(axis="x", nbins=4)
+    panels[0, 0].set_ylabel("resident memory, MB")
+    panels[1, 0].set_ylabel("number")
+    panels[1, -1].legend(frameon=False, fontsize=9)
     figure.tight_layout()
     return figure
 
