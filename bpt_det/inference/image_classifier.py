@@ -120,7 +120,7 @@ class ImageClassifier:
             InputError: it is no task file of a classifier, was trained on another ViT, or see
                 `ImageClassifier`.
         """
-        cfg, path = open_task(task, vit, "classification")
+        cfg, path = open_task(task, vit, "classification", options.get("trust", ()))
         return cls(cfg, path, **options)
 
     def __repr__(self) -> str:

@@ -161,7 +161,7 @@ class Predictor:
         """
         if isinstance(vit, Predictor):
             options["share_vit_of"], vit = vit, None
-        cfg, path = open_task(task, vit, "detection")
+        cfg, path = open_task(task, vit, "detection", options.get("trust", ()))
         return cls(cfg, path, **options)
 
     @classmethod

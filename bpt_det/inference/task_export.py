@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,10 @@ def export_task(
 
 
 def open_task(
-    location: str | os.PathLike, vit: str | os.PathLike | None, kind: str
+    location: str | os.PathLike,
+    vit: str | os.PathLike | None,
+    kind: str,
+    trust: Sequence[str] = (),
 ) -> tuple[DictConfig, str]:
     """Return the config of a task file, and the path of the file.
 
@@ -99,6 +103,7 @@ def open_task(
         location: a task file, or a folder that has one.
         vit: weights of the frozen ViT in place of those that the card names; None: those.
         kind: ``detection`` or ``classification``.
+        trust: packages whose classes and functions its config may name.
 
     Raises:
         InputError: it is no task file of this kind, or its config names what is not allowed.
@@ -107,7 +112,7 @@ def open_task(
     card = read_card(path)
     if card.get("task") != kind:
         raise InputError(f"'{path}' is a task file of {card.get('task')}, not of {kind}.")
-    cfg = parse_yaml_config(card["config"].encode(), f"config of {path}")
+    cfg = parse_yaml_config(card["config"].encode(), f"config of {path}", trust)
     if vit is not None:
         find_vit_owner(cfg)[1].vit.checkpoint = os.fspath(vit)
     return cfg, path

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from detectron2.config import instantiate
 from PIL import Image
 from timm.layers import resample_abs_pos_embed
 
-from bpt_det import Predictor
+from bpt_det import Predictor, load_config
 from bpt_det.cli import export as export_command
+from bpt_det.engine import FrozenAwareCheckpointer
 from bpt_det.inference import OnnxDetector, export_detector, export_program
 from bpt_det.inference.batching import predict_batch
 from bpt_det.inference.onnx_detector import compare_with_onnx
@@ -20,6 +22,7 @@ from bpt_det.shapes import render_image
 from bpt_det.utils.errors import InputError
 from bpt_det.utils.extras import require_extra
 from bpt_det.vit.exportable import exportable, resample_matrix, resample_positions
+from tests.support.detectors import shrink, use_shapes
 from tests.support.predictors import write_run
 
 pytestmark = pytest.mark.heavy
@@ -188,6 +191,30 @@ def test_files_and_images_that_do_not_fit_are_refused(files, tmp_path):
     sample = {"image": torch.zeros(3, 64, 65, dtype=torch.uint8)}
     with pytest.raises(InputError, match="64 x 65 pixels is larger than the 64 of the ONNX file"):
         OnnxDetector(files["coco/mask_rcnn"])([sample])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["method=lora"],
+        ["method=bpt_d", "model.backbone.net.layers=quarters", "model.backbone.net.neck_blocks=1"],
+    ],
+    ids=["lora", "deep prompts, layers, neck"],
+)
+def test_what_is_tuned_elsewhere_is_exported_as_it_is(onnx, settings, tmp_path, shapes_root):
+    cfg = use_shapes(shrink(load_config("configs/shapes/cascade.py", settings)), shapes_root)
+    cfg.train.device = "cpu"
+    model = instantiate(cfg.model)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if ".tuning." in name:
+                parameter += 0.05 * torch.randn_like(parameter)
+    FrozenAwareCheckpointer(model, str(tmp_path)).save("model_final")
+    predictor = Predictor(cfg, tmp_path / "model_final.pth", score_threshold=0.05)
+    export_detector(predictor, tmp_path / "d.onnx")
+    compared = compare_with_onnx(predictor, tmp_path / "d.onnx", [NOISE])
+    assert compared.num_objects > 3 and compared.pixels < 1e-3 and compared.score < 1e-5
 
 
 @pytest.mark.slow
