@@ -1,7 +1,10 @@
 """Hooks that send signals to their own process, as a scheduler or a lack of memory does."""
 
+import contextlib
 import os
+import shutil
 import signal
+from pathlib import Path
 
 from detectron2.engine import HookBase
 from detectron2.utils import comm
@@ -38,3 +41,29 @@ class StopOnce(HookBase):
     def before_step(self):
         if comm.get_rank() == self.process and self.trainer.iter == self.iteration:
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+class SpoilFolder(HookBase):
+    """Fills the file system of a folder, or removes the folder, before an iteration.
+
+    Args:
+        fault: ``full`` or ``gone``.
+        folder: of the run.
+        iteration: before which it happens.
+    """
+
+    def __init__(self, fault, folder, iteration):
+        self.fault = fault
+        self.folder = Path(folder)
+        self.filler = self.folder.with_name("filler")
+        self.iteration = iteration
+
+    def before_step(self):
+        if self.trainer.iter != self.iteration:
+            return
+        if self.fault == "gone":
+            shutil.rmtree(self.folder)
+            return
+        with contextlib.suppress(OSError), self.filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(1024))
