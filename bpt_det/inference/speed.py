@@ -15,7 +15,7 @@ def speed_up(model: nn.Module, precision: str, *, compile_backbone: bool) -> Non
     Args:
         model: in evaluation mode, on its device.
         precision: ``float32``, ``bfloat16``, ``float16``, or ``auto``: as training does.
-        compile_backbone: by `torch.compile`; the first image of a size then takes a minute or more.
+        compile_backbone: by `torch.compile`; the first image of a size then takes minutes.
 
     Raises:
         InputError: the precision is unknown, or the model has no backbone.
