@@ -49,6 +49,7 @@ def test_the_service_answers_with_what_the_predictor_finds(client):
     for thing, score, mask in zip(
         answer["objects"], expected.scores, expected.pred_masks, strict=True
     ):
+        assert set(thing) == {"class", "score", "bbox", "segmentation"}
         assert thing["score"] == pytest.approx(float(score), abs=1e-6)
         assert mask_util.area(thing["segmentation"]) == mask.sum()
     more = client.post("/detect?score_threshold=0.3", files=upload(pixels)).json()
