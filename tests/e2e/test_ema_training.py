@@ -115,7 +115,7 @@ def test_the_evaluation_of_averages_writes_into_a_folder_of_its_own(cfg, monkeyp
     folders = []
 
     def run(model, loader, evaluator):
-        folders.append(evaluator.output_dir)
+        folders.append(evaluator._evaluator.output_dir)
         return {"val": {"loss": 1.0}}
 
     monkeypatch.setattr(evaluation, "inference_on_dataset", run)
