@@ -226,10 +226,10 @@ def _fit_classes(
     common = [] if start.classes == "new" else [name for name in expected if name in stored]
     rows = {expected.index(name): stored.index(name) for name in common}
     for key in layers:
-        count = _rows_per_class(own[key], expected)
+        count = _rows_per_class(key, own[key], expected)
         if count is None and own[key].shape == state[key].shape:
             continue  # one for all classes, as of boxes
-        theirs = state[key] if _rows_per_class(state[key], stored) == count else None
+        theirs = state[key] if _rows_per_class(key, state[key], stored) == count else None
         state[key] = _take_rows(own[key], theirs, rows, count, (len(expected), len(stored)))
         report.class_layers.append(key)
     report.copied, report.new = common, [name for name in expected if name not in common]
@@ -239,12 +239,12 @@ def _all_fit(state: dict[str, Tensor], own: dict[str, Tensor], layers: Sequence[
     return all(state[key].shape == own[key].shape for key in layers)
 
 
-def _rows_per_class(weight: Tensor, names: Sequence[str]) -> int | None:
-    """Return 1 or 4, of boxes, where a weight has so many rows for each class, else None."""
+def _rows_per_class(key: str, weight: Tensor, names: Sequence[str]) -> int | None:
+    """Return 1, or 4 of boxes, where a weight has so many rows for each class, else None."""
     count = len(names)
-    if count and len(weight) in (count, count + 1):
-        return 1
-    return 4 if count > 1 and len(weight) == 4 * count else None
+    if f".{key}".rpartition(".")[0].endswith(".bbox_pred"):  # 4 rows alone are of all classes
+        return 4 if count > 1 and len(weight) == 4 * count else None
+    return 1 if count and len(weight) in (count, count + 1) else None
 
 
 def _take_rows(

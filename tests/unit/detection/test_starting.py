@@ -66,6 +66,17 @@ def test_rows_of_known_classes_are_copied_in_scores_boxes_and_masks(tmp_path):
     assert len(same) > 50 and all(torch.equal(ours[key], theirs[key]) for key in same)
 
 
+@pytest.mark.parametrize("names", [NEW, NEW[1:]])
+def test_box_layers_of_all_classes_together_are_copied_whole(tmp_path, names):
+    """Their 4 rows are no rows of classes, also where there are 3 or 4 classes."""
+    old, new = build(num_classes=len(names)), build(num_classes=len(names), seed=2)
+    start(new, save(old, tmp_path, names[::-1]), names)
+    theirs, ours = trained_state(old), trained_state(new)
+    for kind in ("weight", "bias"):
+        assert torch.equal(ours[f"{BOX}.{kind}"], theirs[f"{BOX}.{kind}"])
+        assert torch.equal(ours[f"{SCORE}.{kind}"][0], theirs[f"{SCORE}.{kind}"][len(names) - 1])
+
+
 def test_a_detector_of_boxes_starts_from_one_with_masks_and_the_other_way(tmp_path):
     path = save(build(num_classes=3), tmp_path, OLD)
     report = start(build(has_masks=False), path)
