@@ -125,10 +125,10 @@ def fit_state(
         path: of the checkpoint, for errors.
 
     Raises:
-        InputError: the classes differ, and must not.
+        InputError: the classes differ, and must not; or there are no prompts to be frozen.
     """
     report = StartReport()
-    _fit_prompts(state, model, own, start, report)
+    _fit_prompts(state, model, own, start, report, path)
     for part in _PARTS:
         _fit_part(part, state, own, report)
     in_both = {key for key in own if key in state and state[key] is not own[key]}
@@ -155,6 +155,7 @@ def _fit_prompts(
     own: dict[str, Tensor],
     start: Start,
     report: StartReport,
+    path: str,
 ) -> None:
     prompts = {name for name in prompt_names(model) if name in own}
     prefixes = tuple(f"{name}." if name else "" for name, _ in prompted_networks(model))
@@ -163,6 +164,11 @@ def _fit_prompts(
         for key in state
         if any(key.startswith(p) and not key.startswith(f"{p}vit.") for p in prefixes)
     ]
+    if prompts and not in_file and start.prompts == "frozen":
+        raise InputError(
+            f"train.init_prompts=frozen, but '{path}' holds no prompts that could stay as they "
+            "are; set train.init_prompts=new to train those of this model."
+        )
     if prompts and (start.prompts == "new" or not in_file):
         for key in in_file:
             state.pop(key)
@@ -216,12 +222,10 @@ def _fit_classes(
 ) -> None:
     stored, expected = names
     report.known = bool(stored) and bool(expected)
-    if not report.known:
-        stored = expected = ()
-    assert stored is not None and expected is not None
+    stored, expected = stored or (), expected or ()
     are_same = report.known and list(stored) == list(expected)
     if start.classes != "new" and (are_same or (not report.known and _all_fit(state, own, layers))):
-        report.copied = list(expected)
+        report.copied = list(expected) if report.known else []
         return
     common = [] if start.classes == "new" else [name for name in expected if name in stored]
     rows = {expected.index(name): stored.index(name) for name in common}

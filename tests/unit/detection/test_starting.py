@@ -110,8 +110,21 @@ def test_the_pyramid_and_heads_of_detectron2s_vitdet_load_and_the_vit_stays(tmp_
         row = state[f"{SCORE}.weight"][COCO.index("dog")]
         assert torch.equal(after[f"{SCORE}.weight"][1], row)
     assert all(key.startswith("backbone.net.") for key in report.dropped)
+    with pytest.raises(InputError, match=r"init_prompts=frozen, but .* holds no prompts"):
+        start(model, path, names, prompts="frozen")
     with pytest.raises(InputError, match="is not a checkpoint of this project"):
         FrozenAwareCheckpointer(model, class_names=names).load(path)  # to evaluate it
+
+
+def test_new_rows_are_new_also_where_the_file_does_not_name_its_classes(tmp_path):
+    path = save(build(), tmp_path, None)
+    model = build(seed=2)
+    initial = model.roi_heads.box_predictor[2].cls_score.weight.clone()
+    report = start(model, path, classes="new")
+    assert torch.equal(model.roi_heads.box_predictor[2].cls_score.weight, initial)
+    assert report.new == NEW and not report.copied
+    start(model, path)  # as many rows are taken to be of the same classes
+    assert not torch.equal(model.roi_heads.box_predictor[2].cls_score.weight, initial)
 
 
 def test_another_backbone_or_size_is_one_line(tmp_path):
