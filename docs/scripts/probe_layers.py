@@ -1,4 +1,4 @@
-"""Linear probes on one and on several layers of a frozen ViT, for docs/reproduction/frozen_backbones.md.
+"""Linear probes on one and on several layers of a frozen ViT, for the page of frozen backbones.
 
 A ridge classifier on frozen features of a classification dataset; its penalty is chosen by
 cross-validation within the training images. Prints a Markdown table: test top-1, mean ± standard
