@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.errors import HfHubHTTPError
 
 from bpt_det.engine.task_file import CARD_NAME, TASK_NAME, find_task, read_card
 from bpt_det.utils.errors import InputError, one_line
 
-_ERRORS = (HfHubHTTPError, HFValidationError, OSError, ValueError)
+# The bases: where there is no connection, the HTTP library's own errors come through, and which
+# library that is depends on the version.
+_ERRORS = (*HfHubHTTPError.__bases__, OSError, ValueError)
 
 
 def push_to_hub(

@@ -246,3 +246,12 @@ def test_a_task_goes_through_a_hub(run, task, tmp_path, monkeypatch):
         push_to_hub(task, "a/b/c")
     with pytest.raises(InputError, match="is no task file"):
         push_to_hub(run, "me/shapes")
+
+
+def test_a_hub_that_is_not_there_is_one_line(task, monkeypatch):
+    """By the real library, whose connection error is none of its own kinds."""
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", "http://127.0.0.1:9")
+    with pytest.raises(InputError, match="could not be uploaded to 'me/shapes'") as error:
+        push_to_hub(task, "me/shapes")
+    assert "\n" not in str(error.value)
