@@ -71,7 +71,10 @@ class ImageClassifier:
         cfg = read_config(config, overrides, trust, device=device)
         names, _ = read_classes(str(checkpoint))
         if cfg.model.get("num_classes") is None:
-            raise InputError(f"'{config}' is no config of a classifier; it has no num_classes.")
+            raise InputError(
+                "this is no config of a classifier, as its model has no num_classes; give that of "
+                "a classifier's run."
+            )
         if names is not None:
             cfg.model.num_classes = len(names)
         model = load_trained_model(cfg, str(checkpoint))

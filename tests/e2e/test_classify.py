@@ -114,7 +114,7 @@ def test_what_cannot_be_classified_is_one_line(run, cub, tmp_path, capsys, optio
     arguments += ["--input", f"{cub}/images", "--recursive"]
     assert classify.main([*arguments, *options]) == 2
     error = capsys.readouterr().err
-    assert fact in error and error.count("\n") == 1
+    assert fact in error and error.count("\n") == 1 and len(error) < 300
 
 
 def test_a_number_of_classes_below_one_is_refused(run):
