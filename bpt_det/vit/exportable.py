@@ -63,7 +63,7 @@ def resample_positions(
 def exportable(network: PromptedViT, image_size: tuple[int, int] | None = None) -> Iterator[None]:
     """Make a prompted ViT exportable while the block runs.
 
-    Prompts that are computed from their parameters alone become their values.
+    Prompts that ignore the image become their values; others stay as they are.
 
     Args:
         network: in evaluation mode; left as it was.
@@ -85,7 +85,8 @@ def exportable(network: PromptedViT, image_size: tuple[int, int] | None = None) 
     with mock.patch.dict(names, {_RESAMPLE: resample}):
         try:
             for index, prompt in prompts.items():
-                network.prompts[index] = _constant(prompt)
+                if prompt.ignores_image:
+                    network.prompts[index] = _constant(prompt)
             yield
         finally:
             network.prompts.update(prompts)

@@ -18,6 +18,7 @@ from bpt_det.inference import OnnxDetector, export_detector, export_program
 from bpt_det.inference.batching import predict_batch
 from bpt_det.inference.onnx_detector import compare_with_onnx
 from bpt_det.inference.onnx_export import export_pyramid
+from bpt_det.prompts import ConditionedPrompt
 from bpt_det.shapes import render_image
 from bpt_det.utils.errors import InputError
 from bpt_det.utils.extras import require_extra
@@ -83,6 +84,23 @@ def test_an_exportable_vit_computes_the_same_and_is_left_as_it_was(tiny):
                 torch.testing.assert_close(network(images), expected, rtol=1e-4, atol=1e-5)
             assert dict(network.prompts.items()) == before
         assert torch.equal(network(images), expected)
+
+
+def condition_prompts(network):
+    """Make prompts depend on the image, by a shift that is not zero."""
+    for index, prompt in dict(network.prompts.items()).items():
+        network.prompts[index] = ConditionedPrompt(prompt, rank=2).eval()
+        torch.nn.init.normal_(network.prompts[index].up)
+
+
+def test_prompts_that_depend_on_the_image_stay_as_they_are(tiny):
+    network = copy.deepcopy(tiny.model.backbone.net.prompted_vit)
+    condition_prompts(network)
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        expected = network(images)
+        with exportable(network, (64, 64)):
+            torch.testing.assert_close(network(images), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_missing_package_is_named_with_what_installs_it():
@@ -214,6 +232,16 @@ def test_what_is_tuned_elsewhere_is_exported_as_it_is(onnx, settings, tmp_path, 
     predictor = Predictor(cfg, tmp_path / "model_final.pth", score_threshold=0.05)
     export_detector(predictor, tmp_path / "d.onnx")
     compared = compare_with_onnx(predictor, tmp_path / "d.onnx", [NOISE])
+    assert compared.num_objects > 3 and compared.pixels < 1e-3 and compared.score < 1e-5
+
+
+@pytest.mark.slow
+def test_prompts_that_depend_on_the_image_are_exported(onnx, tmp_path, shapes_root):
+    write_run(tmp_path, shapes_root)
+    predictor = Predictor.from_run(tmp_path, device="cpu", score_threshold=0.0)
+    condition_prompts(predictor.model.backbone.net.prompted_vit)
+    export_detector(predictor, tmp_path / "d.onnx")
+    compared = compare_with_onnx(predictor, tmp_path / "d.onnx", [NOISE, 255 - NOISE])
     assert compared.num_objects > 3 and compared.pixels < 1e-3 and compared.score < 1e-5
 
 
