@@ -12,7 +12,7 @@ from bpt_det.utils.errors import InputError, one_line
 
 # The bases: where there is no connection, the HTTP library's own errors come through, and which
 # library that is depends on the version.
-_ERRORS = (*HfHubHTTPError.__bases__, OSError, ValueError)
+_ERRORS: Any = (*HfHubHTTPError.__bases__, OSError, ValueError)
 
 
 def push_to_hub(
