@@ -54,8 +54,8 @@ class Matches:
         No prediction changes the match or the kind of one of a higher score.
         """
         kept = self.scores > threshold
-        numbers = np.where(kept, np.cumsum(kept) - 1, -1)  # new number of each prediction
-        matched_by = np.where(self.matched_by >= 0, numbers[self.matched_by], -1)
+        numbers = np.append(np.where(kept, np.cumsum(kept) - 1, -1), -1)  # new ones; that of -1
+        matched_by = numbers[self.matched_by]
         names = ("scores", "classes", "areas", "images", "kinds", "targets")
         chosen = {name: getattr(self, name)[kept] for name in names}
         return replace(self, matched_by=matched_by, **chosen)

@@ -275,10 +275,14 @@ def test_tasks_can_be_chosen(shapes):
     assert set(evaluate(shapes, perfect_predictions(shapes), tasks=["segm"])) == {"segm"}
 
 
-def test_no_prediction_at_all_scores_0(shapes):
-    results = evaluate(shapes, dict.fromkeys(shapes.image_ids, ()), overlap_iou=OVERLAP)
+def test_no_prediction_at_all_scores_0(shapes, tmp_path):
+    predictions = dict.fromkeys(shapes.image_ids, ())
+    results = evaluate(shapes, predictions, overlap_iou=OVERLAP, output_dir=str(tmp_path))
     for task in ("bbox", "segm"):
         assert all(results[task][name] == 0 for name in ("AP", "AP50", "APm", "AP_overlapping"))
+    content = json.loads((tmp_path / "analysis.json").read_text())
+    assert content["false_negatives"] == content["num_objects"] > 0 == content["num_predictions"]
+    assert content["errors"]["missed"]["count"] == content["num_objects"]
 
 
 def test_results_are_written_in_cocos_form_with_its_category_ids(shapes, tmp_path):
