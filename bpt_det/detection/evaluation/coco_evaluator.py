@@ -171,6 +171,7 @@ class CocoEvaluator(COCOEvaluator):
         metrics = self._results["bbox"]
         names = list(self._metadata.get("thing_classes"))
         annotations = [a for a in content["annotations"] if a["image_id"] in files]
+        results = [result for result in results if result["image_id"] in files]
         matches, objects = match_predictions(annotations, results, len(names))
         aps = {index: metrics.get(f"AP-{name}", math.nan) for index, name in enumerate(names)}
         evaluation = AnalyzedEvaluation(matches, objects, results, names, aps, files)

@@ -109,7 +109,7 @@ def jittered_predictions(data, seed=0):
     return predictions
 
 
-def evaluate(data, predictions, times=1, files=None, **kwargs):
+def evaluate(data, predictions, times=1, files=None, img_ids=None, **kwargs):
     """Run our evaluator on what a model would return, for each image so many times."""
     files = data.files if files is None else files
     evaluator = CocoEvaluator(data.name, **kwargs)
@@ -129,7 +129,7 @@ def evaluate(data, predictions, times=1, files=None, **kwargs):
         )
         sample = {"image_id": image_id, "file_name": files[image_id]}
         evaluator.process([sample], [{"instances": instances}])
-    return evaluator.evaluate()
+    return evaluator.evaluate(img_ids)
 
 
 def score_with_pycocotools(data, predictions, task):
@@ -203,7 +203,11 @@ def test_only_images_that_were_run_are_scored(shapes):
     chosen = shapes.image_ids[3:6]
     assert_perfect(evaluate(shapes, {image_id: perfect[image_id] for image_id in chosen}))
     jittered = jittered_predictions(shapes)
-    assert_equals_pycocotools(shapes, {image_id: jittered[image_id] for image_id in chosen})
+    jittered_chosen = {image_id: jittered[image_id] for image_id in chosen}
+    results = assert_equals_pycocotools(shapes, jittered_chosen)
+    named = evaluate(shapes, jittered, img_ids=chosen)
+    assert named["segm"] == pytest.approx(results["segm"], nan_ok=True)
+    assert named["bbox"] == pytest.approx(evaluate(shapes, jittered_chosen)["bbox"], nan_ok=True)
 
 
 def test_an_evaluation_leaves_its_tables_and_pictures(shapes, tmp_path):
