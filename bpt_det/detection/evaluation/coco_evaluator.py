@@ -174,6 +174,8 @@ class CocoEvaluator(COCOEvaluator):
         results = [result for result in results if result["image_id"] in files]
         matches, objects = match_predictions(annotations, results, len(names))
         aps = {index: metrics.get(f"AP-{name}", math.nan) for index, name in enumerate(names)}
+        if len(names) == 1:  # of which Detectron2 gives no AP of its own
+            aps = {0: metrics["AP"]}
         evaluation = AnalyzedEvaluation(matches, objects, results, names, aps, files)
         best = evaluation.best
         metrics["F1"] = best.f1

@@ -417,7 +417,7 @@ def test_as_many_predictions_are_scored_as_the_model_returns(tmp_path, limit, ex
     Image.new("RGB", (300, 200)).save(tmp_path / "a.png")
     name = f"many_objects_{limit}"
     records = load_dataset(name, json_file=str(tmp_path / "many.json"), image_root=str(tmp_path))
-    evaluator = CocoEvaluator(name, tasks=["bbox"])
+    evaluator = CocoEvaluator(name, str(tmp_path), tasks=["bbox"], num_pictures=0)
     head = FastRCNNOutputLayers(
         ShapeSpec(channels=4),
         box2box_transform=Box2BoxTransform((1.0, 1.0, 1.0, 1.0)),
@@ -432,5 +432,7 @@ def test_as_many_predictions_are_scored_as_the_model_returns(tmp_path, limit, ex
     instances.pred_classes = torch.zeros(len(places), dtype=torch.long)
     evaluator.process(records, [{"instances": instances}])
     assert evaluator.evaluate()["bbox"]["AP"] == pytest.approx(expected)
+    (only_class,) = json.loads((tmp_path / "analysis.json").read_text())["classes"]
+    assert only_class["AP"] == pytest.approx(expected)
     DatasetCatalog.remove(name)
     MetadataCatalog.remove(name)
