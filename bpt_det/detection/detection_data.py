@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from detectron2.config import LazyCall
@@ -14,7 +14,7 @@ from bpt_det.data.archives import find_tree
 from bpt_det.data.coco import split_source
 from bpt_det.data.coco_dataset import read_coco
 from bpt_det.data.formats import choose_parts, open_dataset, parse_source, source_exists
-from bpt_det.data.formats.sources import TRAIN_SHARE, VAL_SHARE
+from bpt_det.data.formats.sources import both_sides
 from bpt_det.utils.errors import InputError, shorten
 from bpt_det.vit.weights.files import read_weights
 
@@ -125,9 +125,8 @@ def find_sources(data: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     }
     if "train" in sources and "val" not in given:
         file, folder = sources["train"]
-        source = parse_source(file)
-        sources["train"] = str(replace(source, share=TRAIN_SHARE)), folder
-        sources["val"] = str(replace(source, share=VAL_SHARE)), folder
+        sides = both_sides(parse_source(file))
+        sources["train"], sources["val"] = ((str(side), folder) for side in sides)
     parts = choose_parts(paths.get("train"), paths.get("val"), needs_val="val" not in sources)
     found = {s: (str(part), open_dataset(part.path).image_root) for s, part in parts.items()}
     return {split: source for split in _LOADERS if (source := {**sources, **found}.get(split))}

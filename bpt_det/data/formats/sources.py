@@ -199,16 +199,22 @@ def choose_parts(
     if train is None:
         return chosen
     source = parse_source(train)
-    splits = open_dataset(source.path).splits if source.split is None else ()
+    splits = open_dataset(source.path).splits
     chosen["train"] = _choose(source, "train", splits)
     if val is not None or not needs_val:
         return chosen
-    if "val" in splits and not source.share:
+    if "val" in splits and chosen["train"].split == "train" and not source.share:
         chosen["val"] = replace(source, split="val")
     else:
-        chosen["val"] = replace(chosen["train"], share=VAL_SHARE)
-        chosen["train"] = replace(chosen["train"], share=TRAIN_SHARE)
+        chosen["train"], chosen["val"] = both_sides(chosen["train"])
     return chosen
+
+
+def both_sides(source: AnnotationSource) -> tuple[AnnotationSource, AnnotationSource]:
+    """Return the side of a hash split to train on, 80% unless the source has one, and the other."""
+    share = source.share or TRAIN_SHARE
+    other = VAL_SHARE if share == TRAIN_SHARE else TRAIN_SHARE
+    return replace(source, share=share), replace(source, share=other)
 
 
 def _choose(

@@ -122,6 +122,15 @@ def test_a_fifth_is_held_out_where_there_is_nothing_to_validate_on(many):
     assert len(annotations) == len(val)
 
 
+@pytest.mark.parametrize(("side", "other"), [("80%", "20%"), ("20%", "80%")])
+def test_the_other_side_of_a_part_that_is_trained_on_is_validated_on(many, side, other):
+    parts = choose_parts(f"{many}#{side}", None)
+    assert [str(parts[key]) for key in ("train", "val")] == [
+        f"{many}#train,{side}",
+        f"{many}#train,{other}",
+    ]
+
+
 def test_more_images_move_none_to_the_other_side(many, tmp_path):
     before = {side: names_of(f"{many}#{side}") for side in ("80%", "20%")}
     write_yolo(tmp_path, {f"{i:03}": IMAGES["a"] for i in range(60, 90)})
@@ -144,7 +153,7 @@ def test_two_images_are_one_to_train_and_one_to_validate_on(tmp_path):
 def test_own_splits_are_taken(tmp_path):
     file = write_yolo(tmp_path)
     write_yolo(tmp_path, {"c": IMAGES["a"]}, split="val")
-    for train, val in ((file, None), (file, file)):
+    for train, val in ((file, None), (file, file), (f"{file}#train", None)):
         parts = choose_parts(str(train), val and str(val))
         assert {str(part) for part in parts.values()} == {f"{file}#train", f"{file}#val"}
     assert str(choose_parts(None, str(file))["val"]) == f"{file}#val"
