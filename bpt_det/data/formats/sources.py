@@ -8,7 +8,7 @@ images that have none to validate on.
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from bpt_det.data.archives import FileTree, archive_at, find_tree, is_file
@@ -24,7 +24,7 @@ from .yolo import YoloDataset
 TRAIN_SHARE, VAL_SHARE = "80%", "20%"
 _SHARE = 0.2  # of the images, for validation
 _PART = re.compile(r"#(train|val|test)?,?(80%|20%)?$")
-_MOST_SNIFFED = 50  # files of one suffix that are looked into
+_MOST_SNIFFED = 50  # files of one suffix and folder that are looked into, or up to twice as many
 _HEAD = 2**16  # bytes of each
 _ROBOFLOW_COPY = re.compile(r"\.rf\.\w+(?=\.\w+$)")  # in names of several copies of one image
 _KNOWN = (
@@ -111,7 +111,7 @@ def _find_dataset(tree: FileTree) -> FormattedDataset:
     found: dict[str, list[str]] = {}
     for suffixes in ((".yaml", ".yml"), (".xml",), (".json",)):
         files = sorted(f for f in tree.files if f.lower().endswith(suffixes))
-        for file in files[:: max(1, len(files) // _MOST_SNIFFED)]:
+        for file in _some_of_each_folder(files):
             kind = _sniff(tree, file)
             if kind is not None:
                 found.setdefault(kind, []).append(file)
@@ -130,6 +130,14 @@ def _find_dataset(tree: FileTree) -> FormattedDataset:
         )
     kind, files = next(iter(found.items()))
     return _READERS[kind](tree, files)
+
+
+def _some_of_each_folder(files: Sequence[str]) -> Iterator[str]:
+    by_folder: dict[str, list[str]] = {}
+    for file in files:
+        by_folder.setdefault(os.path.dirname(file), []).append(file)
+    for several in by_folder.values():
+        yield from several[:: max(1, len(several) // _MOST_SNIFFED)]
 
 
 def _tops(kind: str, files: Sequence[str]) -> list[str]:

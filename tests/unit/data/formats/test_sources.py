@@ -208,6 +208,18 @@ def test_roboflow(tmp_path):
         assert content["images"][0]["file_name"] == "valid/a_jpg.rf.1.png"
 
 
+def test_annotation_files_are_found_beside_a_folder_of_many_other_files(tmp_path):
+    for split in ("train", "val"):
+        write_image(tmp_path / split / "a.png", (12, 20))
+        file = tmp_path / f"annotations/instances_{split}.json"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(coco_content(["a.png"], [{"id": 1, "name": "cat"}]))
+    (tmp_path / "cameras").mkdir()
+    for number in range(200):
+        (tmp_path / f"cameras/{number}.json").write_text("{}")
+    assert open_dataset(str(tmp_path)).splits == ("train", "val")
+
+
 def test_cvat(tmp_path):
     """A file in annotations/, images in images/, maybe in a folder of the subset's name."""
     (tmp_path / "annotations").mkdir()
