@@ -68,7 +68,10 @@ class LabelmeDataset:
         except (ValueError, RecursionError) as error:
             name = self.tree.file_name(path)
             raise InputError(f"'{name}' is not JSON ({one_line(error)}); correct it.") from error
-        return content if isinstance(content, dict) else {}
+        if not isinstance(content, dict):
+            return {}
+        content.pop("imageData", None)  # a copy of the picture, of megabytes
+        return content
 
     @property
     def splits(self) -> tuple[str, ...]:

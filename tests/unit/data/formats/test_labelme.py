@@ -1,5 +1,8 @@
 """labelme: shapes, groups, masks, and what is refused."""
 
+import json
+import tracemalloc
+
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
@@ -45,6 +48,19 @@ def test_polygons_are_objects(tmp_path):
     assert list(dataset.class_names.values()) == ["cat", "dog"]
     assert [a["segmentation"] for a in dataset.objects] == [[TRIANGLE]] * 3
     assert [a["bbox"] for a in dataset.objects] == [[2, 3, 10, 6]] * 3
+
+
+def test_copies_of_pictures_in_the_files_take_no_memory(tmp_path):
+    write_labelme(tmp_path, {f"{number:02}": BOXES["a"] for number in range(20)})
+    for file in tmp_path.glob("*.json"):
+        content = {**json.loads(file.read_text()), "imageData": "A" * 2**20}
+        file.write_text(json.dumps(content))
+    tracemalloc.start()
+    try:
+        assert len(read_annotations(str(tmp_path))["images"]) == 20
+        assert tracemalloc.get_traced_memory()[1] < 10 * 2**20
+    finally:
+        tracemalloc.stop()
 
 
 def test_rectangles_alone_are_boxes(tmp_path):
