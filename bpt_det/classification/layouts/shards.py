@@ -134,7 +134,8 @@ def _range(first: str, last: str) -> list[str]:
     low, high = sorted((int(first), int(last)))
     if high - low >= _MOST_SHARDS:
         return [first] * (_MOST_SHARDS + 1)  # which is refused
-    width = max(map(len, (first, last))) if first.startswith("0") else 0
+    is_padded = any(len(text) > 1 and text.startswith("0") for text in (first, last))
+    width = max(len(first), len(last)) if is_padded else 0
     return [f"{number:0{width}d}" for number in range(low, high + 1)]
 
 
