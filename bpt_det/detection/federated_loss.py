@@ -69,11 +69,13 @@ class FederatedOutputLayers(FastRCNNOutputLayers):
 
     Args:
         get_fed_loss_cls_weights: returns the sampling weights of the classes, (K,).
-        fed_loss_num_classes: classes of a step at least, those in the batch among them.
+        fed_loss_num_classes: classes of a step at least, those in the batch among them; fewer where
+            fewer have a weight.
         others: of `FastRCNNOutputLayers`; not the loss of boxes alone.
 
     Raises:
-        InputError: ``fed_loss_num_classes`` is below 1 (or above K, in the first step).
+        InputError: ``fed_loss_num_classes`` is below 1; in the first step: the weights are of
+            another number of classes than K.
     """
 
     fed_loss_cls_weights: Tensor
