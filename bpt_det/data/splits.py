@@ -14,6 +14,12 @@ from typing import NamedTuple
 from bpt_det.utils.errors import InputError
 
 SPLITS = ("train", "val", "test")
+# By name, in any case: the split that a folder or file of the name is of.
+SPLIT_NAMES = {
+    **{name: "train" for name in ("train", "training")},
+    **{name: "val" for name in ("val", "valid", "validation")},
+    **{name: "test" for name in ("test", "testing")},
+}
 TRAINVAL = "trainval"  # the first two together, for final numbers
 
 

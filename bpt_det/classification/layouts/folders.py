@@ -5,15 +5,8 @@ from collections.abc import Iterable
 
 from bpt_det.data.archives import FileTree
 from bpt_det.data.images import is_image_name, select_images
-from bpt_det.data.splits import SPLITS, LabeledImage, Layout, LayoutError
+from bpt_det.data.splits import SPLIT_NAMES, SPLITS, LabeledImage, Layout, LayoutError
 from bpt_det.utils.errors import InputError, shorten
-
-# By name, in any case: the split that a folder holds.
-SPLIT_NAMES = {
-    **{name: "train" for name in ("train", "training")},
-    **{name: "val" for name in ("val", "valid", "validation")},
-    **{name: "test" for name in ("test", "testing")},
-}
 
 logger = logging.getLogger(__name__)
 

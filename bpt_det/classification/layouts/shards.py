@@ -17,11 +17,9 @@ from pathlib import Path
 from bpt_det.data.archives import FileTree, archive
 from bpt_det.data.images import is_image_name, warn_of_left_out
 from bpt_det.data.listing import is_hidden
-from bpt_det.data.splits import SPLITS, LabeledImage, Layout
+from bpt_det.data.splits import SPLIT_NAMES, SPLITS, LabeledImage, Layout
 from bpt_det.data.tar_files import TarArchive
 from bpt_det.utils.errors import InputError, one_line, shorten
-
-from .folders import SPLIT_NAMES
 
 _LABEL_KINDS = ("cls", "json", "txt")  # suffixes; the first that a dataset has counts
 _JSON_KEYS = ("label", "cls", "class")  # the first that a label in JSON has counts

@@ -12,18 +12,8 @@ from pycocotools import mask as coco_mask
 
 from bpt_det.data.archives import FileTree
 from bpt_det.data.images import read_size
+from bpt_det.data.splits import SPLIT_NAMES
 from bpt_det.utils.errors import InputError
-
-# Names of a split, by what folders and files of it are called.
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
 
 
 class FormattedDataset(Protocol):

@@ -14,9 +14,10 @@ from functools import cached_property
 from bpt_det.data.archives import FileTree, is_file
 from bpt_det.data.coco import read_annotation_file
 from bpt_det.data.images import is_image_name
+from bpt_det.data.splits import SPLIT_NAMES
 from bpt_det.utils.errors import InputError, shorten
 
-from .base import SPLIT_NAMES, check_split
+from .base import check_split
 
 logger = logging.getLogger(__name__)
 
