@@ -97,7 +97,7 @@ def _export_onnx(args: argparse.Namespace, cfg, checkpoint: str) -> None:
         side = export_detector(predictor, path, args.side)
         try:
             compared = compare_with_onnx(predictor, path, _images(args.images, side))
-        except InputError:
+        except BaseException:  # whatever it is, the file has not been checked
             path.unlink()
             raise
         logger.log(
@@ -110,6 +110,8 @@ def _export_onnx(args: argparse.Namespace, cfg, checkpoint: str) -> None:
             side,
             *compared,
         )
+        if not compared.num_objects:
+            logger.warning("no object was found to compare; name photographs with --images")
     if args.onnx_pyramid:
         path = Path(args.output) / PYRAMID_NAME
         difference = export_pyramid(predictor, path)

@@ -20,6 +20,8 @@ from .batching import predict_batch
 from .predictor import Predictor
 
 _SCORE = 1e-3  # that a score may differ by
+_MASK = 0.05  # share of a mask that may differ
+_LEAST_MASK = 100  # pixels; of a smaller mask the share is of so many
 
 
 class OnnxDetector(nn.Module):
@@ -114,7 +116,7 @@ class Comparison(NamedTuple):
         num_objects: compared.
         pixels: of a side of a box.
         score: of a score.
-        mask_pixels: share of the pixels of a mask, in [0, 1].
+        mask_pixels: share of the pixels of a mask, or of 100 pixels if it has fewer, in [0, 1].
     """
 
     num_objects: int
@@ -149,7 +151,12 @@ def compare_with_onnx(
             # One that scores hardly more than the threshold may be below it for the other.
             for index in (ours.scores > threshold + _SCORE).nonzero()[:, 0].tolist():
                 found = _differences(ours[index], others)
-                if found is None or found.pixels > pixels or found.score > _SCORE:
+                if (
+                    found is None
+                    or found.pixels > pixels
+                    or found.score > _SCORE
+                    or found.mask_pixels > _MASK
+                ):
                     raise InputError(
                         f"'{path}' differs from the model: an object of score "
                         f"{ours.scores[index]:.3f} has no counterpart; do not use it, and report "
@@ -171,6 +178,6 @@ def _differences(single: Instances, others: Instances) -> Comparison | None:
     score = (nearest.scores - single.scores).abs()
     masks = 0.0
     if single.has("pred_masks"):
-        either = (nearest.pred_masks | single.pred_masks).sum().clamp(min=1)
+        either = (nearest.pred_masks | single.pred_masks).sum().clamp(min=_LEAST_MASK)
         masks = float((nearest.pred_masks ^ single.pred_masks).sum() / either)
     return Comparison(1, float(boxes), float(score), masks)

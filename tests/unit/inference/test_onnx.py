@@ -1,5 +1,6 @@
 """ONNX files: what ONNX Runtime makes of them equals what the model does."""
 
+import contextlib
 import copy
 import shutil
 
@@ -176,6 +177,39 @@ def test_a_file_of_another_model_is_told_by_the_comparison(predictors, files):
     assert compared.num_objects > 3 and compared.pixels < 1e-3 and compared.score < 1e-5
     with pytest.raises(InputError, match="differs from the model: an object of score 0.* has no"):
         compare_with_onnx(predictor, files["coco/mask_rcnn"], [NOISE])
+
+
+def test_masks_are_compared_too(predictors, files, monkeypatch):
+    predict = OnnxDetector._predict
+
+    def predict_inverted(self, sample):
+        instances = predict(self, sample)
+        instances.pred_masks = ~instances.pred_masks
+        return instances
+
+    monkeypatch.setattr(OnnxDetector, "_predict", predict_inverted)
+    config = "shapes/cascade_bpt_s"
+    with pytest.raises(InputError, match="differs from the model"):
+        compare_with_onnx(predictors[config], files[config], [NOISE])
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_the_command_keeps_no_file_that_was_not_compared(
+    onnx, tmp_path, monkeypatch, files, error
+):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(
+        export_command,
+        "export_detector",
+        lambda predictor, path, side: shutil.copy(files["coco/mask_rcnn"], path) and 64,
+    )
+    monkeypatch.setattr(export_command, "compare_with_onnx", fail)
+    command = ["--config-file", "shapes/cascade_bpt_s", "--output", f"{tmp_path}", "--onnx"]
+    with contextlib.suppress(RuntimeError):
+        assert export_command.main(command) != 0
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_keeps_no_file_that_differs(onnx, tmp_path, monkeypatch, files):
