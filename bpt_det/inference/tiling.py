@@ -1,9 +1,10 @@
 """Tiles of a large image, and one set of predictions from theirs.
 
 Objects are merged as by GREEDYNMM of obss/sahi: the one of the best score takes in all others of
-its class of which the smaller of both shares more than a threshold with the other. Here two
-predictions of the same tile are never merged, since the detector has told them apart, and overlap
-is that of masks where there are masks.
+its class of which the smaller of both shares more than a threshold with the other. Here it takes in
+none of its own tile, since the detector has told them apart, and overlap is that of masks where
+there are masks. Two of one tile still become one where an object of a better score, in another tile
+or in the whole image, takes in both.
 """
 
 import math
