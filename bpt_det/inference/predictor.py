@@ -71,7 +71,7 @@ class Predictor:
             ``class 0``, ``class 1`` …
         category_ids: of the dataset that was trained on, by class index; None if not known.
         model: the detector in evaluation mode.
-        score_threshold: as given.
+        score_threshold: predictions of a higher score are returned; None if the model has none.
 
     Raises:
         InputError: the config or a file cannot be used, or an argument is out of range.
@@ -99,8 +99,7 @@ class Predictor:
         shared = None if share_vit_of is None else share_vit_of.model
         self.model: nn.Module = load_trained_model(cfg, str(checkpoint), share_vit_of=shared)
         speed_up(self.model, precision, compile_backbone=compile_backbone)
-        if score_threshold is not None:
-            _set_score_threshold(self.model, score_threshold)
+        self.score_threshold = _score_threshold(self.model, score_threshold)
         self._mapper = instantiate(cfg.dataloader.test.mapper)
         if not isinstance(self._mapper, DatasetMapper):
             raise InputError(
@@ -113,7 +112,6 @@ class Predictor:
         is_known = ids is not None and len(ids) == len(self.class_names)
         self.category_ids = ids if is_known else None
         self._checkpoint = str(checkpoint)
-        self.score_threshold = score_threshold
         self._channel_order = channel_order
 
     @property
@@ -337,15 +335,18 @@ class Predictor:
         )
 
 
-def _set_score_threshold(model: nn.Module, threshold: float) -> None:
-    """Make a detector drop the predictions that score no more than a threshold.
+def _score_threshold(model: nn.Module, threshold: float | None) -> float | None:
+    """Make a detector drop the predictions that score no more than a threshold, and return it.
 
     It does so before it makes masks, so a high threshold saves time and memory. Those above it
-    stay the same: no prediction removes one of a higher score.
+    stay the same: no prediction removes one of a higher score. None leaves the detector's own.
     """
-    for module in model.modules():
-        if isinstance(module, FastRCNNOutputLayers):
-            module.test_score_thresh = threshold
+    heads = [module for module in model.modules() if isinstance(module, FastRCNNOutputLayers)]
+    if threshold is None:
+        return heads[-1].test_score_thresh if heads else None  # a cascade goes by its last one
+    for head in heads:
+        head.test_score_thresh = threshold
+    return threshold
 
 
 def _class_names(cfg: DictConfig, stored: Sequence[str] | None) -> list[str]:

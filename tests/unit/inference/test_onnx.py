@@ -194,9 +194,7 @@ def test_masks_are_compared_too(predictors, files, monkeypatch):
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_the_command_keeps_no_file_that_was_not_compared(
-    onnx, tmp_path, monkeypatch, files, error
-):
+def test_the_command_keeps_no_file_that_was_not_compared(onnx, tmp_path, monkeypatch, files, error):
     def fail(*_):
         raise error
 

@@ -68,6 +68,7 @@ def test_finds_what_the_evaluation_of_train_net_finds(run, files):
     evaluate(cfg, load_trained_model(cfg, files[1]))
     assert len(Keeper.predictions) == 6 and sum(map(len, Keeper.predictions.values())) > 20
     predictor = Predictor(*files, score_threshold=None)
+    assert predictor.score_threshold == cfg.model.roi_heads.box_predictors[-1].test_score_thresh
     for file_name, expected in Keeper.predictions.items():
         assert_same(predictor(file_name), expected)
 
