@@ -136,11 +136,9 @@ def _with_prompts(embed: Tensor, num_prompts: int) -> Tensor:
     """Return positions with those of prompts before them: sine 0 and cosine 1."""
     if not num_prompts:
         return embed
-    zeros, ones = (
-        torch.full((*embed.shape[:-2], num_prompts, embed.shape[-1] // 2), value).to(embed)
-        for value in (0.0, 1.0)
-    )
-    return torch.cat([torch.cat([zeros, ones], dim=-1), embed], dim=-2)
+    size = (*embed.shape[:-2], num_prompts, embed.shape[-1] // 2)
+    unrotated = torch.cat([embed.new_zeros(size), embed.new_ones(size)], dim=-1)
+    return torch.cat([unrotated, embed], dim=-2)
 
 
 # The adapter of each class of timm's; a subclass has that of its base.
