@@ -2,7 +2,7 @@
 
 Run:    python tools/compare.py --plan configs/compare/shapes_layers.py
 Data:   rendered by the commands of `before`
-Result: docs/reproduction/frozen_backbones.md
+Result: not measured yet
 """
 
 _BASE = "configs/shapes/cascade.py"
