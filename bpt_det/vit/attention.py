@@ -41,7 +41,8 @@ def qkv_weight(block: nn.Module) -> Tensor:
         return attention.qkv.weight
     weights = [_member(attention, f"{name}_proj").weight for name in "qkv"]
     num_groups = getattr(attention, "num_kv_groups", 1)
-    heads = [weight.unflatten(0, (-1, attention.head_dim)) for weight in weights[1:]]
+    head_dim = _member(attention, "head_dim")
+    heads = [weight.unflatten(0, (-1, head_dim)) for weight in weights[1:]]
     repeated = [head.repeat_interleave(num_groups, dim=0).flatten(0, 1) for head in heads]
     return torch.cat([weights[0], *repeated])
 
