@@ -126,12 +126,15 @@ def check(args: argparse.Namespace) -> int:
         split: _check_source(args, *source, split, seen if len(sources) > 1 else None)
         for split, source in sources.items()
     }
-    if args.draw is not None:
+    every = [findings for _, findings in checked.values()]
+    if args.draw is not None and any(findings.total("error") for findings in every):
+        print("no annotations drawn, as there are errors")
+    elif args.draw is not None:
         for sheet in draw_annotated(sources, args.draw, "--draw"):
             print(printable(f"annotations drawn, see {sheet}"))
     reports = {split: report for split, (report, _) in checked.items()}
     report = reports[""] if "" in reports else {"splits": reports}
-    return _finish(args, [findings for _, findings in checked.values()], report)
+    return _finish(args, every, report)
 
 
 def _check_source(
@@ -177,6 +180,10 @@ def _is_classification(name: str) -> bool:
 
 def _check_classification(args: argparse.Namespace) -> int:
     name = args.annotations
+    if args.draw is not None:
+        raise InputError(
+            f"--draw draws boxes and masks, but '{name}' is a classification dataset; leave it out."
+        )
     if args.images is not None:
         raise InputError(
             f"'{args.images}' is one argument too many; the folder that holds {name} is given "

@@ -107,6 +107,14 @@ def test_the_report_for_scripts_holds_every_finding(tool, folder, tmp_path):
     assert report["kinds"][0]["findings"][0]["file_name"] == "000000000010.jpg"
 
 
+def test_a_dataset_with_errors_is_reported_and_not_drawn(tool, folder, tmp_path, capsys):
+    folder.spoil("bbox_malformed")
+    report, pictures = tmp_path / "report.json", tmp_path / "pictures"
+    assert tool.main([*folder.arguments, "--json", str(report), "--draw", str(pictures)]) == 1
+    assert json.loads(report.read_text())["errors"] == 1
+    assert "no annotations drawn" in capsys.readouterr().out and not pictures.exists()
+
+
 def test_a_report_is_not_written_over_anything(tool, folder, tmp_path, capsys):
     path = tmp_path / "report.json"
     path.write_text("mine")
@@ -222,6 +230,7 @@ def test_a_known_dataset_is_found_below_the_root(tool, tmp_path, capsys):
     [
         (["cub", "--root", "/no/such"], "'/no/such' does not exist (nor does 'CUB_200_2011'"),
         (["cub", "/data"], "'/data' is one argument too many; the folder that holds cub is given"),
+        (["folder:/a", "--draw", "/b"], "--draw draws boxes and masks, but 'folder:/a' is a class"),
         (["folder:/a", "--root", "/b"], "--root /b and 'folder:/a' both name a folder; leave"),
         (
             ["coco_2017_val", "--root", "/b"],
