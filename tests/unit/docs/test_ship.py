@@ -54,6 +54,8 @@ def test_the_service_answers_with_what_the_predictor_finds(client):
         assert mask_util.area(thing["segmentation"]) == mask.sum()
     more = client.post("/detect?score_threshold=0.3", files=upload(pixels)).json()
     assert len(more["objects"]) > len(expected)
+    refused = client.post("/detect?score_threshold=0.2", files=upload(pixels))
+    assert refused.status_code == 422 and "greater than or equal to 0.3" in refused.text
 
 
 def test_what_is_no_image_is_refused_in_one_line(client):
