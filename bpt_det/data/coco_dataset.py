@@ -191,3 +191,15 @@ def _usable_mask(segmentation: list | dict, image: dict) -> list | dict:
     if isinstance(segmentation["counts"], list):
         return coco_mask.frPyObjects({"size": size, "counts": segmentation["counts"]}, *size)
     return {"size": size, "counts": segmentation["counts"]}
+
+
+def measure_area(annotation: dict, image: dict) -> float:
+    """Return the area of an annotation's mask in pixels, or else of its box."""
+    segmentation = annotation.get("segmentation")
+    if not segmentation:
+        _, _, width, height = annotation["bbox"]
+        return float(width * height)
+    if isinstance(segmentation, dict):
+        return float(coco_mask.area(segmentation))
+    parts = coco_mask.frPyObjects(segmentation, image["height"], image["width"])
+    return float(coco_mask.area(coco_mask.merge(parts)))

@@ -1,9 +1,8 @@
 """Clean COCO annotation files: what the checks have left, in the form that every reader takes."""
 
-from bpt_det.data.coco_dataset import CocoDataset
+from bpt_det.data.coco import is_area
+from bpt_det.data.coco_dataset import CocoDataset, measure_area
 from bpt_det.data.polygons import mask_to_polygons
-
-from .base import polygon_area
 
 
 def clean_content(dataset: CocoDataset, *, as_polygons: bool = False) -> dict:
@@ -16,7 +15,7 @@ def clean_content(dataset: CocoDataset, *, as_polygons: bool = False) -> dict:
         as_polygons: write masks as polygons, where they have no hole.
     """
     annotations: list[dict] = []
-    for group in dataset.annotations.values():
+    for key, group in dataset.annotations.items():
         for annotation in group:
             entry = {**annotation, "id": len(annotations) + 1}
             mask = entry.get("segmentation")
@@ -26,10 +25,8 @@ def clean_content(dataset: CocoDataset, *, as_polygons: bool = False) -> dict:
                 entry["segmentation"] = {"size": list(mask["size"]), "counts": text}
                 if as_polygons and not entry["iscrowd"]:
                     entry["segmentation"] = mask_to_polygons(mask) or entry["segmentation"]
-            if not entry.get("area"):
-                _, _, width, height = entry["bbox"]
-                polygons = mask if isinstance(mask, list) else []
-                entry["area"] = sum(map(polygon_area, polygons)) or width * height
+            if not is_area(entry.get("area")):
+                entry["area"] = measure_area(annotation, dataset.images[key])
             annotations.append(entry)
     return {
         "images": [dict(image) for image in dataset.images.values()],

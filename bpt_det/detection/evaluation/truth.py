@@ -7,10 +7,8 @@ small, medium and large. An annotation file promises neither.
 import logging
 from collections.abc import Hashable
 
-from pycocotools import mask as coco_mask
-
 from bpt_det.data.coco import is_area
-from bpt_det.data.coco_dataset import CocoDataset
+from bpt_det.data.coco_dataset import CocoDataset, measure_area
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +36,8 @@ def prepare_truth(
                 continue
             area = annotation.get("area")
             if not is_area(area):
-                area, num_measured = _measure(annotation, dataset.images[key]), num_measured + 1
+                area = measure_area(annotation, dataset.images[key])
+                num_measured += 1
             own = {"id": len(annotations) + 1, "image_id": numbers[key], "area": area}
             own["category_id"] = indexes[annotation["category_id"]] + 1
             annotations.append({**annotation, **own})
@@ -46,15 +45,3 @@ def prepare_truth(
         logger.warning("areas of %d objects to evaluate on are measured", num_measured)
     categories = [{"id": number, "name": str(number)} for number in range(1, num_classes + 1)]
     return {"images": images, "annotations": annotations, "categories": categories}, numbers
-
-
-def _measure(annotation: dict, image: dict) -> float:
-    """Return the area of an annotation's mask in pixels, or else of its box."""
-    segmentation = annotation.get("segmentation")
-    if not segmentation:
-        _, _, width, height = annotation["bbox"]
-        return float(width * height)
-    if isinstance(segmentation, dict):
-        return float(coco_mask.area(segmentation))
-    parts = coco_mask.frPyObjects(segmentation, image["height"], image["width"])
-    return float(coco_mask.area(coco_mask.merge(parts)))

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -108,3 +109,18 @@ def test_what_is_written_reads_as_the_same_dataset(tmp_path):
         assert isinstance(mask, list) == as_polygons
         found = polygons_to_mask(mask, 12, 20) if as_polygons else coco_mask.decode(mask)
         assert (found == (numbers == 1)).all() and entry["area"] == 36
+
+
+@pytest.mark.parametrize("area", [None, 0, -5.0, float("nan")])
+def test_what_is_written_has_the_areas_of_the_masks(tmp_path, area):
+    triangle = np.tri(12, 20, -4, dtype=bool)  # its box is far larger
+    shared = {"image_id": 1, "category_id": 1, "iscrowd": 0, "area": area}
+    x, y, width, height = coco_mask.toBbox(code := encode_mask(triangle)).tolist()
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "height": 12, "width": 20}],
+        "annotations": [{**shared, "id": 1, "bbox": [x, y, width, height], "segmentation": code}],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    (entry,) = clean_content(read_coco(tmp_path / "a.json"))["annotations"]
+    assert entry["area"] == triangle.sum() < width * height
