@@ -98,6 +98,11 @@ class VocDataset:
             found = self._entries[path].shapes(numbers, shift)
             if masks:
                 _add_masks(found, masks[path])
+            if image in shapes:
+                raise InputError(
+                    f"'{self._entries[path].file}' and another file are of the picture '{image}'; "
+                    "correct its filename, or remove one of them."
+                )
             shapes[image] = found
         sizes = read_sizes([i for p, i in images.items() if self._entries[p].size is None])
         sizes |= {i: size for p, i in images.items() if (size := self._entries[p].size)}

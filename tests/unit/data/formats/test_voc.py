@@ -144,3 +144,9 @@ def test_a_picture_of_another_size_is_found_by_the_checks(tmp_path):
     write_image(folder / "JPEGImages/a.png", (20, 12))
     findings = check_coco(read_annotations(str(folder)), str(folder))
     assert findings.kinds("error") == ["image_size_differs"]
+
+
+def test_two_files_of_one_picture_are_refused(tmp_path):
+    write_voc(tmp_path)
+    edit(tmp_path / "Annotations/b.xml", "<filename>b.png", "<filename>a.png")
+    assert "b.xml' and another file are of the picture '" in refusal(tmp_path)
