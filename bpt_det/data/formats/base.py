@@ -1,7 +1,9 @@
 """Formatted dataset: what each format's reader offers, and the COCO content that it yields."""
 
+import contextlib
 import os
 import posixpath
+import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,6 +16,8 @@ from bpt_det.data.archives import FileTree
 from bpt_det.data.images import read_size
 from bpt_det.data.splits import SPLIT_NAMES
 from bpt_det.utils.errors import InputError
+
+_XML_ENCODING = re.compile(rb"""\s*<\?xml[^>]*\sencoding=["']([\w.-]+)""", re.ASCII)
 
 
 class FormattedDataset(Protocol):
@@ -168,9 +172,10 @@ def check_split(dataset: FormattedDataset, split: str | None, what: str) -> None
 
 
 def read_text(tree: FileTree, path: str) -> str:
-    """Return a text file, in UTF-8 with or without a byte order mark, or else Latin-1."""
+    """Return a text file: in the encoding that XML declares, else in UTF-8, else in Latin-1."""
     data = tree.read(path)
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
+    declared = _XML_ENCODING.match(data)  # not behind a byte order mark, which is UTF-8's
+    for encoding in (declared[1].decode("ascii") if declared else "utf-8-sig", "utf-8-sig"):
+        with contextlib.suppress(UnicodeDecodeError, LookupError):
+            return data.decode(encoding)
+    return data.decode("latin-1")
