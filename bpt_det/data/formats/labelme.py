@@ -214,6 +214,7 @@ def _code(shape: dict, size: tuple[int, int]) -> dict:
         ) from error
     whole = np.zeros(size, dtype=bool)
     x, y = (int(round(value)) for value in shape["points"].min(axis=0))
-    target = whole[max(y, 0) : y + part.shape[0], max(x, 0) : x + part.shape[1]]
+    low, right = max(y + part.shape[0], 0), max(x + part.shape[1], 0)
+    target = whole[max(y, 0) : low, max(x, 0) : right]
     target |= part[max(-y, 0) :, max(-x, 0) :][: target.shape[0], : target.shape[1]]
     return encode_mask(whole)

@@ -97,6 +97,9 @@ def test_a_mask_is_where_its_corner_is(shapes):
     assert (coco_mask.decode(found["segmentation"]) == expected).all()
     (cut,) = shapes(labelme_mask("cat", picture, 18, -1))
     assert cut["bbox"] == [18, 0, 2, 2]
+    for x, y in ((18, -6), (-9, 3), (25, 2), (3, 14)):
+        (outside,) = shapes(labelme_mask("cat", picture, x, y))
+        assert outside["area"] == 0
 
 
 def test_labels_that_mean_no_class_are_left_out(shapes):
