@@ -17,7 +17,8 @@ from bpt_det.data.images import read_size
 from bpt_det.data.splits import SPLIT_NAMES
 from bpt_det.utils.errors import InputError
 
-_XML_ENCODING = re.compile(rb"""\s*<\?xml[^>]*\sencoding=["']([\w.-]+)""", re.ASCII)
+# A declaration that is legible as bytes is not in UTF-16, whatever it says (C# writes so).
+_XML_ENCODING = re.compile(rb"""\s*<\?xml[^>]*\sencoding=["'](?!utf-?16|ucs)([\w.-]+)""", re.I)
 
 
 class FormattedDataset(Protocol):

@@ -152,12 +152,13 @@ def test_two_files_of_one_picture_are_refused(tmp_path):
     assert "b.xml' and another file are of the picture '" in refusal(tmp_path)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "gb2312", "latin-1", "unknown"])
+@pytest.mark.parametrize("encoding", ["utf-8", "UTF-16", "gb2312", "latin-1", "unknown"])
 def test_names_are_in_the_encoding_that_the_file_declares(tmp_path, encoding):
     name = "M\u00fcnze" if encoding in ("latin-1", "unknown") else "\u732b"
     write_voc(tmp_path)
     for file in (tmp_path / "Annotations").iterdir():
         edit(file, "<annotation>", f'<?xml version="1.0" encoding="{encoding}"?><annotation>')
         text = file.read_text().replace("<name>cat<", f"<name>{name}<")
-        file.write_bytes(text.encode("latin-1" if encoding == "unknown" else encoding))
+        actual = {"unknown": "latin-1", "UTF-16": "utf-8"}.get(encoding, encoding)
+        file.write_bytes(text.encode(actual))
     assert name in [category["name"] for category in read_annotations(str(tmp_path))["categories"]]
