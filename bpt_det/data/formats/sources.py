@@ -289,18 +289,22 @@ def source_files(source: str | os.PathLike) -> tuple:
     """Return what changes when a source does: its name, the bytes of its files, and their states.
 
     Raises:
-        OSError: there is no such file.
+        OSError, InputError: there is no such file, or a data.yaml is malformed.
     """
     parsed = parse_source(os.fspath(source))
     path = parsed.path
-    is_yolo = path.lower().endswith((".yaml", ".yml", ".txt"))
-    if place := archive_at(path):
-        paths = [place[0]]
-    elif is_yolo or os.path.isdir(path):
-        folder = os.path.dirname(path) if is_yolo else path
-        paths = sorted(os.path.join(folder, file) for file in FileTree(folder).files)
-    else:
-        paths = [path]
+    paths = _files_at(path)
+    if not archive_at(path) and path.lower().endswith((".yaml", ".yml", ".txt")):
+        paths = sorted({*paths, *_files_at(open_dataset(path).image_root)})
     states = [os.stat(file) for file in paths]
     total, latest = sum(s.st_size for s in states), max((s.st_mtime_ns for s in states), default=0)
     return str(parsed), total, latest, states[0].st_ino if states else 0, hash(tuple(paths))
+
+
+def _files_at(path: str) -> list[str]:
+    """Return the file of a path, that of the archive that it is in, or those of a folder."""
+    if place := archive_at(f"{path}/"):
+        return [place[0]]
+    if os.path.isdir(path):
+        return sorted(os.path.join(path, file) for file in FileTree(path).files)
+    return [path]

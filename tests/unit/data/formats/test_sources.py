@@ -170,8 +170,12 @@ def test_a_split_that_is_not_there_is_refused(tmp_path):
     assert str(choose_parts(None, f"{file}#train")["val"]) == f"{file}#train"
 
 
-def test_a_change_of_a_label_is_seen(tmp_path):
-    file = write_yolo(tmp_path)
+@pytest.mark.parametrize("is_elsewhere", [False, True])
+def test_a_change_of_a_label_is_seen(tmp_path, is_elsewhere):
+    file = write_yolo(tmp_path, path=str(tmp_path))
+    if is_elsewhere:
+        (tmp_path / "settings").mkdir()
+        file = file.rename(tmp_path / "settings/data.yaml")
     assert len(read_coco(str(file)).objects) == 3
     (tmp_path / "labels/train/b.txt").write_text("0 0.1 0.1 0.9 0.1 0.9 0.9\n")
     assert len(read_coco(str(file)).objects) == 2
