@@ -86,6 +86,11 @@ class PromptedViTBackbone(Backbone):
         """Pixels that H and W must be a multiple of."""
         return self.prompted_vit.patch_size
 
+    @property
+    def checkpoint_settings(self) -> dict[str, bool | list[int]]:
+        """What a checkpoint has to agree with and does not show in the shapes of its weights."""
+        return {"final_norm": self.final_norm, **({"layers": self.layers} if self.layers else {})}
+
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Return ``{out_feature: (B, D, H/patch, W/patch)}`` of images (B, 3, H, W)."""
         vit = self.prompted_vit

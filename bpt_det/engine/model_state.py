@@ -81,8 +81,9 @@ def check_frozen_networks(checkpoint: dict[str, Any], model: nn.Module, path: st
 
 
 def settings_of(model: nn.Module) -> dict[str, Any]:
-    """Return the settings of a model that show in none of its weights."""
-    return dict(model.checkpoint_settings) if isinstance(model, HasCheckpointSettings) else {}
+    """Return the settings of a model and its parts that show in none of their weights."""
+    parts = (module for module in model.modules() if isinstance(module, HasCheckpointSettings))
+    return {key: value for part in parts for key, value in part.checkpoint_settings.items()}
 
 
 def check_settings(stored: dict | None, expected: dict[str, Any], path: str) -> None:

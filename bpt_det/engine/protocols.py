@@ -49,7 +49,7 @@ class FeatureCache(Protocol):
 
 @runtime_checkable
 class HasCheckpointSettings(Protocol):
-    """A model with settings that change its results and show in none of its weights."""
+    """A model, or a part of one, with settings that change its results and not its weights."""
 
     @property
     def checkpoint_settings(self) -> Mapping[str, Any]:

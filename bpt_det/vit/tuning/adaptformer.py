@@ -49,6 +49,11 @@ class AdaptFormer(TuningMethod):
         check_finite("scale", scale)
         self.bottleneck, self.scale, self.dropout = bottleneck, scale, dropout
 
+    @property
+    def checkpoint_settings(self) -> dict[str, float]:
+        """The scale, which shows in no weight."""
+        return {"scale": float(self.scale)}
+
     def build(self, block: Any) -> nn.Module:
         """Return the bottleneck of a block."""
         if not isinstance(block, Block | EvaBlock | EvaBlockPostNorm):

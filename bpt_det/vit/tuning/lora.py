@@ -63,6 +63,11 @@ class LoRA(TuningMethod):
         self.scale = 1.0 if alpha is None else alpha / rank
         self.dropout = nn.Dropout(dropout)
 
+    @property
+    def checkpoint_settings(self) -> dict[str, float]:
+        """The numerator of the scale, which shows in no weight."""
+        return {"alpha": self.scale * self.rank}
+
     def build(self, block: Any) -> nn.Module:
         """Return the factors of each target, by its name."""
         factors = nn.ModuleDict()

@@ -21,8 +21,9 @@ SCORE, BOX = "roi_heads.box_predictor.2.cls_score", "roi_heads.box_predictor.0.b
 MASK = "roi_heads.mask_head.predictor"
 
 
-def build(base="coco/cascade_bpt_s", num_classes=4, per_class=False, has_masks=True, seed=1):
+def build(base="coco/cascade_bpt_s", num_classes=4, per_class=False, has_masks=True, seed=1, **net):
     cfg = shrink(load_config(str(ROOT / f"configs/{base}.py")))
+    cfg.model.backbone.net.update(net)
     cfg.model.roi_heads.num_classes = num_classes
     if per_class:
         for predictor in cfg.model.roi_heads.box_predictors:
@@ -125,6 +126,17 @@ def test_new_rows_are_new_also_where_the_file_does_not_name_its_classes(tmp_path
     assert report.new == NEW and not report.copied
     start(model, path)  # as many rows are taken to be of the same classes
     assert not torch.equal(model.roi_heads.box_predictor[2].cls_score.weight, initial)
+
+
+@pytest.mark.parametrize(
+    ("settings", "others", "name"),
+    [({"layers": [1, 4]}, {"layers": [0, 4]}, "layers"), ({}, {"final_norm": True}, "final_norm")],
+)
+def test_settings_of_the_map_that_show_in_no_weight_are_compared(tmp_path, settings, others, name):
+    path = save(build(num_classes=4, **settings), tmp_path, NEW)
+    FrozenAwareCheckpointer(build(**settings), class_names=NEW).load(path)
+    with pytest.raises(InputError, match=f"was trained with {name}="):
+        FrozenAwareCheckpointer(build(**others), class_names=NEW).load(path)
 
 
 def test_another_backbone_or_size_is_one_line(tmp_path):

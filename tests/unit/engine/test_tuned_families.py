@@ -54,6 +54,23 @@ def frozen_network(family):
     return small_network(family, torch.float32)
 
 
+@pytest.mark.parametrize(
+    ("setting", "saved", "other"),
+    [
+        ("alpha", lambda: LoRA(2), lambda: LoRA(2, alpha=8)),
+        ("scale", lambda: AdaptFormer(3), lambda: AdaptFormer(3, scale=1.0)),
+    ],
+)
+def test_a_scale_that_shows_in_no_weight_is_compared(tmp_path, setting, saved, other):
+    vit = frozen_network(FAMILIES[0])
+    model = PromptedViT(vit, tuning=saved())
+    FrozenAwareCheckpointer(nn.Sequential(model), str(tmp_path)).save("model")
+    path = str(tmp_path / "model.pth")
+    FrozenAwareCheckpointer(nn.Sequential(PromptedViT(vit, tuning=saved()))).load(path)
+    with pytest.raises(InputError, match=rf"was trained with {setting}="):
+        FrozenAwareCheckpointer(nn.Sequential(PromptedViT(vit, tuning=other()))).load(path)
+
+
 def new_run(family, method, folder=""):
     model = Regressor(frozen_network(family), method).train()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.01)
