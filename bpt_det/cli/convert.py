@@ -15,7 +15,7 @@ import argparse
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bpt_det.data.archives import read_bytes
@@ -62,12 +62,16 @@ def convert(args: argparse.Namespace) -> None:
         if missing:
             raise InputError(f"'{file}': {explain_missing(missing, len(names), str(root))}")
         contents[split] = clean_content(dataset, as_polygons=args.polygons), paths
+    copies: dict[str, str] = {}  # path of the image, by its name in the folder of copies
+    if args.copy_images:
+        for content, paths in contents.values():
+            _name_copies(content, paths, copies)
     args.output.mkdir(parents=True, exist_ok=True)
+    _copy_images(copies, args.output / "images")
     for split, (content, paths) in contents.items():
         root = str(sources[split][1])
         if args.copy_images:
             root = str(args.output / "images")
-            _copy_images(content, paths, Path(root))
         else:
             for image in content["images"]:
                 image["file_name"] = os.path.relpath(paths[image["id"]], root)
@@ -80,19 +84,38 @@ def convert(args: argparse.Namespace) -> None:
         logger.log(RESULT, "data.%s=%s:%s", key, file.absolute(), os.path.abspath(root))
 
 
-def _copy_images(content: dict, paths: dict, folder: Path) -> None:
-    """Copy images into a folder, under their names below the one they were in."""
-    names = [image["file_name"] for image in content["images"]]
-    for image in progress_bar(iterable=content["images"], desc="images", unit="image"):
+def _name_copies(content: dict, paths: Mapping, copies: dict[str, str]) -> None:
+    """Set each ``file_name`` to that of the copy: the same, or its last part if it leads elsewhere.
+
+    Args:
+        content: of an annotation file, changed in place.
+        paths: of the images, by id.
+        copies: path by name, of the splits before; takes those of this one.
+
+    Raises:
+        InputError: two images would have one name.
+    """
+    for image in content["images"]:
         name = image["file_name"].replace("\\", "/").lstrip("/")
         if os.path.isabs(image["file_name"]) or ".." in name.split("/"):
             name = os.path.basename(name)
-            if names.count(name) > 1:
-                raise InputError(f"two images are called '{name}'; convert without copying.")
+        path = paths[image["id"]]
+        if copies.setdefault(name, path) != path:
+            raise InputError(
+                f"the copies of '{copies[name]}' and '{path}' would both be called '{name}'; "
+                "rename one, or leave --copy-images out."
+            )
+        image["file_name"] = name
+
+
+def _copy_images(copies: Mapping[str, str], folder: Path) -> None:
+    """Copy images into a folder, given the path of each by its name there."""
+    if not copies:
+        return
+    for name, path in progress_bar(iterable=copies.items(), desc="images", unit="image"):
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(read_bytes(paths[image["id"]]))
-        image["file_name"] = name
+        target.write_bytes(read_bytes(path))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

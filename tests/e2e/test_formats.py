@@ -4,6 +4,7 @@ import json
 
 import pytest
 from detectron2.config import LazyConfig
+from PIL import Image
 
 from bpt_det.cli.app import main
 from bpt_det.config import load_config
@@ -67,6 +68,23 @@ def test_it_is_checked_and_converted_from_an_archive_too(file, tmp_path, capsys)
     assert [image["file_name"] for image in content["images"]] == [
         image["file_name"] for image in expected.images.values()
     ]
+
+
+def test_images_of_one_name_are_not_copied_over_each_other(tmp_path, capsys):
+    entries = []
+    for index, folder in enumerate("ab"):
+        path = tmp_path / folder / "x.png"
+        path.parent.mkdir()
+        Image.new("RGB", (20, 10), (index, 0, 0)).save(path)
+        entries.append({"id": index, "file_name": str(path), "width": 20, "height": 10})
+    content = {"images": entries, "annotations": [], "categories": [{"id": 1, "name": "a"}]}
+    (tmp_path / "x.json").write_text(json.dumps(content))
+    command = ["convert", f"{tmp_path}/x.json:{tmp_path}", "--output", tmp_path / "out"]
+    assert run_command(*command, "--copy-images") == 2
+    error = capsys.readouterr().err
+    assert "a/x.png" in error and "b/x.png" in error and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+    assert run_command(*command) == 0
 
 
 def test_an_image_in_two_splits_is_found_and_annotations_are_drawn(tmp_path, capsys):
