@@ -3,8 +3,8 @@
 --task writes task.safetensors, which holds what was trained (prompts, neck, heads) with its card,
 but no frozen ViT, and README.md, the card to read. --onnx writes detector.onnx, the whole detector
 for one image of a fixed size; --onnx-pyramid writes pyramid.onnx, backbone and pyramid for any
-number and size of images. An ONNX file is compared with the model, on --images or else on noise,
-and is removed if it differs. ONNX takes `pip install bpt_det[onnx]`.
+number and size of images. An ONNX file is compared with the model on noise, or a whole detector on
+--images, and is removed if it differs. ONNX takes `pip install bpt_det[onnx]`.
 
 Without --checkpoint it is train.init_checkpoint, else the last one of train.output_dir, else the
 one that comes with the package for a config of shapes:
@@ -38,6 +38,7 @@ from .tasks import is_detector, use_data
 
 DETECTOR_NAME, PYRAMID_NAME = "detector.onnx", "pyramid.onnx"
 _CHECK_THRESHOLD = 0.05
+_KIND_OF = {"compact": "task", "backbone_license": "task", "side": "onnx", "images": "onnx"}
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,11 @@ def export(args: argparse.Namespace) -> None:
         raise InputError("nothing to export: add --task, --onnx or --onnx-pyramid.")
     if args.push_to_hub and not args.task:
         raise InputError("--push-to-hub uploads a task file; add --task.")
+    for option, kind in _KIND_OF.items():
+        is_given = vars(args)[option] not in (None, False)
+        if is_given and not vars(args)[kind]:
+            flag = f"--{option.replace('_', '-')}"
+            raise InputError(f"{flag} is an option of --{kind}; add that, or leave {flag} out.")
     make_writable(args.output, "--output")
     cfg = load_config(args.config_file, args.opts, use_data)
     checkpoint = args.checkpoint or default_checkpoint(cfg, args.config_file)

@@ -183,6 +183,8 @@ def test_the_command_writes_it_and_never_over_another_one(run, tmp_path, capsys)
         (["--task"], "exists; choose another folder"),
         ([], "nothing to export: add --task"),
         (["--onnx", "--push-to-hub", "a/b"], "--push-to-hub uploads a task file; add --task"),
+        (["--onnx", "--compact"], "--compact is an option of --task; add that"),
+        (["--onnx-pyramid", "--side", "64"], "--side is an option of --onnx; add that"),
     ):
         assert export_command.main([*command, *arguments]) == 2
         error = capsys.readouterr().err
