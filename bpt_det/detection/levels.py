@@ -45,11 +45,10 @@ def check_levels(cfg: DictConfig) -> None:
             raise InputError(f"{key} has {', '.join(missing)}, but {advice}.")
         assumed = OmegaConf.select(cfg, other) or []
         for level, value in zip(read, assumed, strict=False):
-            stride = value[0] if isinstance(value, list) else value
-            if stride not in (levels[level], 1 / levels[level]):
+            if value not in (levels[level], 1 / levels[level]):
                 own = levels[level]
                 raise InputError(
-                    f"{other} is {value:g} for {level}, whose stride is {own:g}; {advice}."
+                    f"{other} is {value} for {level}, whose stride is {own:g}; {advice}."
                 )
 
 
