@@ -27,7 +27,8 @@ class WriteSplit(HookBase):
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         for name, source in self.sources.items():
-            names = [image["file_name"] for image in read_coco(source).images.values()]
+            dataset = read_coco(source, keep=name == "val")  # which is evaluated on next
+            names = [image["file_name"] for image in dataset.images.values()]
             with atomic_write(self.folder / f"{name}.txt") as partial:
                 lines = "".join(f"{image}\n" for image in names)
                 partial.write_text(lines, encoding="utf-8", errors="surrogateescape")
