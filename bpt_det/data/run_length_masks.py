@@ -99,6 +99,7 @@ def _nearest(length: int, old_length: int, start: int, count: int) -> tuple[np.n
 
     As OpenCV's INTER_NEAREST, which takes the pixel under a corner.
     """
-    old = (np.arange(length) * (old_length / length)).astype(int).clip(max=old_length - 1)
+    scale = 1 / (length / old_length)  # as there, to the last bit
+    old = (np.arange(length) * scale).astype(int).clip(max=old_length - 1)
     chosen = np.flatnonzero((old >= start) & (old < start + count))
     return chosen, old[chosen]

@@ -55,6 +55,13 @@ def test_at_another_size_each_pixel_is_that_of_the_nearest(pixels, size):
     np.testing.assert_array_equal(actual, expected)
 
 
+def test_a_pixel_on_a_border_is_that_of_opencv():
+    """12 / 34 and 1 / (34 / 12) differ in the last bit."""
+    mask = np.random.default_rng(0).random((9, 12)) > 0.5
+    (actual,) = RunLengthMasks.from_pixels(torch.from_numpy(mask[None])).resized(51, 34)
+    np.testing.assert_array_equal(actual, resize_mask(mask, 51, 34))
+
+
 def test_an_empty_mask_stays_empty_at_another_size():
     (mask,) = RunLengthMasks.from_pixels(torch.zeros(1, 8, 9, dtype=torch.bool)).resized(4, 4)
     assert mask.shape == (4, 4) and not mask.any()
