@@ -29,6 +29,8 @@ def find_vit_owner(cfg: DictConfig) -> tuple[str, DictConfig]:
 
 def find_vit_owners(cfg: DictConfig) -> Iterator[tuple[str, DictConfig]]:
     """Yield every part of a config's model that has a ``vit`` beside it: dotted key and node."""
+    if not _has_children(cfg.model):
+        return
     for key, node in (("model", cfg.model), *walk(cfg.model, "model.")):
         if _has_children(node) and isinstance(node, DictConfig):
             if OmegaConf.is_config(node.get("vit")):

@@ -130,6 +130,8 @@ REFUSED = {
     "train.output_dir=${X}": r"train.output_dir=\$\{X\} refers to what .*'X' not found",
     "train.output_dir=a/${train.nothing}/b": "refers to what .*train.nothing",
     "train.seed=${train.seed}": "train.seed=.* refers to",
+    "model=null": "refers to what .*model.roi_heads",
+    "model=3": "refers to what .*model.roi_heads",
     # numbers
     f"{PROMPT}.prompt_length=0": f"{PROMPT}.prompt_length must be an integer >= 1, got 0",
     f"{PROMPT}.prompt_length=-5": f"{PROMPT}.prompt_length must be",
