@@ -127,9 +127,9 @@ def _are_even(times: Sequence[float]) -> bool:
 class VideoWriter:
     """Writes frames of one size; use it in a ``with`` statement.
 
-    The codec is H.264, which browsers play, where PyAV is installed, else MPEG-4. The file appears
-    when the block ends, and not at all if it fails. Sides are even: of an odd one the last row or
-    column is cut off.
+    The codec is H.264, which browsers play, where PyAV with libx264 is installed, else MPEG-4. The
+    file appears when the block ends, and not at all if it fails. Sides are even: of an odd one the
+    last row or column is cut off.
 
     Args:
         path: of the file; ends in ``.mp4``.
@@ -145,7 +145,7 @@ class VideoWriter:
         self._partial = path.with_name(f".video.{os.getpid()}.partial{path.suffix}")
         _check_name(str(self._partial))
         try:
-            encoder = _H264Encoder if find_spec("av") else _MPEG4Encoder
+            encoder = _H264Encoder if _has_h264() else _MPEG4Encoder
             self._encoder = encoder(self._partial, fps, size)
         except OSError as error:
             self._partial.unlink(missing_ok=True)
@@ -182,6 +182,15 @@ class VideoWriter:
             f"cannot write the video '{self.path}'; is the disk full, or OpenCV built without "
             "video? Predictions can be written without pictures."
         )
+
+
+def _has_h264() -> bool:
+    """Whether PyAV is installed and built with libx264, which its wheels are."""
+    if find_spec("av") is None:
+        return False
+    import av
+
+    return "libx264" in av.codecs_available
 
 
 class _MPEG4Encoder:

@@ -42,6 +42,15 @@ def test_the_codec_is_one_that_browsers_play_where_it_can_be(clip, codec):
     assert (name in ("h264", "avc1")) == (codec == "h264")
 
 
+def test_pyav_without_h264_is_not_used(tmp_path, monkeypatch, codec):
+    if codec == "h264":
+        monkeypatch.setattr("av.codecs_available", set())
+    with VideoWriter(tmp_path / "a.mp4", 5, SIZE) as writer:
+        writer.write(np.zeros((*SIZE, 3), np.uint8))
+    capture = cv2.VideoCapture(str(tmp_path / "a.mp4"))
+    assert int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little") in (b"mp4v", b"FMP4")
+
+
 def test_what_is_written_is_read(clip):
     reader = VideoReader(str(clip))
     assert (reader.fps, reader.num_frames) == (12.5, 8)
