@@ -2,7 +2,6 @@
 
 import numpy as np
 import shapely
-from pycocotools import mask as coco_mask
 
 from .rle import decode_rle
 
@@ -31,9 +30,3 @@ def mask_to_polygons(code: dict) -> list[list[float]] | None:
     if any(part.interiors for part in parts):
         return None
     return [[float(v) for point in part.exterior.coords[:-1] for v in point] for part in parts]
-
-
-def polygons_to_mask(polygons: list[list[float]], height: int, width: int) -> np.ndarray:
-    """Return the mask (H, W) of polygons, as COCO's evaluation and training rasterize them."""
-    codes = coco_mask.frPyObjects(polygons, height, width)
-    return coco_mask.decode(coco_mask.merge(codes)).astype(bool)

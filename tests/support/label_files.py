@@ -8,6 +8,7 @@ import zipfile
 import numpy as np
 import yaml
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 CLASSES = ["cat", "dog"]  # sorted by name, as formats without numbers have them
 TRIANGLE = [2.0, 3.0, 12.0, 3.0, 2.0, 9.0]
@@ -103,6 +104,12 @@ def labelme_mask(label, mask, x, y):
     height, width = mask.shape
     shape = labelme_shape(label, (x, y, x + width - 1, y + height - 1), shape_type="mask")
     return {**shape, "mask": base64.b64encode(stream.getvalue()).decode()}
+
+
+def polygons_to_mask(polygons, height, width):
+    """Return the mask (H, W) of polygons, as COCO's evaluation and training rasterize them."""
+    codes = coco_mask.frPyObjects(polygons, height, width)
+    return coco_mask.decode(coco_mask.merge(codes)).astype(bool)
 
 
 def pack(folder, file, prefix=""):

@@ -8,9 +8,9 @@ from fvcore.transforms.transform import NoOpTransform
 from pycocotools import mask as coco_mask
 
 from bpt_det.config import get_config
-from bpt_det.data.polygons import polygons_to_mask
 from bpt_det.detection import ColorJitter, RandomBlur, RandomRotation
 from bpt_det.utils.errors import InputError
+from tests.support.label_files import polygons_to_mask
 
 SIZE = (60, 80)
 SQUARE = [20.0, 10.0, 50.0, 10.0, 50.0, 40.0, 20.0, 40.0]

@@ -15,8 +15,8 @@ from bpt_det.data.coco_dataset import read_coco
 from bpt_det.data.formats import read_annotations
 from bpt_det.data.formats.base import encode_mask
 from bpt_det.data.formats.writing import clean_content
-from bpt_det.data.polygons import mask_to_polygons, polygons_to_mask
-from tests.support.label_files import write_labelme, write_voc, write_yolo
+from bpt_det.data.polygons import mask_to_polygons
+from tests.support.label_files import polygons_to_mask, write_labelme, write_voc, write_yolo
 
 sides = st.integers(4, 60)
 
