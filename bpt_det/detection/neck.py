@@ -158,7 +158,7 @@ class Neck(nn.Module):
         tokens = list(layers) if self.join is None else self.join(layers)
         if self.blocks is not None:
             tokens = [self.blocks(tokens[0], grid, checkpointing)]
-        return [one.transpose(1, 2).unflatten(2, grid) for one in tokens]
+        return [layer.transpose(1, 2).unflatten(2, grid) for layer in tokens]
 
 
 def resolve_layers(layers: Sequence[int] | str | None, num_blocks: int) -> list[int]:
