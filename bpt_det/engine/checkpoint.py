@@ -138,7 +138,9 @@ class FrozenAwareCheckpointer(Checkpointer):
             is_start = self.start is not None
             checkpoint = _adopt_detectron2(checkpoint, self.model, path, is_start=is_start)
         check_frozen_networks(checkpoint, self.model, path)
-        check_settings(checkpoint.get(SETTINGS), settings_of(self.model), path)
+        is_tuned_anew = self.start is not None and self.start.prompts == "new"
+        settings = settings_of(self.model, is_tuned_anew=is_tuned_anew)
+        check_settings(checkpoint.get(SETTINGS), settings, path)
         names = list(self.checkpointables) if checkpointables is None else checkpointables
         if not self.is_resumed and EMA not in names:
             _use_averages(checkpoint, path)

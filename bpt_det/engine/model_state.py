@@ -80,10 +80,17 @@ def check_frozen_networks(checkpoint: dict[str, Any], model: nn.Module, path: st
             )
 
 
-def settings_of(model: nn.Module) -> dict[str, Any]:
-    """Return the settings of a model and its parts that show in none of their weights."""
-    parts = (module for module in model.modules() if isinstance(module, HasCheckpointSettings))
-    return {key: value for part in parts for key, value in part.checkpoint_settings.items()}
+def settings_of(model: nn.Module, *, is_tuned_anew: bool = False) -> dict[str, Any]:
+    """Return the settings of a model and its parts that show in none of their weights.
+
+    Args:
+        model: whose settings.
+        is_tuned_anew: leave out those of tuning, as its weights begin anew.
+    """
+    tuning = {network.tuning for _, network in prompted_networks(model)} if is_tuned_anew else set()
+    parts = (module for module in model.modules() if module not in tuning)
+    kept = (part for part in parts if isinstance(part, HasCheckpointSettings))
+    return {key: value for part in kept for key, value in part.checkpoint_settings.items()}
 
 
 def check_settings(stored: dict | None, expected: dict[str, Any], path: str) -> None:

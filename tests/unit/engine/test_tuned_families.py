@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from bpt_det.engine import FrozenAwareCheckpointer, merge_tuning
+from bpt_det.engine.starting import Start
 from bpt_det.prompts import FreePrompt
 from bpt_det.utils.errors import InputError
 from bpt_det.vit import PromptedViT
@@ -69,6 +70,8 @@ def test_a_scale_that_shows_in_no_weight_is_compared(tmp_path, setting, saved, o
     FrozenAwareCheckpointer(nn.Sequential(PromptedViT(vit, tuning=saved()))).load(path)
     with pytest.raises(InputError, match=rf"was trained with {setting}="):
         FrozenAwareCheckpointer(nn.Sequential(PromptedViT(vit, tuning=other()))).load(path)
+    model = nn.Sequential(PromptedViT(vit, tuning=other()))  # whose weights begin anew
+    FrozenAwareCheckpointer(model, start=Start(prompts="new")).load(path)
 
 
 def new_run(family, method, folder=""):
