@@ -113,7 +113,7 @@ def contact_sheet_tile(picture: np.ndarray) -> np.ndarray:
     """Shrink a picture to the largest size that it can have on a contact sheet."""
     height, width = picture.shape[:2]
     scale = min(1.0, (SHEET_WIDTH - 2 * _GAP) / width, _ROW_HEIGHT / height)
-    return _resize(picture, (round(height * scale), round(width * scale)))
+    return _resize(picture, (max(1, round(height * scale)), max(1, round(width * scale))))
 
 
 def contact_sheet(tiles: Sequence[np.ndarray], labels: Sequence[str]) -> np.ndarray:

@@ -84,3 +84,10 @@ def test_a_tile_is_averaged_over_areas_and_never_enlarged():
     assert tile.shape[1] < 1150 and (np.abs(tile.astype(int) - 50) <= 14).all()
     small = picture[:50, :60]
     assert contact_sheet_tile(small) is small
+
+
+@pytest.mark.parametrize("size", [(2, 9000), (9000, 2)])
+def test_a_picture_that_is_a_line_keeps_a_pixel(size):
+    tile = contact_sheet_tile(np.zeros((*size, 3), np.uint8))
+    assert min(tile.shape[:2]) == 1
+    assert contact_sheet([tile], ["a"]).shape[1] == SHEET_WIDTH
