@@ -150,19 +150,19 @@ def compare_with_onnx(
         for ours, others in (both, both[::-1]):
             # One that scores hardly more than the threshold may be below it for the other.
             for index in (ours.scores > threshold + _SCORE).nonzero()[:, 0].tolist():
-                found = _differences(ours[index], others)
+                difference = _differences(ours[index], others)
                 if (
-                    found is None
-                    or found.pixels > pixels
-                    or found.score > _SCORE
-                    or found.mask_pixels > _MASK
+                    difference is None
+                    or difference.pixels > pixels
+                    or difference.score > _SCORE
+                    or difference.mask_pixels > _MASK
                 ):
                     raise InputError(
                         f"'{path}' differs from the model: an object of score "
                         f"{ours.scores[index]:.3f} has no counterpart; do not use it, and report "
                         "this with the config."
                     )
-                worst = Comparison(worst.num_objects + 1, *map(max, worst[1:], found[1:]))
+                worst = Comparison(worst.num_objects + 1, *map(max, worst[1:], difference[1:]))
     return worst._replace(num_objects=worst.num_objects // 2)
 
 
