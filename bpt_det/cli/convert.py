@@ -21,6 +21,7 @@ from pathlib import Path
 from bpt_det.data.archives import read_bytes
 from bpt_det.data.coco_dataset import read_coco
 from bpt_det.data.coco_files import explain_missing, find_image_files
+from bpt_det.data.formats import open_dataset, parse_source
 from bpt_det.data.formats.writing import clean_content
 from bpt_det.utils.atomic import atomic_write
 from bpt_det.utils.errors import InputError
@@ -58,9 +59,11 @@ def convert(args: argparse.Namespace) -> None:
     for split, (file, root) in sources.items():
         dataset = read_coco(file)
         names = {key: image["file_name"] for key, image in dataset.images.items()}
-        paths, missing = find_image_files(names, str(root))
+        if root is None:  # of a file alone whose images are not near it: this says so
+            root = open_dataset(parse_source(file).path).image_root
+        paths, missing = find_image_files(names, root)
         if missing:
-            raise InputError(f"'{file}': {explain_missing(missing, len(names), str(root))}")
+            raise InputError(f"'{file}': {explain_missing(missing, len(names), root)}")
         contents[split] = clean_content(dataset, as_polygons=args.polygons), paths
     copies: dict[str, str] = {}  # path of the image, by its name in the folder of copies
     if args.copy_images:

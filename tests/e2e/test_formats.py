@@ -114,3 +114,13 @@ def test_a_label_out_of_range_is_one_line(file, config, tmp_path, capsys):
     assert "Traceback" not in err and "line 1: 1.505 is outside 0 to 1" in err
     assert run_command("convert", broken, "--output", tmp_path / "out") == 2
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_whose_images_are_not_near_it_is_not_converted(tmp_path, capsys):
+    image = {"id": 1, "file_name": "a.png", "width": 9, "height": 9}
+    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 5, 5], "area": 25, "iscrowd": 0}
+    content = {"images": [image], "annotations": [box], "categories": [{"id": 1, "name": "cat"}]}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    assert run_command("convert", tmp_path / "a.json", "--output", tmp_path / "out") == 2
+    text = capsys.readouterr().err
+    assert f"are not found: 'a.png' is not in {tmp_path}" in text and "None" not in text
