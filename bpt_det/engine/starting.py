@@ -21,6 +21,7 @@ from .protocols import HasClassLayers, prompted_networks
 INIT_CLASSES = ("match", "new", "strict")
 INIT_PROMPTS = ("keep", "new", "frozen")
 _PARTS = ("roi_heads.mask_head.",)  # that one of two detectors may lack
+_OF_DATA = ".fed_loss_cls_weights"  # counted anew in the first step of training
 _COCO = [entry["name"] for entry in COCO_CATEGORIES if entry["isthing"]]
 
 logger = logging.getLogger(__name__)
@@ -131,6 +132,9 @@ def fit_state(
     _fit_prompts(state, model, own, start, report, path)
     for part in _PARTS:
         _fit_part(part, state, own, report)
+    for key in [key for key in state if key.endswith(_OF_DATA)]:
+        state.pop(key)
+    state.update({key: value for key, value in own.items() if key.endswith(_OF_DATA)})
     in_both = {key for key in own if key in state and state[key] is not own[key]}
     layers = [key for key in class_layers(model) if key in in_both]
     stored, expected = names
@@ -169,11 +173,11 @@ def _fit_prompts(
             f"train.init_prompts=frozen, but '{path}' holds no prompts that could stay as they "
             "are; set train.init_prompts=new to train those of this model."
         )
-    if prompts and (start.prompts == "new" or not in_file):
+    if start.prompts == "new" or (prompts and not in_file):
         for key in in_file:
             state.pop(key)
         state.update({key: own[key] for key in prompts})
-        report.has_new_prompts = True
+        report.has_new_prompts = bool(prompts)
 
 
 def _fit_part(

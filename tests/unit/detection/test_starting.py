@@ -139,6 +139,15 @@ def test_settings_of_the_map_that_show_in_no_weight_are_compared(tmp_path, setti
         FrozenAwareCheckpointer(build(**others), class_names=NEW).load(path)
 
 
+def test_a_detector_with_a_federated_loss_starts_from_one_without_and_the_other_way(tmp_path):
+    path = save(build(num_classes=3), tmp_path, OLD)
+    federated = build("lvis/cascade")
+    assert start(federated, path, prompts="new").copied == ["hen", "cat"]
+    path = save(federated, tmp_path, NEW)
+    for model in (build(num_classes=3), build("lvis/cascade", num_classes=3)):
+        assert start(model, path, OLD, prompts="new").copied == ["cat", "hen"]
+
+
 def test_another_backbone_or_size_is_one_line(tmp_path):
     path = save(build(num_classes=3), tmp_path, OLD)
     for base in ("coco/cascade_bpt_s", "coco/cascade_vitdet_b"):
