@@ -20,10 +20,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from omegaconf import DictConfig
 
 from bpt_det import Predictor
 from bpt_det.config import load_config
 from bpt_det.data.images import folder_records
+from bpt_det.detection import use_detection_data
 from bpt_det.inference.hub import push_to_hub
 from bpt_det.inference.onnx_detector import compare_with_onnx
 from bpt_det.inference.onnx_export import check_onnx_packages, export_detector, export_pyramid
@@ -34,7 +36,7 @@ from bpt_det.utils.errors import InputError
 
 from .launch import build_tool_parser, run_tool
 from .logs import RESULT, add_log_options
-from .tasks import is_detector, use_data
+from .tasks import is_detector
 
 DETECTOR_NAME, PYRAMID_NAME = "detector.onnx", "pyramid.onnx"
 _CHECK_THRESHOLD = 0.05
@@ -76,7 +78,7 @@ def export(args: argparse.Namespace) -> None:
             flag = f"--{option.replace('_', '-')}"
             raise InputError(f"{flag} is an option of --{kind}; add that, or leave {flag} out.")
     make_writable(args.output, "--output")
-    cfg = load_config(args.config_file, args.opts, use_data)
+    cfg = load_config(args.config_file, args.opts, _use_data)
     checkpoint = args.checkpoint or default_checkpoint(cfg, args.config_file)
     if args.onnx or args.onnx_pyramid:
         _export_onnx(args, cfg, checkpoint)
@@ -93,7 +95,13 @@ def export(args: argparse.Namespace) -> None:
         logger.log(RESULT, "%s", push_to_hub(args.output, args.push_to_hub))
 
 
-def _export_onnx(args: argparse.Namespace, cfg, checkpoint: str) -> None:
+def _use_data(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """Fit a detector's config to its data; a classifier's need not be there."""
+    if is_detector(cfg):
+        use_detection_data(cfg, overrides)
+
+
+def _export_onnx(args: argparse.Namespace, cfg: DictConfig, checkpoint: str) -> None:
     check_onnx_packages()
     if not is_detector(cfg):
         raise InputError("ONNX files are written of detectors, not of classifiers.")

@@ -1,5 +1,6 @@
 """Export of a trained model as a task file, and what is built from such a file again."""
 
+import copy
 import json
 import os
 import shlex
@@ -62,18 +63,22 @@ def export_task(
     content = read_checkpoint(checkpoint)
     if "frozen" not in content:
         raise InputError(f"'{checkpoint}' is a file of Detectron2's; give one of a run's.")
+    is_detector = "roi_heads" in cfg.model
+    names = content.get("class_names")
+    if names and not is_detector:
+        cfg = copy.deepcopy(cfg)
+        cfg.model.num_classes = len(names)
     model = load_trained_model(cfg, checkpoint)
     state = trained_state(model)
     if compact:
         state = {name: _compact(value, name, checkpoint) for name, value in state.items()}
     owner = find_vit_owner(cfg)[1]
-    is_detector = "roi_heads" in cfg.model
     count = cfg.model.roi_heads.num_classes if is_detector else cfg.model.num_classes
     metrics, command = _of_run(checkpoint)
     card = {
         "task": "detection" if is_detector else "classification",
         "method": _method_of(owner),
-        "classes": content.get("class_names") or [f"class {index}" for index in range(count)],
+        "classes": names or [f"class {index}" for index in range(count)],
         "category_ids": content.get("category_ids"),
         "parameters": _count(model),
         "backbone": {

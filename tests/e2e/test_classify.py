@@ -9,7 +9,7 @@ from detectron2.config import LazyConfig
 from PIL import Image
 
 from bpt_det import ImageClassifier
-from bpt_det.cli import classify, train_cls
+from bpt_det.cli import classify, export, train_cls
 from bpt_det.config import load_config
 from bpt_det.utils.errors import InputError
 from tests.support import class_trees
@@ -97,6 +97,17 @@ def test_without_a_folder_a_line_is_printed_for_each_image(run, cub, capsys, eva
     assert classify.main([*arguments, "--top-k", "1", "train.device=cpu"]) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if name in line]
     assert line.endswith("%") and line.startswith(f"{cub}/{name}: ")
+
+
+@pytest.mark.parametrize("config", ["tiny.yaml", "out/config.yaml"])
+def test_a_task_file_needs_no_data(run, cub, tmp_path, evaluated, config):
+    command = ["--config-file", f"{run.parent}/{config}", "--output", f"{tmp_path}", "--task"]
+    command += ["--checkpoint", f"{run}/model_best.pth", "dataloader.root=/no/such"]
+    assert export.main([*command, "train.device=cpu"]) == 0
+    path = cub / next(iter(evaluated))
+    classifiers = ImageClassifier.from_task(tmp_path), ImageClassifier.from_run(run)
+    assert classifiers[0].class_names == classifiers[1].class_names
+    assert len(classifiers[0](path)) == 3
 
 
 @pytest.mark.parametrize(
