@@ -4,8 +4,8 @@ A ridge classifier on frozen features of a classification dataset; its penalty i
 cross-validation within the training images. Prints a Markdown table: test top-1, mean ± standard
 deviation over three random 80 % of the training images. Settings of the config follow as key=value:
 
-    PYTHONPATH=. python docs/scripts/probe_layers.py fgvc/cub vit=vit_tiny data=cub \
-        dataloader.image_size=96 dataloader.resize_size=108
+    PYTHONPATH=. python docs/scripts/probe_layers.py fgvc/cub method=frozen pretraining=supervised \
+        model.backbone.vit.checkpoint=timm:NAME dataloader.image_size=96 dataloader.resize_size=108
 """
 
 import sys
