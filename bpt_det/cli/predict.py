@@ -57,6 +57,7 @@ from .launch import build_tool_parser, check_range, run_tool
 from .logs import RESULT, add_log_options
 
 JSON_NAME = "predictions.json"
+_OVERLAP = 0.2
 _SETTING = re.compile(r"\+?[\w.]+=")
 
 logger = logging.getLogger(__name__)
@@ -78,8 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--overlap",
         type=float,
-        default=0.2,
-        help="share of its side that a tile has in common with the next (default: 0.2)",
+        help=f"share of its side that a tile has in common with the next (default: {_OVERLAP})",
     )
     add = parser.add_argument_group("speed").add_argument
     add(
@@ -160,6 +160,8 @@ def predict_all(args: argparse.Namespace) -> int:
     style = drawing_style(args)
     check_range(args, "--tile")
     check_range(args, "--overlap", least=0, most=MAX_OVERLAP)
+    if args.overlap is not None and args.tile is None:
+        raise InputError("--overlap is that of tiles; give --tile too.")
     inputs, settings = split_settings(args.input)
     sources = find_sources(inputs, args.recursive)
     suffixes = [".mp4" if is_video(source) else f".{args.format}" for source in sources]
@@ -258,7 +260,10 @@ def _predictions(
             frame.sample = predictor.prepare(frame.pixels, name=f"'{frame.source}'")
         else:
             frame.instances = predictor.predict_tiles(
-                frame.pixels, args.tile, overlap=args.overlap, batch_size=args.batch_size
+                frame.pixels,
+                args.tile,
+                overlap=_OVERLAP if args.overlap is None else args.overlap,
+                batch_size=args.batch_size,
             )
 
     frames = _read_all(sources, args.every, prepare, failures)

@@ -195,6 +195,7 @@ def test_earlier_results_are_not_written_over(predict, photos, tmp_path, capsys,
         (["--score-threshold", "1.5"], "--score-threshold must be in [0, 1], got 1.5."),
         (["--tile", "0"], "--tile must be at least 1, got 0."),
         (["--tile", "64", "--overlap", "20"], "--overlap must be in [0, 0.9], got 20.0."),
+        (["--overlap", "0.1"], "--overlap is that of tiles; give --tile too."),
         (["train.devise=cpu"], "did you mean 'train.device'?"),
     ],
 )
