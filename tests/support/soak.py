@@ -22,9 +22,8 @@ from detectron2.engine import HookBase
 from omegaconf import DictConfig
 from scipy.stats import theilslopes
 
-WARM_UP = (
-    0.5  # share of a part that is left out: allocators fill, and the last 1,000 losses are kept
-)
+# Share of a part that is left out: allocators fill, and the last 1,000 losses are kept.
+WARM_UP = 0.5
 NUM_BLOCKS = 16  # medians that a slope is fitted to; neighboring samples are not independent
 CONFIDENCE = 0.95
 # What may be there at the end more than after the warm-up: MB, and numbers of things. A leak of one
