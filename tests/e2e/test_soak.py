@@ -41,7 +41,7 @@ def test_nothing_grows(part, tmp_path):
 @pytest.mark.parametrize("kind", ["rss", "history", "shared", *COUNTS[:-1]])
 def test_a_planted_leak_is_found(kind, tmp_path):
     """``history`` is the one that was there: Detectron2's storage keeps a million of each value."""
-    count = 6_000 if kind == "history" else 1_500
+    count = 15_000 if kind == "history" else 1_500
     grown = soak(tmp_path, "loop", count, count // 60, "--leak", kind)
     expected = {"history": "rss", "files": "descriptors"}.get(kind, kind)
     assert expected in grown
