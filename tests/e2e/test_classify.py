@@ -13,6 +13,7 @@ from bpt_det.cli import classify, export, train_cls
 from bpt_det.config import load_config
 from bpt_det.utils.errors import InputError
 from tests.support import class_trees
+from tests.support.classifiers import shrink_classifier
 from tests.support.paths import ROOT
 
 
@@ -28,13 +29,8 @@ def run(tmp_path_factory, cub):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
         cfg = load_config("configs/fgvc/cub.py", ["method=bpt_s"])
-        sizes = {"embed_dim": 16, "num_blocks": 2, "num_heads": 2, "patch_size": 8}
-        cfg.model.backbone.vit.update(**sizes, pretrain_size=16, checkpoint=None)
-        cfg.model.backbone.prompt.update(prompt_length=3, rank=2)
-        cfg.dataloader.update(image_size=16, resize_size=18)
-        cfg.dataloader.train.update(total_batch_size=9, num_workers=0)
-        cfg.dataloader.test.num_workers = 0
-        cfg.train.update(epochs=1, device="cpu")
+        shrink_classifier(cfg, 9)
+        cfg.train.update(epochs=1)
         LazyConfig.save(cfg, str(folder / "tiny.yaml"))
         settings = [f"dataloader.root={cub}", f"train.output_dir={folder}/out"]
         assert train_cls.main(["--config-file", f"{folder}/tiny.yaml", *settings]) == 0

@@ -15,6 +15,7 @@ from bpt_det.cli.visualize import main as visualize
 from bpt_det.config import load_config
 from bpt_det.engine import read_result
 from tests.support import class_trees
+from tests.support.classifiers import shrink_classifier
 from tests.support.detectors import shrink, use_shapes
 from tests.support.paths import ROOT
 
@@ -37,14 +38,9 @@ def detector(tmp_path_factory, shapes_root):
 def classifier(tmp_path_factory):
     """Arguments that train a tiny classifier for 3 iterations."""
     cfg = load_config(str(ROOT / "configs/fgvc/cub.py"), ["method=bpt_s"])
-    sizes = {"embed_dim": 16, "num_blocks": 2, "num_heads": 2, "patch_size": 8}
-    cfg.model.backbone.vit.update(**sizes, pretrain_size=16, checkpoint=None)
-    cfg.model.backbone.prompt.update(prompt_length=3, rank=2)
-    cfg.dataloader.update(image_size=16, resize_size=18)
+    shrink_classifier(cfg, 7)
     cfg.dataloader.root = str(class_trees.write_cub(tmp_path_factory.mktemp("data") / "cub"))
-    cfg.dataloader.train.update(total_batch_size=7, num_workers=0)
-    cfg.dataloader.test.num_workers = 0
-    cfg.train.update(epochs=1, log_period=1, device="cpu")
+    cfg.train.update(epochs=1, log_period=1)
     path = tmp_path_factory.mktemp("config") / "tiny.yaml"
     LazyConfig.save(cfg, str(path))
     return ["--config-file", str(path)]

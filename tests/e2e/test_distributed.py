@@ -28,6 +28,7 @@ from bpt_det.engine.loaders import position_seed
 from bpt_det.engine.metrics import read_final_metrics, read_records
 from bpt_det.engine.precision import Precision
 from tests.support import class_trees
+from tests.support.classifiers import shrink_classifier
 from tests.support.detectors import shrink, use_shapes
 from tests.support.processes import run_in_two_processes
 
@@ -175,13 +176,9 @@ def whole_run(shapes_root, folder, **settings):
 
 def tiny_classifier(cub, folder, **settings):
     cfg = load_config("configs/fgvc/cub.py", ["method=bpt_s"])
-    sizes = {"embed_dim": 16, "num_blocks": 2, "num_heads": 2, "patch_size": 8}
-    cfg.model.backbone.vit.update(**sizes, pretrain_size=16, checkpoint=None)
-    cfg.model.backbone.prompt.update(prompt_length=3, rank=2)
-    cfg.dataloader.update(image_size=16, resize_size=18, root=str(cub))
-    cfg.dataloader.train.update(total_batch_size=settings.pop("total_batch_size"), num_workers=0)
-    cfg.dataloader.test.num_workers = 0
-    cfg.train.update(max_iter=3, log_period=1, device="cpu", output_dir=str(folder))
+    shrink_classifier(cfg, settings.pop("total_batch_size"))
+    cfg.dataloader.root = str(cub)
+    cfg.train.update(max_iter=3, log_period=1, output_dir=str(folder))
     cfg.train.update(epochs=None, eval_epochs=None, eval_period=3, **settings)
     LazyConfig.save(cfg, f"{folder}.yaml")
     return ["--config-file", f"{folder}.yaml"]

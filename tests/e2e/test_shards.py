@@ -15,6 +15,7 @@ from bpt_det.cli.app import main
 from bpt_det.config import load_config
 from bpt_det.engine import TrainLoader
 from tests.support import class_trees
+from tests.support.classifiers import shrink_classifier
 from tests.support.paths import ROOT
 from tests.support.processes import run_in_two_processes
 from tests.support.tars import write_tar
@@ -43,13 +44,8 @@ def data(tmp_path_factory):
 def config(tmp_path_factory):
     """A tiny classifier as a YAML file; 30 training images are 5 iterations."""
     cfg = load_config(str(ROOT / "configs/fgvc/cub.py"), ["method=bpt_s"])
-    sizes = {"embed_dim": 16, "num_blocks": 2, "num_heads": 2, "patch_size": 8}
-    cfg.model.backbone.vit.update(**sizes, pretrain_size=16, checkpoint=None)
-    cfg.model.backbone.prompt.update(prompt_length=3, rank=2)
-    cfg.dataloader.update(image_size=16, resize_size=18)
-    cfg.dataloader.train.update(total_batch_size=6, num_workers=2)
-    cfg.dataloader.test.num_workers = 0
-    cfg.train.update(epochs=1, log_period=1, device="cpu")
+    shrink_classifier(cfg, 6, num_workers=2)
+    cfg.train.update(epochs=1, log_period=1)
     path = tmp_path_factory.mktemp("config") / "tiny.yaml"
     LazyConfig.save(cfg, str(path))
     return path

@@ -14,6 +14,7 @@ from bpt_det.config import load_config
 from bpt_det.engine import read_result
 from bpt_det.engine.metrics import read_records
 from tests.support import class_trees
+from tests.support.classifiers import shrink_classifier
 from tests.support.paths import ROOT
 
 
@@ -29,13 +30,8 @@ def train_cls():
 def config(tmp_path_factory, train_cls):
     """A tiny classifier of birds as a YAML file; 27 training images are 3 iterations."""
     cfg = load_config("configs/fgvc/cub.py", ["method=bpt_s"])
-    sizes = {"embed_dim": 16, "num_blocks": 2, "num_heads": 2, "patch_size": 8}
-    cfg.model.backbone.vit.update(**sizes, pretrain_size=16, checkpoint=None)
-    cfg.model.backbone.prompt.update(prompt_length=3, rank=2)
-    cfg.dataloader.update(image_size=16, resize_size=18)
-    cfg.dataloader.train.update(total_batch_size=7, num_workers=0)
-    cfg.dataloader.test.num_workers = 0
-    cfg.train.update(epochs=1, log_period=1, device="cpu")
+    shrink_classifier(cfg, 7)
+    cfg.train.update(epochs=1, log_period=1)
     path = tmp_path_factory.mktemp("config") / "tiny.yaml"
     LazyConfig.save(cfg, str(path))
     return path
