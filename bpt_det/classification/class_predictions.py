@@ -15,7 +15,7 @@ from torch import Tensor
 from bpt_det.utils.atomic import write_rows
 
 NUM_RANKED = 5
-_RANKED_SEPARATOR = " | "
+RANKED_SEPARATOR = " | "
 
 
 class Prediction(NamedTuple):
@@ -114,7 +114,7 @@ def write_predictions(
                 names[0] if names else "",
                 f"{prediction.probabilities[0]:.6f}" if names else "",
                 prediction.is_correct,
-                _RANKED_SEPARATOR.join(names),
+                RANKED_SEPARATOR.join(names),
             )
         )
     write_rows(path, rows)

@@ -13,16 +13,16 @@ Without --checkpoint it is train.init_checkpoint, or else the last one of train.
 """
 
 import argparse
-import csv
 import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from bpt_det.classification.class_predictions import RANKED_SEPARATOR
 from bpt_det.config import load_config
 from bpt_det.inference.image_classifier import ClassScore, ImageClassifier
 from bpt_det.inference.runs import default_checkpoint
-from bpt_det.utils.atomic import atomic_write
+from bpt_det.utils.atomic import atomic_write, write_rows
 from bpt_det.utils.errors import InputError, printable
 from bpt_det.utils.progress import progress_bar
 from bpt_det.visualization.picture_files import prepare_output
@@ -106,16 +106,11 @@ def _describe(scores: Sequence[ClassScore]) -> str:
 
 
 def _write(folder: Path, results: dict[str, list[ClassScore]]) -> None:
-    with (
-        atomic_write(folder / CSV_NAME) as partial,
-        partial.open("w", newline="", encoding="utf-8") as file,
-    ):
-        rows = csv.writer(file)
-        rows.writerow(("image_id", "prediction", "confidence", "ranked"))
-        for source, scores in results.items():
-            ranked = " | ".join(score.name for score in scores)
-            confidence = f"{scores[0].probability:.6f}"
-            rows.writerow((printable(source), scores[0].name, confidence, ranked))
+    rows = [("image_id", "prediction", "confidence", "ranked")]
+    for source, scores in results.items():
+        ranked = RANKED_SEPARATOR.join(score.name for score in scores)
+        rows.append((printable(source), scores[0].name, f"{scores[0].probability:.6f}", ranked))
+    write_rows(folder / CSV_NAME, rows)
     images = [
         {"file_name": printable(source), "classes": [score._asdict() for score in scores]}
         for source, scores in results.items()
