@@ -46,7 +46,7 @@ from bpt_det.detection import use_detection_data
 from bpt_det.inference.predictions_file import CocoFile
 from bpt_det.inference.predictor import DEFAULT_SCORE_THRESHOLD
 from bpt_det.inference.runs import default_checkpoint
-from bpt_det.inference.tiling import MAX_OVERLAP
+from bpt_det.inference.tiling import DEFAULT_OVERLAP, MAX_OVERLAP
 from bpt_det.utils.errors import InputError
 from bpt_det.utils.progress import progress_bar
 from bpt_det.visualization.picture_files import picture_names, prepare_output, save_picture
@@ -57,7 +57,6 @@ from .launch import build_tool_parser, check_range, run_tool
 from .logs import RESULT, add_log_options
 
 JSON_NAME = "predictions.json"
-_OVERLAP = 0.2
 _SETTING = re.compile(r"\+?[\w.]+=")
 
 logger = logging.getLogger(__name__)
@@ -79,7 +78,8 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--overlap",
         type=float,
-        help=f"share of its side that a tile has in common with the next (default: {_OVERLAP})",
+        help="share of its side that a tile has in common with the next "
+        f"(default: {DEFAULT_OVERLAP})",
     )
     add = parser.add_argument_group("speed").add_argument
     add(
@@ -262,7 +262,7 @@ def _predictions(
             frame.instances = predictor.predict_tiles(
                 frame.pixels,
                 args.tile,
-                overlap=_OVERLAP if args.overlap is None else args.overlap,
+                overlap=DEFAULT_OVERLAP if args.overlap is None else args.overlap,
                 batch_size=args.batch_size,
             )
 

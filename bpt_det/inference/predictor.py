@@ -36,7 +36,7 @@ from .runs import (
 )
 from .speed import speed_up
 from .task_export import open_task
-from .tiling import merge_predictions, tile_boxes
+from .tiling import DEFAULT_OVERLAP, merge_predictions, tile_boxes
 
 DEFAULT_SCORE_THRESHOLD = 0.5
 _MAX_PICTURE_SIDE = 2048  # pixels
@@ -249,7 +249,7 @@ class Predictor:
         image: ImageLike,
         tile: int,
         *,
-        overlap: float = 0.2,
+        overlap: float = DEFAULT_OVERLAP,
         whole_image: bool = True,
         batch_size: int = 4,
     ) -> Instances:

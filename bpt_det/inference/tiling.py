@@ -18,7 +18,7 @@ from detectron2.structures.boxes import pairwise_intersection
 from bpt_det.data.run_length_masks import RunLengthMasks
 from bpt_det.utils.errors import InputError, check_count
 
-MAX_OVERLAP = 0.9
+DEFAULT_OVERLAP, MAX_OVERLAP = 0.2, 0.9  # of neighboring tiles, shares of the side
 
 
 def tile_boxes(height: int, width: int, tile: int, overlap: float) -> list[tuple[int, ...]]:
