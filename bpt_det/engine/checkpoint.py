@@ -92,9 +92,17 @@ class FrozenAwareCheckpointer(Checkpointer):
 
         Raises:
             DivergenceError: a weight is NaN or infinite; the earlier file is kept.
+            InputError: the file cannot be written; the earlier one is kept.
         """
-        if not self.save_dir or not self.save_to_disk:
-            return
+        if self.save_dir and self.save_to_disk:
+            self.write(name, self.content(name, **extra), is_last=is_last)
+
+    def content(self, name: str, **extra: Any) -> dict[str, Any]:
+        """Return what `save` writes, which shares its tensors with the model and the trainer.
+
+        Raises:
+            DivergenceError: a weight is NaN or infinite.
+        """
         trained = trained_state(self.model)
         broken = [key for key, value in trained.items() if not torch.isfinite(value).all()]
         if broken:
@@ -103,7 +111,7 @@ class FrozenAwareCheckpointer(Checkpointer):
                 "and the last good one was kept: go on from it with a lower optimizer.lr.",
                 hint="resume",
             )
-        data = {
+        content = {
             "model": trained,
             "frozen": frozen_fingerprints(self.model),
             CLASS_NAMES: self.class_names,
@@ -111,10 +119,18 @@ class FrozenAwareCheckpointer(Checkpointer):
             SETTINGS: settings_of(self.model),
             **extra,
         }
-        data.update({key: value.state_dict() for key, value in self.checkpointables.items()})
+        states = {key: value.state_dict() for key, value in self.checkpointables.items()}
+        return {**content, **states}
+
+    def write(self, name: str, content: dict[str, Any], *, is_last: bool) -> None:
+        """Write a content as ``<save_dir>/<name>.pth``; see `save`.
+
+        Raises:
+            InputError: it cannot be written; the earlier file is kept.
+        """
         path = Path(self.save_dir) / f"{name}.pth"
         self.logger.info("Saving checkpoint to %s", path)
-        _write(path, data)
+        _write(path, content)
         if is_last:
             _write(Path(self.save_dir) / LAST_CHECKPOINT, path.name)
 

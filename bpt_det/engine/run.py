@@ -199,7 +199,9 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
             [
                 save,  # before the evaluation, whose failure loses no iteration
                 hooks.EvalHook(settings.eval_period, evaluate_now),
-                BestCheckpoint(checkpointer, metric) if is_main else None,
+                BestCheckpoint(checkpointer, metric, retry_period=settings.log_period)
+                if is_main
+                else None,
                 stop,
                 final_test,
                 write,

@@ -16,6 +16,15 @@ from tests.e2e.test_distributed import assert_equal_runs, assert_equal_weights, 
 from tests.support.paths import ROOT
 
 PROGRAM = [sys.executable, str(ROOT / "tools/train_net.py")]
+# The same, where communication may last 12 seconds in place of 30 minutes.
+IMPATIENT = """
+import datetime, sys
+import torch.distributed as dist
+start, limit = dist.init_process_group, datetime.timedelta(seconds=12)
+dist.init_process_group = lambda *args, **kwargs: start(*args, **{**kwargs, "timeout": limit})
+from bpt_det.cli.train import main
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 def free_port():
@@ -35,11 +44,11 @@ def start():
     """Function that starts one of two processes as srun does; all end with the test."""
     started, port = [], free_port()
 
-    def start_rank(rank, *arguments):
+    def start_rank(rank, *arguments, program=PROGRAM):
         step = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)}
         meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         process = subprocess.Popen(
-            [*PROGRAM, *arguments],
+            [*program, *arguments],
             cwd=ROOT,
             env={**os.environ, **step, **meeting},
             stdout=subprocess.PIPE,
@@ -84,6 +93,19 @@ def test_unlike_settings_end_both_before_the_first_iteration(shapes_root, tmp_pa
     (line,) = error_lines(*texts)
     assert "optimizer.lr of process 1 is 0.5, but 0.001 of process 0" in line
     assert not list((tmp_path / "run").glob("*.pth"))
+
+
+@pytest.mark.slow
+def test_a_process_that_is_slow_to_evaluate_is_waited_for(shapes_root, tmp_path, start):
+    hook = {"_target_": "tests.support.killing.SlowEvaluation", "process": 1, "seconds": 24}
+    slow = [*two_processes(shapes_root, tmp_path / "slow", hooks=[hook]), "--trust", "tests"]
+    quick = two_processes(shapes_root, tmp_path / "quick")
+    for arguments in (slow, quick):
+        program = [sys.executable, "-c", IMPATIENT]
+        processes = [start(rank, *arguments, program=program) for rank in range(2)]
+        texts = [process.communicate(timeout=200)[1] for process in processes]
+        assert [process.returncode for process in processes] == [0, 0], texts
+    assert_equal_runs(tmp_path / "slow", tmp_path / "quick")
 
 
 def wait_for_metrics(folder):

@@ -42,16 +42,16 @@ def train_in(mounted, size, arguments, keep=None):
     return done
 
 
-def spoiled(tmp_path, fault):
-    """Arguments of a run of 12 iterations that meets a fault before iteration 3."""
+def spoiled(tmp_path, fault, *, at=3, until=None, eval_period=12):
+    """Arguments of a run of 12 iterations that meets a fault before an iteration."""
     cfg = regression_config(tmp_path / "x")
-    cfg.train.update(max_iter=12, eval_period=12, log_period=1)
+    cfg.train.update(max_iter=12, eval_period=eval_period, log_period=1)
     cfg.train.output_dir = str(tmp_path / "disk/run")
     cfg.train.checkpointer.update(period=2, max_to_keep=2)
     hook = {"_target_": "tests.support.killing.SpoilFolder", "folder": cfg.train.output_dir}
-    cfg.train.hooks = [{**hook, "iteration": 3, "fault": fault}]
-    (tmp_path / "disk").mkdir()
-    (tmp_path / "kept").mkdir()
+    cfg.train.hooks = [{**hook, "iteration": at, "until": until, "fault": fault}]
+    for folder in ("disk", "kept"):
+        (tmp_path / folder).mkdir()
     LazyConfig.save(cfg, str(tmp_path / "config.yaml"))
     return ["--config-file", tmp_path / "config.yaml"]
 
@@ -69,6 +69,26 @@ def test_a_disk_that_stays_full_ends_in_one_line_and_keeps_the_checkpoint(tmp_pa
     assert "model_final.pth" in line and "is the disk full?" in line
     kept = tmp_path / "kept/run/model_0000001.pth"
     assert torch.load(kept, weights_only=True)["iteration"] == 1
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_for_a_while_changes_nothing(tmp_path):
+    """Full at the evaluation of iteration 5, the best so far, and at two checkpoints."""
+    runs = {}
+    for name, at in {"free": None, "full": 4}.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        arguments = spoiled(folder, "full", at=at, until=9, eval_period=6)
+        done = train_in(folder / "disk", 2000, arguments, folder / "kept")
+        assert done.returncode == 0, done.stderr
+        runs[name] = folder / "kept/run"
+        assert ("best checkpoint is kept in memory" in done.stderr) == (name == "full")
+    for name in ("model_best", "model_final"):
+        free, full = (torch.load(run / f"{name}.pth", weights_only=True) for run in runs.values())
+        assert full["trainer"]["iteration"] == free["trainer"]["iteration"]
+        assert all(torch.equal(full["model"][key], value) for key, value in free["model"].items())
+    files = [sorted(path.name for path in run.glob("*.pth")) for run in runs.values()]
+    assert files[0] == files[1]
 
 
 @pytest.mark.slow

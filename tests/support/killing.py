@@ -1,9 +1,10 @@
-"""Hooks that send signals to their own process, as a scheduler or a lack of memory does."""
+"""Hooks that trouble their own process, as a scheduler, a lack of memory or a slow disk does."""
 
 import contextlib
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 
 from detectron2.engine import HookBase
@@ -43,6 +44,21 @@ class StopOnce(HookBase):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
+class SlowEvaluation(HookBase):
+    """Lets one process take some seconds longer for its part of an evaluation."""
+
+    def __init__(self, process, seconds):
+        self.seconds = seconds if comm.get_rank() == process else 0
+
+    def before_train(self):
+        self.trainer.model.module.backbone.register_forward_pre_hook(self.wait)
+
+    def wait(self, backbone, inputs):
+        if not backbone.training:
+            time.sleep(self.seconds)
+            self.seconds = 0
+
+
 class SpoilFolder(HookBase):
     """Fills the file system of a folder, or removes the folder, before an iteration.
 
@@ -50,15 +66,19 @@ class SpoilFolder(HookBase):
         fault: ``full`` or ``gone``.
         folder: of the run.
         iteration: before which it happens.
+        until: iteration before which there is room again; None: there never is.
     """
 
-    def __init__(self, fault, folder, iteration):
+    def __init__(self, fault, folder, iteration, until=None):
+        self.until = until
         self.fault = fault
         self.folder = Path(folder)
         self.filler = self.folder.with_name("filler")
         self.iteration = iteration
 
     def before_step(self):
+        if self.trainer.iter == self.until:
+            self.filler.unlink(missing_ok=True)
         if self.trainer.iter != self.iteration:
             return
         if self.fault == "gone":

@@ -1,7 +1,9 @@
 """Best checkpoint and early stopping: hooks that follow the best value of an evaluated metric."""
 
+import copy
 import logging
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 from omegaconf import DictConfig, OmegaConf
 
+from bpt_det.utils.atomic import as_sentence
 from bpt_det.utils.errors import InputError, one_line
 
 from ..checkpoint import BEST_NAME, FINAL_NAME, FrozenAwareCheckpointer, read_checkpoint
@@ -80,17 +83,24 @@ class BestCheckpoint(HookBase):
     """Hook that keeps the checkpoint with the best value of a metric as ``model_best.pth``.
 
     Detectron2's `BestCheckpointer` forgets the best value on resume, and a resumed run continues
-    from its file instead of the last one. Here the value is stored in the file itself. Register it
-    after the hook that evaluates.
+    from its file instead of the last one. Here the value is stored in the file itself. What cannot
+    be written is kept in memory and tried again; only at the end of a run must it succeed.
+    Register it after the hooks that save checkpoints and that evaluate.
 
     Args:
         checkpointer: writes the file.
         metric: what decides.
+        retry_period: iterations until a file that could not be written is tried again.
     """
 
-    def __init__(self, checkpointer: FrozenAwareCheckpointer, metric: BestMetric) -> None:
+    def __init__(
+        self, checkpointer: FrozenAwareCheckpointer, metric: BestMetric, *, retry_period: int = 1
+    ) -> None:
         self.checkpointer = checkpointer
         self.metric = metric
+        self.retry_period = retry_period
+        self.unwritten: dict | None = None  # content of a file that is to be written
+        self.has_failed = False
         self.best_value = metric.worst
         self.seen_iteration = -1
 
@@ -109,12 +119,26 @@ class BestCheckpoint(HookBase):
 
     def after_step(self) -> None:
         """Save if an evaluation at this iteration was the best so far."""
-        self._check()
+        is_new = self._is_best()
+        is_due = (self.trainer.iter + 1) % self.retry_period == 0
+        if is_new or (is_due and self.unwritten is not None):
+            self._try_to_write(is_new=is_new)
 
     def after_train(self) -> None:
-        """The last evaluation happens after training."""
-        if self.trainer.iter >= self.trainer.max_iter:
-            self._check()
+        """The last evaluation happens after training.
+
+        Raises:
+            InputError: the run has come to its end, and its best checkpoint cannot be written.
+        """
+        is_finished = self.trainer.iter >= self.trainer.max_iter
+        is_new = is_finished and self._is_best()
+        if self.unwritten is not None:
+            is_end = is_finished or self.trainer.is_stopped
+            if is_end and sys.exc_info()[0] is None:
+                self.checkpointer.write(BEST_NAME, self.unwritten, is_last=False)
+            else:
+                self._try_to_write(is_new=is_new)
+        if is_finished:
             if self.metric.name not in self.trainer.storage.latest():
                 logger.warning(
                     "No evaluation gave '%s': %s.pth is not kept. Set train.best_metric to one of: "
@@ -132,18 +156,40 @@ class BestCheckpoint(HookBase):
                     _metric_names(self.trainer.storage),
                 )
 
-    def _check(self) -> None:
+    def _is_best(self) -> bool:
+        """Return whether there is a new best value; its checkpoint is to be written."""
         latest = self.trainer.storage.latest()
         value, iteration = latest.get(self.metric.name, (math.nan, -1))
         is_new = iteration > self.seen_iteration
         self.seen_iteration = max(iteration, self.seen_iteration)
         if not is_new or not self.metric.is_better(value, self.best_value):
-            return
+            return False
         self.best_value = value
         metric = {"metric": self.metric.name, "mode": self.metric.mode}
         best = {**metric, "value": value, "iteration": iteration}
-        self.checkpointer.save(BEST_NAME, is_last=False, best=best)
         logger.info("Best %s so far: %.3f", self.metric.name, value)
+        self.unwritten = self.checkpointer.content(BEST_NAME, best=best)
+        return True
+
+    def _try_to_write(self, *, is_new: bool) -> None:
+        assert self.unwritten is not None
+        try:
+            self.checkpointer.write(BEST_NAME, self.unwritten, is_last=False)
+        except InputError as error:
+            if not self.has_failed:
+                logger.warning(
+                    "%s Training goes on; this best checkpoint is kept in memory and tried again "
+                    "every %d iterations.",
+                    as_sentence(error),
+                    self.retry_period,
+                )
+            if is_new:
+                self.unwritten = copy.deepcopy(self.unwritten)  # training changes its tensors
+            self.has_failed = True
+            return
+        if self.has_failed:
+            logger.info("The best checkpoint can be written again")
+        self.unwritten, self.has_failed = None, False
 
 
 class EarlyStopping(HookBase):

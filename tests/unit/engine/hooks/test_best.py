@@ -34,13 +34,13 @@ class IdleTrainer(TrainerBase):
         self.model.weight.data.fill_(self.iter)
 
 
-def run(folder, values, start=0, mode="max"):
+def run(folder, values, start=0, mode="max", retry_period=1):
     trainer = IdleTrainer()
     trainer.model = nn.Linear(1, 1)
     checkpointer = FrozenAwareCheckpointer(trainer.model, str(folder))
-    trainer.register_hooks(
-        [Evaluation(values), BestCheckpoint(checkpointer, BestMetric("bbox/AP", mode))]
-    )
+    metric = BestMetric("bbox/AP", mode)
+    keep_best = BestCheckpoint(checkpointer, metric, retry_period=retry_period)
+    trainer.register_hooks([Evaluation(values), keep_best])
     trainer.train(start, start + 2 * len(values))
 
 
@@ -126,3 +126,34 @@ def test_a_metric_that_no_evaluation_gives_is_named_beside_those_that_exist(tmp_
         "No evaluation gave 'box/AP': model_best.pth is not kept. Set train.best_metric to one of: "
         "bbox/AP, segm/AP" in caplog.text
     )
+
+
+def run_where_disk_is_full(monkeypatch, num_failures, folder, values, **settings):
+    """Train where so many files cannot be written."""
+    save, calls = torch.save, []
+
+    def fail_at_first(content, file):
+        calls.append(content)
+        if len(calls) <= num_failures:
+            raise OSError(28, "No space left on device")
+        save(content, file)
+
+    monkeypatch.setattr("bpt_det.engine.checkpoint.torch.save", fail_at_first)
+    run(folder, values, **settings)
+
+
+def test_what_cannot_be_written_is_written_later_as_it_was(tmp_path, monkeypatch, caplog):
+    run_where_disk_is_full(monkeypatch, 2, tmp_path, [8.0, 3.0])
+    assert best(tmp_path) == (8.0, 1.0)  # not the weight of the iteration in which it succeeds
+    assert caplog.text.count("is the disk full? Training goes on") == 1
+
+
+def test_a_better_one_replaces_one_that_cannot_be_written(tmp_path, monkeypatch):
+    run_where_disk_is_full(monkeypatch, 2, tmp_path, [3.0, 8.0], retry_period=5)
+    assert best(tmp_path) == (8.0, 3.0)
+
+
+def test_the_best_must_be_written_at_the_end(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="is the disk full"):
+        run_where_disk_is_full(monkeypatch, 99, tmp_path, [8.0, 3.0])
+    assert not list(tmp_path.iterdir())

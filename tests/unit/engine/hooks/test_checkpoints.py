@@ -10,6 +10,7 @@ from bpt_det.config import load_config
 from bpt_det.engine import read_result, train
 from bpt_det.utils.errors import InputError
 from tests.support.detectors import shrink, use_shapes
+from tests.support.regression import regression_config
 
 
 @pytest.fixture
@@ -34,13 +35,14 @@ def run(cfg, folder):
     return numbers
 
 
-def fill_disk(monkeypatch, num_failures):
-    """Let so many checkpoints fail after a part of them has been written."""
+def fill_disk(monkeypatch, num_failures, holds=None):
+    """Let so many checkpoints fail (those that hold a key) after a part has been written."""
     save, calls = torch.save, []
 
     def fail_at_first(content, file):
-        calls.append(content)
-        if len(calls) <= num_failures:
+        if holds is None or holds in content:
+            calls.append(content)
+        if len(calls) <= num_failures and (holds is None or holds in content):
             file.write(b"half")
             raise OSError(28, "No space left on device")
         save(content, file)
@@ -80,3 +82,26 @@ def test_a_run_whose_last_checkpoint_cannot_be_written_fails_in_one_line(
     with pytest.raises(InputError, match=r"cannot write '.*model_final.pth' .*the disk full\?$"):
         run(cfg, tmp_path / "full")
     assert read_result(tmp_path / "full").status == "failed"
+
+
+def test_a_run_whose_best_cannot_be_written_at_the_end_is_finished_by_resume(
+    tmp_path, repository_root, monkeypatch
+):
+    monkeypatch.chdir(repository_root)
+    runs = [tmp_path / name for name in ("free", "full")]
+    cfgs = [regression_config(folder) for folder in runs]
+    for cfg in cfgs:
+        cfg.train.update(max_iter=2, eval_period=2)
+    torch.manual_seed(0)  # of the weights
+    train(cfgs[0])
+    torch.manual_seed(0)
+    with monkeypatch.context() as patch:
+        fill_disk(patch, 99, holds="best")
+        with pytest.raises(InputError, match=r"model_best.pth' .*is the disk full\?$"):
+            train(cfgs[1])
+    assert read_result(runs[1]).status == "failed"
+    train(cfgs[1], resume=True)
+    assert read_result(runs[1]).status == "finished"
+    free, full = (torch.load(run / "model_best.pth", weights_only=True) for run in runs)
+    assert full["best"] == free["best"]
+    assert all(torch.equal(full["model"][key], value) for key, value in free["model"].items())
