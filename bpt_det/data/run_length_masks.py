@@ -77,8 +77,9 @@ class RunLengthMasks:
 
     @property
     def areas(self) -> np.ndarray:
-        """Pixels of each mask, (N,)."""
-        return mask_util.area(self.codes) if self.codes else np.zeros(0)
+        """Pixels of each mask, (N,) int64."""
+        # One by one: pycocotools 2.0.11 fails on a list of more than 255.
+        return np.array([mask_util.area(code) for code in self.codes], np.int64)
 
     def union(self) -> dict:
         """Return the code of all pixels that are in any of the masks."""

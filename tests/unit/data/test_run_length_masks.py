@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 from detectron2.structures import Instances
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bpt_det.data.run_length_masks import RunLengthMasks
 from bpt_det.visualization.annotations import resize_mask
@@ -40,6 +42,20 @@ def test_union_and_intersections_are_those_of_the_pixels(pixels):
     assert torch.equal(RunLengthMasks([masks.union()])[0], pixels.any(dim=0))
     common = (pixels[:, None] & pixels[None, :3]).flatten(2).sum(dim=2)
     np.testing.assert_allclose(masks.intersections(masks[:3]), common.numpy(), rtol=1e-12)
+
+
+@given(st.integers(0, 1100), st.integers(0, 2**32))
+@settings(max_examples=12, deadline=None)
+def test_any_number_of_masks_is_measured_and_joined(number, seed):
+    random = np.random.default_rng(seed)
+    pixels = torch.from_numpy(random.random((number, 6, 5)) > random.random((number, 1, 1)))
+    masks = RunLengthMasks.from_pixels(pixels)
+    flat = pixels.flatten(1).double()
+    assert masks.areas.tolist() == flat.sum(dim=1).tolist()
+    assert [mask.shape for mask in masks.resized(3, 3)] == [(3, 3)] * number
+    np.testing.assert_allclose(masks.intersections(masks), (flat @ flat.T).numpy(), atol=1e-9)
+    if number:
+        assert torch.equal(RunLengthMasks([masks.union()])[0], pixels.any(dim=0))
 
 
 def test_none_at_all(pixels):
