@@ -23,11 +23,12 @@ from faster_coco_eval import COCO as FastCOCO
 from omegaconf import DictConfig
 from pycocotools.coco import COCO
 
-from bpt_det.detection.evaluation.coco_evaluator import CocoEvaluator, score_results
+from bpt_det.detection.evaluation.coco_evaluator import CocoEvaluator
 from bpt_det.detection.evaluation.roi_mask_detector import (
     postprocess_without_pasting,
     roi_instances_to_coco,
 )
+from bpt_det.detection.evaluation.scoring import score_results
 from bpt_det.utils.errors import InputError
 
 from .measure import Workload

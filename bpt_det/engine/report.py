@@ -16,7 +16,7 @@ from bpt_det.utils.atomic import atomic_write
 from bpt_det.utils.errors import one_line
 from bpt_det.utils.progress import format_seconds
 from bpt_det.visualization.curves import CURVES_NAME, draw_curves, draw_prompt_norms
-from bpt_det.visualization.evaluation_figures import draw_confusion_matrix
+from bpt_det.visualization.evaluation_figures import MASKS_FOLDER, draw_confusion_matrix
 from bpt_det.visualization.html_page import escape, folded, page, picture, table
 
 from .hooks.writers import BATCH_NAME
@@ -29,10 +29,11 @@ REPORT_NAME = "report.html"
 _CONFIG_NAME, _LOG_NAME = "config.yaml", "log.txt"
 _ENTRY = re.compile(r"\[\d\d/\d\d ")  # how an entry of the log begins
 _MOST_ROWS = 2000  # of a table
+_PER_CLASS = "per_class.csv"  # which every evaluation writes
 # Files of an evaluation that the report shows, in this order, with their captions.
 _TABLES = {
     "errors.csv": "Errors at the threshold of the largest F1: AP50 that each costs, and how many",
-    "per_class.csv": "By class",
+    _PER_CLASS: "By class",
 }
 _PICTURES = {
     "precision_recall.png": ("Precision over recall", False),
@@ -144,12 +145,20 @@ def _training(folder: Path) -> str:
 
 def _evaluations(folder: Path) -> Iterator[tuple[str, Path]]:
     """Yield the folders that evaluations of this run have written, with their headings."""
-    for path in sorted(folder.rglob("per_class.csv")):
-        place = path.parent
+    for place in sorted(path.parent for path in folder.rglob(_PER_CLASS)):
         between = [place, *place.parents][: len(place.relative_to(folder).parts)]
         if not any((parent / RESULT_NAME).is_file() for parent in between):  # of another run
-            name = place.relative_to(folder).as_posix()
-            yield "Evaluation" if name in (".", "inference") else f"Evaluation: {name}", place
+            yield _heading(folder, place), place
+
+
+def _heading(folder: Path, place: Path) -> str:
+    heading = "Evaluation"
+    if place.name == MASKS_FOLDER:
+        heading, place = "Evaluation of masks", place.parent
+    elif (place / MASKS_FOLDER / _PER_CLASS).is_file():
+        heading = "Evaluation of boxes"
+    name = place.relative_to(folder).as_posix()
+    return heading if name in (".", "inference") else f"{heading}: {name}"
 
 
 def _evaluation(folder: Path) -> str:

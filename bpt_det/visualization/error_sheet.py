@@ -4,12 +4,15 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw
+from pycocotools import mask as coco_mask
 
 from bpt_det.data.images import read_rgb
 from bpt_det.utils.errors import InputError
+from bpt_det.utils.opencv import cv2
 
 from .fonts import drawable_text
 from .labels import text_width
@@ -29,20 +32,27 @@ _PREDICTED, _TRUE, _GRAY = "#e6194b", "#1b9e3c", "#666666"
 Box = tuple[float, float, float, float]  # XYXY, pixels of the image
 
 
+class Outline(NamedTuple):
+    """What is drawn of an object: its mask, a run-length code, if it is given, else its box."""
+
+    box: Box
+    mask: dict | None = None
+
+
 @dataclass(frozen=True)
 class ErrorExample:
     """One error of a detector.
 
     Args:
         file_name: of the image, for `read_rgb`.
-        predicted: box of the false positive; None: there is none.
-        true: box of the object that it should have been; None: there is none.
+        predicted: the false positive; None: there is none.
+        true: the object that it should have been; None: there is none.
         captions: two lines below it.
     """
 
     file_name: str
-    predicted: Box | None
-    true: Box | None
+    predicted: Outline | None
+    true: Outline | None
     captions: tuple[str, str]
 
 
@@ -87,13 +97,13 @@ def write_error_sheet(
 
 
 def _crop(example: ErrorExample) -> np.ndarray:
-    """Return the surroundings of the boxes with these drawn, (_SIDE, _SIDE, 3) uint8."""
+    """Return the surroundings of the objects with these drawn, (_SIDE, _SIDE, 3) uint8."""
     try:
         image = Image.fromarray(read_rgb(example.file_name))
     except InputError as error:
         logger.warning("%s; its place on the error sheet stays empty", error)
         return np.full((_SIDE, _SIDE, 3), 235, np.uint8)
-    boxes = [box for box in (example.predicted, example.true) if box is not None]
+    boxes = [outline.box for outline in (example.predicted, example.true) if outline is not None]
     low = np.min([box[:2] for box in boxes], axis=0)
     high = np.max([box[2:] for box in boxes], axis=0)
     side = max(_LEAST_CROP, 1.5 * (high - low).max())
@@ -110,13 +120,21 @@ def _crop(example: ErrorExample) -> np.ndarray:
         fillcolor="#ebebeb",
     )
     drawing = ImageDraw.Draw(image)
-    for box, color in ((example.true, _TRUE), (example.predicted, _PREDICTED)):
-        if box is not None:
-            x0, y0, x1, y1 = (
-                (value - start) * scale for value, start in zip(box, (left, top) * 2, strict=True)
-            )
-            drawing.rectangle((x0, y0, max(x0, x1), max(y0, y1)), outline=color, width=2)
+    for outline, color in ((example.true, _TRUE), (example.predicted, _PREDICTED)):
+        for line in [] if outline is None else _lines(outline):
+            points = (line - (left, top)) * scale
+            drawing.line([*map(tuple, points.tolist())], fill=color, width=2)
     return np.array(image)
+
+
+def _lines(outline: Outline) -> list[np.ndarray]:
+    """Return the closed lines around an object, points (N, 2) as (x, y) in pixels of the image."""
+    if outline.mask is None:
+        x0, y0, x1, y1 = outline.box
+        return [np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)])]
+    pixels = coco_mask.decode(outline.mask)
+    contours, _ = cv2.findContours(pixels, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    return [np.concatenate([contour, contour[:1]])[:, 0] + 0.5 for contour in contours]
 
 
 def _fit(text: str) -> str:

@@ -10,6 +10,9 @@ from bpt_det.utils.atomic import atomic_write
 
 from .fonts import font_families
 
+MASKS_FOLDER = (
+    "masks"  # in the folder of an evaluation: files of masks, as those of boxes beside it
+)
 _DOTS_PER_INCH = 100
 _NAMED_CURVES = 10  # more classes than these get gray curves
 _MOST_ROWS = 40  # of a confusion matrix; larger ones show the most confused classes

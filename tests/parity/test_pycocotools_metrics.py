@@ -10,7 +10,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from bpt_det.data.coco_dataset import CocoDataset
-from bpt_det.detection.evaluation.coco_evaluator import score_results
+from bpt_det.detection.evaluation.scoring import score_results
 from bpt_det.detection.evaluation.truth import prepare_truth
 
 HEIGHT, WIDTH = 48, 64

@@ -1,6 +1,6 @@
 """Analysis of a detector's predictions: AP50, best F1, confusions, and what errors cost.
 
-Everything is of boxes at IoU 0.5; see `match_predictions`. Shape legend: K classes.
+Everything is of boxes, or of masks, at IoU 0.5; see `match_predictions`. Shape legend: K classes.
 """
 
 import math
@@ -127,7 +127,7 @@ def count_errors(matches: Matches, by: str) -> np.ndarray:
     """Return the number of errors of each kind by ``class`` (K, 6) or by ``size`` (3, 6).
 
     Sizes are COCO's: areas under 32² and 96² square pixels and above. A false positive has the
-    class and the area of its own box, a missed object those of its annotation.
+    class and the area of its own box or mask, a missed object those of its annotation.
     """
     is_error = matches.kinds >= 0
     is_missed = matches.is_missed()

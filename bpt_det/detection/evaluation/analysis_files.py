@@ -5,14 +5,18 @@
 """
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bpt_det.utils.atomic import atomic_write, write_rows
-from bpt_det.visualization.error_sheet import MAX_EXAMPLES, ErrorExample, write_error_sheet
+from bpt_det.visualization.error_sheet import (
+    MAX_EXAMPLES,
+    ErrorExample,
+    Outline,
+    write_error_sheet,
+)
 from bpt_det.visualization.evaluation_figures import draw_confusion_matrix, draw_precision_recall
 
 from .analysis import confusion_matrix, count_errors, precision_curves
@@ -96,7 +100,8 @@ def _write_error_sheet(path: Path, evaluation: AnalyzedEvaluation) -> None:
             examples = [_example(evaluation, kept[i]) for i in chosen]
         groups.append((f"{name}: {totals[kind]}", examples))
     score = f"{evaluation.threshold:.2f}"
-    note = f"Predictions that score more than {score}, where F1 is largest, at IoU 0.5."
+    shapes = "masks" if evaluation.task == "segm" else "boxes"
+    note = f"Predictions that score more than {score}, where F1 is largest; IoU 0.5 of {shapes}."
     write_error_sheet(path, [group for group in groups if group[1]], note)
 
 
@@ -109,8 +114,8 @@ def _example(evaluation: AnalyzedEvaluation, prediction: int) -> ErrorExample:
         second = f"true: {evaluation.class_names[truth['category_id'] - 1]}"
     return ErrorExample(
         evaluation.files[result["image_id"]],
-        _corners(result["bbox"]),
-        None if truth is None else _corners(truth["bbox"]),
+        _outline(result, evaluation.task),
+        None if truth is None else _outline(truth, evaluation.task),
         (f"{name} {result['score']:.0%}", second),
     )
 
@@ -119,9 +124,10 @@ def _missed_example(evaluation: AnalyzedEvaluation, index: int) -> ErrorExample:
     truth = evaluation.objects[index]
     name = evaluation.class_names[truth["category_id"] - 1]
     file = evaluation.files[truth["image_id"]]
-    return ErrorExample(file, None, _corners(truth["bbox"]), (name, "not found"))
+    return ErrorExample(file, None, _outline(truth, evaluation.task), (name, "not found"))
 
 
-def _corners(box: Sequence[float]) -> tuple[float, float, float, float]:
-    left, top, width, height = box
-    return left, top, left + width, top + height
+def _outline(annotation: dict, task: str) -> Outline:
+    left, top, width, height = annotation["bbox"]
+    mask = annotation["segmentation"] if task == "segm" else None
+    return Outline((left, top, left + width, top + height), mask)

@@ -24,6 +24,7 @@ class AnalyzedEvaluation:
     """What is written about one evaluation.
 
     Args:
+        task: ``bbox`` or ``segm``: what IoUs are of.
         matches: of all predictions.
         objects: annotations that ``matches`` counts, in its order.
         results: predictions, in its order.
@@ -32,6 +33,7 @@ class AnalyzedEvaluation:
         files: file of each image that was run, by its number.
     """
 
+    task: str
     matches: Matches
     objects: list[dict]
     results: list[dict]
@@ -60,6 +62,7 @@ class AnalyzedEvaluation:
         costs = error_costs(self.matches)
         by_size = count_errors(self.above, "size")
         return {
+            "task": self.task,
             "iou": 0.5,
             "F1": self.best.f1,
             "precision": self.best.precision,

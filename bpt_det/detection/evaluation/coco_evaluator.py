@@ -5,38 +5,35 @@ import itertools
 import json
 import logging
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import COCOEvaluator
 from detectron2.modeling.roi_heads import FastRCNNOutputLayers
 from detectron2.utils import comm
-from faster_coco_eval import COCO, COCOeval_faster
-from pycocotools.mask import area as mask_area
-from pycocotools.mask import iou as box_iou
+from faster_coco_eval import COCO
 from torch import nn
 
 from bpt_det.data.coco_dataset import read_coco
 from bpt_det.utils.atomic import atomic_write, optional_write
 from bpt_det.utils.errors import InputError, check_count
+from bpt_det.visualization.evaluation_figures import MASKS_FOLDER
 
 from ..datasets import set_classes
 from .analysis_files import write_analysis
 from .analyzed_evaluation import AnalyzedEvaluation
 from .matching import match_predictions
+from .overlapping import keep_overlapping, score_overlapping
 from .prediction_sheet import PredictionSheet
 from .roi_mask_detector import roi_instances_to_coco, without_pasting
-from .truth import prepare_truth
+from .scoring import MOST_DETECTIONS, score_results
+from .truth import encode_masks, prepare_truth
 
 logger = logging.getLogger(__name__)
 
-_MOST_DETECTIONS = 100  # of an image, in COCO's metrics
 _UNLIMITED = 100_000  # predictions of an image, where a model has no limit
-_LEAST_AREA = 1e-3  # square pixels; smaller ones are ignored where instances are left out
 
 
 class CocoEvaluator(COCOEvaluator):
@@ -47,7 +44,8 @@ class CocoEvaluator(COCOEvaluator):
 
     Args:
         dataset_name: a registered COCO-format dataset.
-        output_dir: folder for ``coco_instances_results.json``; None writes nothing.
+        output_dir: folder for ``coco_instances_results.json`` and the analysis of boxes; that of
+            masks is in ``masks`` there. None writes nothing.
         tasks: out of ``bbox`` and ``segm``.
         num_pictures: images on the sheet of predictions beside ground truth that is written there,
             with other pictures, see `write_analysis`; 0: no pictures.
@@ -85,7 +83,7 @@ class CocoEvaluator(COCOEvaluator):
         self._overlap_iou = overlap_iou
         self._num_pictures = num_pictures
         self._sheet: PredictionSheet | None = None
-        self._max_detections = _MOST_DETECTIONS
+        self._max_detections = MOST_DETECTIONS
         self._truth: tuple[dict, dict] | None = None  # see `prepare_truth`
 
     def wrap_model(self, model: nn.Module) -> nn.Module:
@@ -94,7 +92,7 @@ class CocoEvaluator(COCOEvaluator):
         Masks are not pasted into images before they are encoded. The results are the same. As many
         predictions of an image are scored as the model returns at most, but no fewer than 100.
         """
-        self._max_detections = max(_MOST_DETECTIONS, detection_limit(model))
+        self._max_detections = max(MOST_DETECTIONS, detection_limit(model))
         return without_pasting(model)
 
     def process(self, inputs: Sequence[dict], outputs: Sequence[dict]) -> None:
@@ -156,9 +154,10 @@ class CocoEvaluator(COCOEvaluator):
             values = {k: v for k, v in self._results[task].items() if "-" not in k}
             text = ", ".join(f"{name} {value:.2f}" for name, value in values.items())
             logger.info("%s: %s (%d images)", task, text, len(image_ids))
-        if self.has_analysis and "bbox" in self._results:
+        if self.has_analysis:
             files = {numbers[p["image_id"]]: p.get("file_name") for p in predictions}
-            self._analyze(content, results, {i: files.get(i) for i in image_ids})
+            for task in self._results:
+                self._analyze(task, content, results, {i: files.get(i) for i in image_ids})
         if self._overlap_iou is not None:
             overlapping = keep_overlapping(content, self._overlap_iou)
             for task in self._results:
@@ -166,22 +165,25 @@ class CocoEvaluator(COCOEvaluator):
                 ap = score_overlapping(overlapping, results, task, image_ids, limit)
                 self._results[task]["AP_overlapping"] = ap
 
-    def _analyze(self, content: dict, results: list[dict], files: dict[int, str | None]) -> None:
-        """Add the best F1 to the metrics of boxes, and write what is known of the errors."""
-        metrics = self._results["bbox"]
+    def _analyze(
+        self, task: str, content: dict, results: list[dict], files: dict[int, str | None]
+    ) -> None:
+        """Add the best F1 to the metrics of a task, and write what is known of the errors."""
+        metrics = self._results[task]
         names = list(self._metadata.get("thing_classes"))
         annotations = [a for a in content["annotations"] if a["image_id"] in files]
         results = [result for result in results if result["image_id"] in files]
-        matches, objects = match_predictions(annotations, results, len(names))
+        matches, objects = match_predictions(annotations, results, len(names), task)
         aps = {index: metrics.get(f"AP-{name}", math.nan) for index, name in enumerate(names)}
         if len(names) == 1:  # of which Detectron2 gives no AP of its own
             aps = {0: metrics["AP"]}
-        evaluation = AnalyzedEvaluation(matches, objects, results, names, aps, files)
+        evaluation = AnalyzedEvaluation(task, matches, objects, results, names, aps, files)
         best = evaluation.best
         metrics["F1"] = best.f1
         metrics["F1_threshold"] = math.nan if best.threshold is None else best.threshold
         logger.info(
-            "bbox: largest F1 %.2f at scores above %.2f, precision %.2f, recall %.2f",
+            "%s: largest F1 %.2f at scores above %.2f, precision %.2f, recall %.2f",
+            task,
             best.f1,
             metrics["F1_threshold"],
             best.precision,
@@ -189,10 +191,12 @@ class CocoEvaluator(COCOEvaluator):
         )
         if not self._output_dir:
             return
+        folder = Path(self._output_dir)
         if self._sheet is None and self._num_pictures and None not in files.values():
-            self._sheet = PredictionSheet(content, self._num_pictures)
+            self._sheet = PredictionSheet(content, self._num_pictures, folder)
         with optional_write():
-            write_analysis(Path(self._output_dir), evaluation, self._sheet)
+            place = folder / MASKS_FOLDER if task == "segm" else folder
+            write_analysis(place, evaluation, self._sheet)
 
     def _score(
         self, truth: COCO, results: list[dict], task: str, image_ids: list[int]
@@ -208,7 +212,8 @@ class CocoEvaluator(COCOEvaluator):
         if self._metadata.get("thing_dataset_id_to_contiguous_id") is None:
             set_classes(self._metadata, dataset)  # of a dataset that nobody has loaded
         indexes = self._metadata.thing_dataset_id_to_contiguous_id
-        return prepare_truth(dataset, indexes, len(self._metadata.thing_classes))
+        content, numbers = prepare_truth(dataset, indexes, len(self._metadata.thing_classes))
+        return encode_masks(content) if "segm" in self._tasks else content, numbers
 
     def _with_category_ids(self, results: list[dict]) -> list[dict]:
         """Return results with the ids of the annotation file, those of its classes alone."""
@@ -229,89 +234,3 @@ def detection_limit(model: nn.Module) -> int:
     heads = [m for m in model.modules() if isinstance(m, FastRCNNOutputLayers)]
     limits = [head.test_topk_per_image for head in heads]
     return max((_UNLIMITED if limit < 0 else limit for limit in limits), default=0)
-
-
-def keep_overlapping(content: dict, least_iou: float) -> dict:
-    """Return COCO-format content in which all but overlapping instances have an area of 0.
-
-    An evaluation whose areas begin at `_LEAST_AREA` ignores these.
-
-    Args:
-        content: of an annotation file.
-        least_iou: of an instance's box with that of another one of the image; crowds do not count.
-    """
-    by_image = defaultdict(list)
-    for annotation in content["annotations"]:
-        if not annotation.get("iscrowd", 0):
-            by_image[annotation["image_id"]].append(annotation)
-    overlapping = set()
-    for annotations in by_image.values():
-        boxes = np.array([annotation["bbox"] for annotation in annotations], np.float64)
-        ious = np.asarray(box_iou(boxes, boxes, [0] * len(boxes)))
-        np.fill_diagonal(ious, 0)
-        overlapping |= {
-            a["id"]
-            for a, iou in zip(annotations, ious.max(axis=1), strict=True)
-            if iou >= least_iou
-        }
-    annotations = [
-        {**a, "area": max(a["area"], _LEAST_AREA) if a["id"] in overlapping else 0}
-        for a in content["annotations"]
-    ]
-    return {**content, "annotations": annotations}
-
-
-def score_overlapping(
-    content: dict,
-    results: list[dict],
-    task: str,
-    image_ids: Sequence[int],
-    max_detections: int = _MOST_DETECTIONS,
-) -> float:
-    """Return the AP of overlapping instances in percent; nan without such.
-
-    Args:
-        content: of `keep_overlapping`.
-        results: in COCO's format, with the category ids of ``content``.
-        task: ``bbox`` or ``segm``.
-        image_ids: images that were run.
-        max_detections: scored of an image.
-    """
-    truth = COCO(content)
-    ap = score_results(truth, results, task, image_ids, _LEAST_AREA, max_detections).stats[0]
-    return float(100 * ap) if ap >= 0 else math.nan
-
-
-def score_results(
-    truth: COCO,
-    results: list[dict],
-    task: str,
-    image_ids: Sequence[int],
-    least_area: float = 0.0,
-    max_detections: int = _MOST_DETECTIONS,
-) -> COCOeval_faster:
-    """Return a summarized evaluation of COCO-format results; AP is of the areas from the least."""
-    predictions = load_results(truth, results, task)
-    evaluation = COCOeval_faster(truth, predictions, task, print_function=logger.debug)
-    evaluation.params.imgIds = sorted(image_ids)
-    evaluation.params.maxDets = [1, 10, max_detections]
-    evaluation.params.areaRng[0] = [least_area, evaluation.params.areaRng[0][1]]
-    evaluation.evaluate()
-    evaluation.accumulate()
-    evaluation.summarize()
-    return evaluation
-
-
-def load_results(truth: COCO, results: list[dict], task: str) -> COCO:
-    """Do what ``truth.loadRes`` does, without the boxes of masks, and with faster areas."""
-    if task == "segm":
-        shape, areas = "segmentation", [float(mask_area(r["segmentation"])) for r in results]
-    else:
-        shape, areas = "bbox", [r["bbox"][2] * r["bbox"][3] for r in results]
-    fields = ("image_id", "category_id", "score", shape)
-    annotations = [
-        {**{field: result[field] for field in fields}, "id": index, "area": area, "iscrowd": 0}
-        for index, (result, area) in enumerate(zip(results, areas, strict=True), 1)
-    ]
-    content = {name: truth.dataset[name] for name in ("images", "categories")}
-    return COCO({**content, "annotations": annotations})

@@ -13,7 +13,8 @@ from bpt_det.data.coco import LVIS_LISTS
 from bpt_det.data.coco_dataset import CocoDataset, read_coco
 from bpt_det.utils.errors import InputError, check_count
 
-from .coco_evaluator import CocoEvaluator, load_results
+from .coco_evaluator import CocoEvaluator
+from .scoring import load_results
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,8 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 
 import numpy as np
-from pycocotools.mask import iou as box_iou
+from pycocotools.mask import area as mask_area
+from pycocotools.mask import iou as coco_iou
 
 CLASSIFICATION, LOCALIZATION, BOTH, DUPLICATE, BACKGROUND, MISSED = range(6)
 KINDS = ("classification", "localization", "both", "duplicate", "background", "missed")
@@ -69,9 +70,9 @@ class Matches:
 
 
 def match_predictions(
-    annotations: list[dict], results: list[dict], num_classes: int
+    annotations: list[dict], results: list[dict], num_classes: int, task: str = "bbox"
 ) -> tuple[Matches, list[dict]]:
-    """Return the matches of results with annotations by their boxes, and the annotated objects.
+    """Return the matches of results with annotations, and the annotated objects.
 
     The prediction of the highest score takes first, of the objects of its class, the one with
     which its IoU is largest, if it is at least 0.5.
@@ -80,10 +81,14 @@ def match_predictions(
         annotations: in COCO's format, with category ids from 1 to ``num_classes``.
         results: of the same images, likewise; of Matches, prediction i is result i.
         num_classes: of the model.
+        task: ``bbox``: IoU and areas are those of boxes; ``segm``: of masks, which all have as
+            run-length codes.
     """
     objects = [a for a in annotations if not a.get("iscrowd", 0)]
     crowds = [a for a in annotations if a.get("iscrowd", 0)]
-    boxes, object_boxes, crowd_boxes = (_boxes(each) for each in (results, objects, crowds))
+    shapes, object_shapes, crowd_shapes = (
+        _shapes(each, task) for each in (results, objects, crowds)
+    )
     classes, object_classes, crowd_classes = (_classes(each) for each in (results, objects, crowds))
     scores = np.array([result["score"] for result in results], np.float64)
     kinds = np.full(len(results), BACKGROUND, np.int64)
@@ -95,9 +100,9 @@ def match_predictions(
         rows = rows[np.argsort(-scores[rows], kind="stable")]
         columns, regions = (np.array(group.get(image, []), np.int64) for group in of_image)
         is_same = classes[rows][:, None] == object_classes[columns]
-        ious = _ious(boxes[rows], object_boxes[columns], is_crowd=False)
+        ious = _ious(shapes[rows], object_shapes[columns], is_crowd=False)
         match, kind, target = _match_image(ious, is_same)
-        is_inside = _ious(boxes[rows], crowd_boxes[regions], is_crowd=True) >= FOREGROUND_IOU
+        is_inside = _ious(shapes[rows], crowd_shapes[regions], is_crowd=True) >= FOREGROUND_IOU
         is_inside &= classes[rows][:, None] == crowd_classes[regions]
         kind[(kind != CORRECT) & is_inside.any(axis=1)] = IGNORED
         kinds[rows] = kind
@@ -106,7 +111,7 @@ def match_predictions(
     matches = Matches(
         scores,
         classes,
-        boxes[:, 2] * boxes[:, 3],
+        _areas(shapes),
         np.array([result["image_id"] for result in results], np.int64),
         kinds,
         targets,
@@ -157,15 +162,28 @@ def _match_image(ious: np.ndarray, is_same: np.ndarray) -> tuple[np.ndarray, ...
     return match, kind, target
 
 
-def _ious(boxes: np.ndarray, others: np.ndarray, *, is_crowd: bool) -> np.ndarray:
-    """Return the IoUs of XYWH boxes; with a crowd, the share of a box that lies in it."""
-    if not len(boxes) or not len(others):
-        return np.zeros((len(boxes), len(others)))
-    return np.asarray(box_iou(boxes, others, [int(is_crowd)] * len(others)))
+def _ious(shapes: np.ndarray, others: np.ndarray, *, is_crowd: bool) -> np.ndarray:
+    """Return the IoUs of `_shapes`; with a crowd, the share of a shape that lies in it."""
+    if not len(shapes) or not len(others):
+        return np.zeros((len(shapes), len(others)))
+    if shapes.ndim == 1:
+        shapes, others = list(shapes), list(others)
+    return np.asarray(coco_iou(shapes, others, [int(is_crowd)] * len(others)))
 
 
-def _boxes(annotations: list[dict]) -> np.ndarray:
-    return np.array([a["bbox"] for a in annotations], np.float64).reshape(-1, 4)
+def _shapes(annotations: list[dict], task: str) -> np.ndarray:
+    """Return XYWH boxes (N, 4), or the run-length codes of masks (N,)."""
+    if task == "bbox":
+        return np.array([a["bbox"] for a in annotations], np.float64).reshape(-1, 4)
+    codes = np.empty(len(annotations), object)
+    codes[:] = [a["segmentation"] for a in annotations]
+    return codes
+
+
+def _areas(shapes: np.ndarray) -> np.ndarray:
+    if shapes.ndim == 1:
+        return np.array([mask_area(code) for code in shapes], np.float64)
+    return shapes[:, 2] * shapes[:, 3]
 
 
 def _classes(annotations: list[dict]) -> np.ndarray:

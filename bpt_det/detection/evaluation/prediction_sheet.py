@@ -48,11 +48,13 @@ class PredictionSheet:
     Args:
         content: of the annotations, see `prepare_truth`.
         num_images: to draw.
+        folder: of the evaluation, which the sheets are in.
     """
 
-    def __init__(self, content: dict, num_images: int) -> None:
+    def __init__(self, content: dict, num_images: int, folder: Path) -> None:
         self._content = content
         self._num_images = num_images
+        self._root = folder.parent
         self._truths: dict[int, _Truth] = {}
 
     def write(self, path: Path, evaluation: AnalyzedEvaluation) -> None:
@@ -81,7 +83,7 @@ class PredictionSheet:
         with atomic_write(path) as partial:
             Image.fromarray(sheet).save(partial, format="png")
         with contextlib.suppress(AssertionError):  # Detectron2's, where nothing is being trained
-            name = f"{path.parent.name}/{path.stem}"
+            name = path.relative_to(self._root).with_suffix("").as_posix()
             get_event_storage().put_image(name, torch.from_numpy(sheet).permute(2, 0, 1))
 
     def _draw(self, image: int, evaluation: AnalyzedEvaluation) -> np.ndarray:

@@ -37,7 +37,7 @@ def folder(tmp_path):
         {"iteration": i, "total_loss": 3.0 - i, "lr": 0.1, "prompt_rms_3": 1.0} for i in (0, 1, 2)
     ]
     (run / "metrics.json").write_text("".join(json.dumps(record) + "\n" for record in records))
-    for place in (run / "inference", run / "eval_only/inference"):
+    for place in (run / "inference", run / "inference/masks", run / "eval_only/inference"):
         columns = ["class", "objects", *(f"column_{i}" for i in range(12))]
         write_rows(
             place / "per_class.csv", [columns, *([name, 3, *["12.3456"] * 12] for name in NAMES)]
@@ -82,7 +82,9 @@ def test_the_report_holds_metrics_tables_pictures_and_settings(folder):
     # Curves, prompts, the confusion matrix drawn of its table, the sheet of predictions.
     pictures = [address[:15] for address in report.addresses if address.startswith("data:")]
     assert [p.split("/")[1][:3] for p in pictures] == ["png", "png", "png", "jpe"]
-    assert text.count("By class") == 1  # the evaluation inside has its own report
+    assert text.count("By class") == 2  # the evaluation inside has its own report
+    headings = [t for t in report.texts if t.startswith("Evaluation")]
+    assert headings[:2] == ["Evaluation of boxes", "Evaluation of masks"]
 
 
 def test_nothing_in_the_report_is_read_from_the_network(folder):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from faster_coco_eval import COCO
+from pycocotools import mask as coco_mask
 
 from bpt_det.detection.evaluation.analysis import (
     confusion_matrix,
@@ -12,19 +13,36 @@ from bpt_det.detection.evaluation.analysis import (
     find_best_f1,
     precision_curves,
 )
-from bpt_det.detection.evaluation.coco_evaluator import score_results
 from bpt_det.detection.evaluation.matching import KINDS, match_predictions
+from bpt_det.detection.evaluation.scoring import score_results
 
 NUM_CLASSES, NUM_IMAGES = 3, 12
+SIDE = 300  # of the images, pixels
+TASKS = ("bbox", "segm")
 
 
-def box_iou(first, second, is_crowd=False):
+def iou_of(task, first, second, is_crowd=False):
+    if task == "segm":
+        first, second = (coco_mask.decode(a["segmentation"]).astype(bool) for a in (first, second))
+        shared = (first & second).sum()
+        return shared / (first.sum() if is_crowd else (first | second).sum())
+    first, second = first["bbox"], second["bbox"]
     x0, y0 = max(first[0], second[0]), max(first[1], second[1])
     x1 = min(first[0] + first[2], second[0] + second[2])
     y1 = min(first[1] + first[3], second[1] + second[3])
     shared = max(0, x1 - x0) * max(0, y1 - y0)
     area = first[2] * first[3]
     return shared / (area if is_crowd else area + second[2] * second[3] - shared)
+
+
+def with_mask(annotation, is_ellipse):
+    """Give an annotation the ellipse in its box as its mask, or the half above a diagonal."""
+    left, top, width, height = annotation["bbox"]
+    y, x = np.mgrid[:SIDE, :SIDE] + 0.5
+    x, y = 2 * (x - left) / width - 1, 2 * (y - top) / height - 1
+    pixels = x**2 + y**2 < 1 if is_ellipse else (abs(x) < 1) & (abs(y) < 1) & (y < x + 0.3)
+    code = coco_mask.encode(np.asfortranarray(pixels, dtype=np.uint8))
+    return {**annotation, "segmentation": code}
 
 
 def random_content(seed):
@@ -37,19 +55,20 @@ def random_content(seed):
             category = int(random.integers(1, NUM_CLASSES + 1))
             annotation = {"id": len(annotations) + 1, "image_id": image_id, "bbox": box}
             annotation |= {"category_id": category, "area": box[2] * box[3]}
-            annotations.append({**annotation, "iscrowd": int(random.random() < 0.1)})
+            annotation["iscrowd"] = int(random.random() < 0.1)
+            annotations.append(with_mask(annotation, is_ellipse=True))
             for _ in range(random.integers(0, 4)):
                 moved = list(np.array(box) * random.uniform(0.6, 1.4, 4))
                 other = category if random.random() < 0.6 else random.integers(1, NUM_CLASSES + 1)
                 result = {"image_id": image_id, "category_id": int(other), "bbox": moved}
-                results.append({**result, "score": float(random.random())})
-        box = [200 + image_id, 200, 30, 30]
-        results.append({"image_id": image_id, "category_id": 1, "bbox": box, "score": 0.5})
-        results[-1]["score"] += image_id / 100
+                result["score"] = float(random.random())
+                results.append(with_mask(result, is_ellipse=random.random() < 0.8))
+        result = {"image_id": image_id, "category_id": 1, "bbox": [200 + image_id, 200, 30, 30]}
+        results.append(with_mask({**result, "score": 0.5 + image_id / 100}, is_ellipse=True))
     return annotations, results
 
 
-def slow_kinds(annotations, results):
+def slow_kinds(annotations, results, task):
     """Kind of each result and ``{object: result}``, written as the definitions are."""
     objects = [a for a in annotations if not a["iscrowd"]]
     match, kinds = {}, {}
@@ -60,7 +79,7 @@ def slow_kinds(annotations, results):
             if annotation["image_id"] != result["image_id"] or j in match:
                 continue
             if annotation["category_id"] == result["category_id"]:
-                iou = box_iou(result["bbox"], annotation["bbox"])
+                iou = iou_of(task, result, annotation)
                 if iou >= best_iou:
                     best, best_iou = j, iou
         if best is not None:
@@ -74,11 +93,11 @@ def slow_kinds(annotations, results):
         for annotation in here:
             is_own = annotation["category_id"] == result["category_id"]
             if annotation["iscrowd"]:
-                inside = box_iou(result["bbox"], annotation["bbox"], is_crowd=True)
+                inside = iou_of(task, result, annotation, is_crowd=True)
                 is_ignored |= is_own and inside >= 0.5
                 continue
             key = "own" if is_own else "other"
-            iou = box_iou(result["bbox"], annotation["bbox"])
+            iou = iou_of(task, result, annotation)
             same[key] = max(same[key], (iou, objects.index(annotation)))
         (own, own_object), (other, other_object) = same["own"], same["other"]
         if is_ignored:
@@ -115,8 +134,8 @@ def slow_ap(points, num_objects):
     return 100 * sum(aps) / len(aps) if aps else 100
 
 
-def slow_costs(annotations, results):
-    objects, kinds, match = slow_kinds(annotations, results)
+def slow_costs(annotations, results, slow):
+    objects, kinds, match = slow
     category = [a["category_id"] - 1 for a in objects]
     totals = {c: category.count(c) for c in sorted(set(category))}
     counted = [i for i in kinds if kinds[i][0] != "ignored"]
@@ -150,11 +169,12 @@ def slow_costs(annotations, results):
     return ap, costs
 
 
+@pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("seed", range(8))
-def test_matches_and_costs_equal_those_of_plain_loops(seed):
+def test_matches_and_costs_equal_those_of_plain_loops(seed, task):
     annotations, results = random_content(seed)
-    matches, objects = match_predictions(annotations, results, NUM_CLASSES)
-    slow_objects, kinds, match = slow_kinds(annotations, results)
+    matches, objects = match_predictions(annotations, results, NUM_CLASSES, task)
+    slow_objects, kinds, match = slow = slow_kinds(annotations, results, task)
     assert objects == slow_objects
     names = {-1: "correct", -2: "ignored", **dict(enumerate(KINDS))}
     assert [names[k] for k in matches.kinds] == [kinds[i][0] for i in range(len(results))]
@@ -162,28 +182,33 @@ def test_matches_and_costs_equal_those_of_plain_loops(seed):
     is_fixable = matches.kinds >= 0
     expected = [kinds[i][1] for i in np.flatnonzero(is_fixable)]
     assert matches.targets[is_fixable].tolist() == expected
-    ap, costs = slow_costs(annotations, results)
+    ap, costs = slow_costs(annotations, results, slow)
     assert 100 * np.nanmean(precision_curves(matches)) == pytest.approx(ap)
     assert error_costs(matches) == pytest.approx(costs)
 
 
-def test_all_kinds_of_errors_occur_in_what_is_compared():
-    seen = set()
+def test_all_kinds_of_errors_occur_in_what_is_compared_and_those_of_masks_are_others():
+    seen = {task: set() for task in TASKS}
     for seed in range(8):
-        seen |= set(match_predictions(*random_content(seed), NUM_CLASSES)[0].kinds.tolist())
-    assert seen == {-2, -1, 0, 1, 2, 3, 4}
+        content = random_content(seed)
+        kinds = [match_predictions(*content, NUM_CLASSES, task)[0].kinds for task in TASKS]
+        assert (kinds[0] != kinds[1]).any()
+        for task, values in zip(TASKS, kinds, strict=True):
+            seen[task] |= set(values.tolist())
+    assert seen == dict.fromkeys(TASKS, {-2, -1, 0, 1, 2, 3, 4})
 
 
+@pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("seed", [0, 1])
-def test_the_mean_precision_is_cocos_ap50(seed):
+def test_the_mean_precision_is_cocos_ap50(seed, task):
     annotations, results = random_content(seed)
     content = {
-        "images": [{"id": i, "height": 300, "width": 300} for i in range(1, NUM_IMAGES + 1)],
+        "images": [{"id": i, "height": SIDE, "width": SIDE} for i in range(1, NUM_IMAGES + 1)],
         "annotations": annotations,
         "categories": [{"id": i, "name": str(i)} for i in range(1, NUM_CLASSES + 1)],
     }
-    coco = score_results(COCO(content), results, "bbox", range(1, NUM_IMAGES + 1))
-    matches, _ = match_predictions(annotations, results, NUM_CLASSES)
+    coco = score_results(COCO(content), results, task, range(1, NUM_IMAGES + 1))
+    matches, _ = match_predictions(annotations, results, NUM_CLASSES, task)
     assert np.nanmean(precision_curves(matches)) == pytest.approx(coco.stats[1])
 
 
@@ -244,6 +269,17 @@ def test_a_confused_object_is_counted_for_the_class_that_it_was_taken_for():
     expected = np.zeros((4, 4), int)
     expected[0, 1] = expected[3, 2] = 1  # the second of them has no object
     assert np.array_equal(confusion_matrix(matches), expected)
+
+
+def test_hundreds_of_masks_in_an_image_are_matched_one_by_one():
+    places = [(8 * i, 8 * j) for i in range(30) for j in range(10)]
+    entry = {"image_id": 1, "category_id": 1, "area": 25, "iscrowd": 0}
+    truth = [with_mask({**entry, "bbox": [x, y, 5, 5]}, is_ellipse=False) for x, y in places]
+    results = [{**annotation, "score": 1 - i / 999} for i, annotation in enumerate(truth)]
+    matches, _ = match_predictions(truth, results, 1, "segm")
+    assert matches.matched_by.tolist() == list(range(300))
+    pixels = [coco_mask.decode(result["segmentation"]).sum() for result in results]
+    assert matches.areas.tolist() == pixels
 
 
 def test_sizes_are_those_of_coco():

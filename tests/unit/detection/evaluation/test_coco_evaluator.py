@@ -161,7 +161,8 @@ def score_with_pycocotools(data, predictions, task):
 def assert_equals_pycocotools(data, predictions):
     results = evaluate(data, predictions)
     assert set(results) == {"bbox", "segm"}
-    del results["bbox"]["F1"], results["bbox"]["F1_threshold"]  # see test_analysis.py
+    for metrics in results.values():
+        del metrics["F1"], metrics["F1_threshold"]  # see test_analysis.py
     for task, metrics in results.items():
         expected = score_with_pycocotools(data, predictions, task)
         assert metrics == pytest.approx(expected, abs=1e-9, nan_ok=True), task
@@ -170,8 +171,8 @@ def assert_equals_pycocotools(data, predictions):
 
 
 def assert_perfect(results):
-    assert 0 < results["bbox"].pop("F1_threshold") < 1
     for task in ("bbox", "segm"):
+        assert 0 < results[task].pop("F1_threshold") < 1
         metrics = [value for value in results[task].values() if np.isfinite(value)]
         assert metrics == pytest.approx([100] * len(metrics), abs=1e-9), task
         assert results[task]["AP"] == pytest.approx(100, abs=1e-9)
@@ -204,17 +205,22 @@ def test_only_images_that_were_run_are_scored(shapes):
     assert_perfect(evaluate(shapes, {image_id: perfect[image_id] for image_id in chosen}))
     jittered = jittered_predictions(shapes)
     jittered_chosen = {image_id: jittered[image_id] for image_id in chosen}
-    results = assert_equals_pycocotools(shapes, jittered_chosen)
+    assert_equals_pycocotools(shapes, jittered_chosen)
     named = evaluate(shapes, jittered, img_ids=chosen)
-    assert named["segm"] == pytest.approx(results["segm"], nan_ok=True)
-    assert named["bbox"] == pytest.approx(evaluate(shapes, jittered_chosen)["bbox"], nan_ok=True)
+    expected = evaluate(shapes, jittered_chosen)
+    for task in ("bbox", "segm"):
+        assert named[task] == pytest.approx(expected[task], nan_ok=True)
 
 
 def test_an_evaluation_leaves_its_tables_and_pictures(shapes, tmp_path):
-    predictions = jittered_predictions(shapes)
-    results = evaluate(shapes, predictions, output_dir=str(tmp_path))["bbox"]
-    content = json.loads((tmp_path / "analysis.json").read_text())
-    assert content["F1"] == pytest.approx(results["F1"])
+    results = evaluate(shapes, jittered_predictions(shapes), output_dir=str(tmp_path))
+    assert_analyzed(shapes, "bbox", results["bbox"], tmp_path)
+    assert_analyzed(shapes, "segm", results["segm"], tmp_path / "masks")
+
+
+def assert_analyzed(shapes, task, results, folder):
+    content = json.loads((folder / "analysis.json").read_text())
+    assert content["task"] == task and content["F1"] == pytest.approx(results["F1"])
     classes = content["classes"]
     assert np.mean([c["AP50"] for c in classes if c["objects"]]) == pytest.approx(results["AP50"])
     assert {f"AP-{c['class']}": c["AP"] for c in classes if c["objects"]} == pytest.approx(
@@ -227,18 +233,18 @@ def test_an_evaluation_leaves_its_tables_and_pictures(shapes, tmp_path):
         content["num_predictions"]
         == num_objects - content["false_negatives"] + (content["false_positives"])
     )
-    rows = list(csv.reader((tmp_path / "confusion.csv").open()))
+    rows = list(csv.reader((folder / "confusion.csv").open()))
     assert len(rows) == len(rows[0]) == 12  # ten classes, the background, the names
-    assert len(list(csv.reader((tmp_path / "errors.csv").open()))) == 7
+    assert len(list(csv.reader((folder / "errors.csv").open()))) == 7
     pictures = {"precision_recall.png", "confusion.png", "errors.png", "predictions.png"}
-    assert pictures == {path.name for path in tmp_path.glob("*.png")}
-    with Image.open(tmp_path / "predictions.png") as picture:
+    assert pictures == {path.name for path in folder.glob("*.png")}
+    with Image.open(folder / "predictions.png") as picture:
         assert picture.width == SHEET_WIDTH
 
 
 def test_pictures_can_be_left_out(shapes, tmp_path):
     evaluate(shapes, jittered_predictions(shapes), output_dir=str(tmp_path), num_pictures=0)
-    assert (tmp_path / "per_class.csv").is_file() and not list(tmp_path.glob("*.png"))
+    assert (tmp_path / "masks/per_class.csv").is_file() and not list(tmp_path.rglob("*.png"))
 
 
 def test_an_image_that_cannot_be_read_is_left_out_of_the_pictures(shapes, tmp_path, caplog):
@@ -253,8 +259,9 @@ def test_the_sheet_of_predictions_goes_to_the_trackers_of_a_training(shapes, tmp
     with EventStorage() as storage:
         folder = tmp_path / "inference"
         evaluate(shapes, jittered_predictions(shapes), output_dir=str(folder), num_pictures=1)
-    ((name, picture, _),) = storage._vis_data
-    assert name == "inference/predictions" and picture.shape[0] == 3
+    names, pictures, _ = zip(*storage._vis_data, strict=True)
+    assert names == ("inference/predictions", "inference/masks/predictions")
+    assert [picture.shape[0] for picture in pictures] == [3, 3]
 
 
 def test_an_image_that_was_run_and_missed_counts(shapes):
