@@ -27,9 +27,9 @@ from bpt_det.utils.errors import InputError, printable
 from bpt_det.utils.progress import progress_bar
 from bpt_det.visualization.picture_files import prepare_output
 
+from .inputs import check_any_was_read, find_sources, is_video, report_failures, split_settings
 from .launch import build_tool_parser, check_range, run_tool
 from .logs import RESULT, add_log_options
-from .predict import check_any_was_read, find_sources, is_video, report_failures, split_settings
 
 CSV_NAME, JSON_NAME = "predictions.csv", "predictions.json"
 

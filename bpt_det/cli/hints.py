@@ -74,6 +74,7 @@ HINTS: dict[str, Callable[[Context], str]] = {
     ),
     "check_dataset": lambda _: f"{invocation('check')} lists all faults of a dataset.",
     "resume": lambda _: "Continue with --resume.",
+    "max_frames": lambda _: "Add --max-frames N.",
     "repeat": lambda _: "Give the same command again to go on.",
     "shared_memory": lambda _: "A container gets more from docker run --shm-size=8g.",
     "memory": lambda _: f"{invocation('memory')} predicts what a detector takes.",

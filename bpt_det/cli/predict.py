@@ -1,9 +1,10 @@
-"""Detect objects in images, folders or videos: annotated pictures and a COCO-format JSON.
+"""Detect objects in images, folders, videos or streams: annotated pictures and a COCO-format JSON.
 
 --output gets predictions.json and one picture per image; for a video (.mp4 .mov .avi .mkv .webm and
 others) an annotated .mp4 of the same size and speed. Pictures of images under 512 pixels are
 magnified, those of images over 2048 shrunk. Folders give their images, not their videos; what is
-left out is counted.
+left out is counted. --input takes the index of a camera and rtsp:// or http:// addresses too; those
+without an end need --max-frames.
 
 predictions.json is complete in itself: images (id, file_name as given, width, height, of a video
 frame_number counted from 0 and its time in seconds), categories (id, name) and annotations (bbox
@@ -23,14 +24,13 @@ changed as key=value:
         --input photos clip.mp4 --every 5 --output output/found train.device=cpu
     bpt-det predict --config-file run/config.yaml --input aerial.tif --tile 1024 \\
         --output output/aerial
+    bpt-det predict --config-file run/config.yaml --input 0 --max-frames 250 --output output/camera
 """
 
 import argparse
 import logging
-import os
-import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,7 +41,7 @@ from tqdm import tqdm
 
 from bpt_det import Predictor
 from bpt_det.config import load_config
-from bpt_det.data.images import folder_records, read_rgb
+from bpt_det.data.images import read_rgb
 from bpt_det.detection import use_detection_data
 from bpt_det.inference.predictions_file import CocoFile
 from bpt_det.inference.predictor import DEFAULT_SCORE_THRESHOLD
@@ -49,15 +49,16 @@ from bpt_det.inference.runs import default_checkpoint
 from bpt_det.inference.tiling import DEFAULT_OVERLAP, MAX_OVERLAP
 from bpt_det.utils.errors import InputError
 from bpt_det.utils.progress import progress_bar
+from bpt_det.visualization.captures import source_name
 from bpt_det.visualization.picture_files import picture_names, prepare_output, save_picture
-from bpt_det.visualization.video import VIDEO_SUFFIXES, VideoReader, VideoWriter
+from bpt_det.visualization.video import VideoReader, VideoWriter
 
 from .drawing import add_drawing_options, drawing_style
+from .inputs import check_any_was_read, find_sources, is_video, report_failures, split_settings
 from .launch import build_tool_parser, check_range, run_tool
 from .logs import RESULT, add_log_options
 
 JSON_NAME = "predictions.json"
-_SETTING = re.compile(r"\+?[\w.]+=")
 
 logger = logging.getLogger(__name__)
 
@@ -68,11 +69,18 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--config-file", required=True, help="LazyConfig of the detector, or a run's config.yaml")
     add("--checkpoint", help="checkpoint of a training run (default: see above)")
-    add("--input", required=True, nargs="+", metavar="PATH", help="images, folders, videos")
+    add(
+        "--input",
+        required=True,
+        nargs="+",
+        metavar="PATH",
+        help="images, folders, videos, camera indexes, addresses of streams",
+    )
     add("--output", required=True, help="folder for the results")
     add = parser.add_argument_group("input").add_argument
     add("--recursive", action="store_true", help="search the subfolders of folders too")
     add("--every", type=int, default=1, metavar="N", help="take each N-th frame of a video")
+    add("--max-frames", type=int, metavar="N", help="take no more than N frames of a video")
     add("--batch-size", type=int, default=4, help="images or tiles per batch (default: 4)")
     add("--tile", type=int, metavar="PIXELS", help="look at images in square tiles of this side")
     add(
@@ -155,6 +163,7 @@ class Pictures:
 def predict_all(args: argparse.Namespace) -> int:
     """Do what a parsed command line of `build_parser` asks for; returns the exit status."""
     check_range(args, "--every")
+    check_range(args, "--max-frames")
     check_range(args, "--batch-size")
     check_range(args, "--score-threshold", least=0, most=1)
     style = drawing_style(args)
@@ -165,7 +174,7 @@ def predict_all(args: argparse.Namespace) -> int:
     inputs, settings = split_settings(args.input)
     sources = find_sources(inputs, args.recursive)
     suffixes = [".mp4" if is_video(source) else f".{args.format}" for source in sources]
-    names = dict(zip(sources, picture_names(sources, suffixes), strict=True))
+    names = dict(zip(sources, picture_names(map(source_name, sources), suffixes), strict=True))
     folder = Path(args.output)
     written = [] if args.no_pictures else names.values()
     prepare_output(folder, [JSON_NAME, *written], option="--output")
@@ -208,45 +217,6 @@ def predict_all(args: argparse.Namespace) -> int:
     return report_failures(failures, len(sources))
 
 
-def split_settings(paths: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the paths of ``--input``, and the settings that argparse has taken for paths."""
-    settings = [path for path in paths if _SETTING.match(path) and not os.path.exists(path)]
-    return [path for path in paths if path not in settings], settings
-
-
-def report_failures(failures: Mapping[str, InputError], num_sources: int) -> int:
-    """Name the inputs that could not be read; return the exit status."""
-    if failures:
-        message = "%d of %d inputs could not be read: %s"
-        logger.warning(message, len(failures), num_sources, ", ".join(failures))
-    return 1 if failures else 0
-
-
-def find_sources(inputs: Sequence[str], recursive: bool) -> list[str]:
-    """Return the images and videos behind the paths of ``--input``, each once.
-
-    Raises:
-        InputError: a path does not exist, or a folder holds no image.
-    """
-    sources: dict[str, str] = {}
-    for path in inputs:
-        if os.path.isdir(path):
-            records = folder_records(path, recursive=recursive, option="--input")
-            files = [record["file_name"] for record in records]
-        elif os.path.exists(path):
-            files = [path]
-        else:
-            raise InputError(f"--input '{path}' does not exist; give images, folders or videos.")
-        for file in files:
-            sources.setdefault(os.path.realpath(file), file)
-    return list(sources.values())
-
-
-def is_video(source: str) -> bool:
-    """Whether a file is read as a video, by its name."""
-    return Path(source).suffix.lower() in VIDEO_SUFFIXES
-
-
 def _predictions(
     sources: Sequence[str],
     args: argparse.Namespace,
@@ -266,7 +236,7 @@ def _predictions(
                 batch_size=args.batch_size,
             )
 
-    frames = _read_all(sources, args.every, prepare, failures)
+    frames = _read_all(sources, args, prepare, failures)
     for batch in _batches(frames, args.batch_size if args.tile is None else 1):
         tiled = [frame.instances for frame in batch if frame.instances is not None]
         samples = [frame.sample for frame in batch if frame.instances is None]
@@ -275,7 +245,7 @@ def _predictions(
 
 def _read_all(
     sources: Sequence[str],
-    every: int,
+    args: argparse.Namespace,
     prepare: Callable[[Frame], None],
     failures: dict[str, InputError],
 ) -> Iterator[Frame]:
@@ -286,7 +256,7 @@ def _read_all(
         for source in sources:
             progress.total -= 1
             try:
-                for frame in _read(source, every, progress):
+                for frame in _read(source, args, progress):
                     prepare(frame)
                     yield frame
                     progress.update()
@@ -296,16 +266,17 @@ def _read_all(
                     logger.warning("%s", error)
 
 
-def _read(source: str, every: int, progress: tqdm) -> Iterator[Frame]:
+def _read(source: str, args: argparse.Namespace, progress: tqdm) -> Iterator[Frame]:
     """Yield the image or the frames of a file, and tell the progress bar how many they are."""
     if not is_video(source):
         progress.total += 1
         yield Frame(source, {"file_name": source}, read_rgb(source))
         return
-    reader = VideoReader(source, every)
+    reader = VideoReader(source, args.every, args.max_frames)
     progress.total += reader.num_frames
     for number, seconds, pixels in reader:
-        record = {"file_name": source, "frame_number": number, "seconds": round(seconds, 6)}
+        place = {"frame_number": number, "seconds": round(seconds, 6)}
+        record = {"file_name": source_name(source), **place}
         yield Frame(source, record, pixels, fps=reader.fps)
 
 
@@ -318,19 +289,6 @@ def _batches(frames: Iterator[Frame], batch_size: int) -> Iterator[list[Frame]]:
             batch = []
     if batch:
         yield batch
-
-
-def check_any_was_read(num_images: int, failures: Mapping[str, InputError]) -> None:
-    """Check that not all inputs failed.
-
-    Raises:
-        InputError: all did; it is that of a single one, or else names the first.
-    """
-    if num_images == 0:
-        first = next(iter(failures.values()))
-        if len(failures) == 1:
-            raise first
-        raise InputError(f"none of the {len(failures)} inputs could be read; the first: {first}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

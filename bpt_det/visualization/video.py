@@ -1,7 +1,8 @@
-"""Video files: reader and writer, frame by frame. Frames are RGB arrays (H, W, 3), uint8."""
+"""Videos: reader and writer, frame by frame. Frames are RGB arrays (H, W, 3), uint8."""
 
 import logging
 import os
+import time
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from importlib.util import find_spec
@@ -9,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bpt_det.data.archives import open_file
 from bpt_det.data.images import MAX_PIXELS
-from bpt_det.utils.errors import InputError, printable
+from bpt_det.utils.errors import InputError
 from bpt_det.utils.opencv import cv2
+
+from .captures import check_path, is_stream, open_capture, source_name
 
 VIDEO_SUFFIXES = (
     *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts"),
@@ -20,100 +22,85 @@ VIDEO_SUFFIXES = (
 )
 _DEFAULT_FPS = 25.0  # of files that do not state theirs
 
-# FFmpeg would print lines of its own about a broken file; our errors say what matters.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-# A file may be a list of other files or addresses, which FFmpeg would open: only containers are.
-os.environ.setdefault(
-    "OPENCV_FFMPEG_CAPTURE_OPTIONS",
-    "protocol_whitelist;file|format_whitelist;"
-    "asf,avi,flv,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mpeg,mpegts,mpegvideo,h264,hevc,ogg",
-)
-
 logger = logging.getLogger(__name__)
 
 
 class VideoReader:
-    """Reads every n-th frame of a video file, starting with the first.
+    """Reads every n-th frame of a video, starting with the first.
 
     Args:
-        path: of the file.
+        source: path of a file, index of a camera, or address of a stream (rtsp, http).
         every: n, an integer >= 1; 1 reads all frames.
+        max_frames: how many are read at most; needed where no end is stated, as of a camera.
 
-    Frames are turned as the file says. Where they are not evenly spaced in time, or end before
+    Frames of a file are turned as it says. Where they are not evenly spaced in time, or end before
     the stated number, a warning says so once they have been read.
 
     Attributes:
         fps: of the frames that are read, in 1/s.
-        num_frames: how many will be read as far as the file says; 0 if it does not.
+        num_frames: how many will be read as far as is known; 0 if it is not.
 
     Raises:
-        InputError: it is no regular file, OpenCV cannot open it, or its frames have more pixels
-            than are allowed (``BPT_DET_MAX_PIXELS``).
+        InputError: it is no regular file or cannot be opened, its frames have more pixels than are
+            allowed (``BPT_DET_MAX_PIXELS``), or it has no end and ``max_frames`` is None.
     """
 
-    def __init__(self, path: str, every: int = 1) -> None:
-        self.path = path
+    def __init__(self, source: str, every: int = 1, max_frames: int | None = None) -> None:
         self.every = every
-        _check_name(path)
-        open_file(path).close()  # a pipe would be waited for
-        self._capture = _open(path)
-        if not self._capture.isOpened():
-            raise InputError(
-                f"video '{path}' cannot be read; restore the file, or convert it to another format."
-            )
+        self.max_frames = max_frames
+        self._name = f"{'stream' if is_stream(source) else 'video'} '{source_name(source)}'"
+        self._capture = open_capture(source)
         sides = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
         width, height = (int(self._capture.get(side)) for side in sides)
-        MAX_PIXELS.check(width * height, f"video '{path}'")
+        MAX_PIXELS.check(width * height, self._name)
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         self.fps = (fps if 0 < fps < 1000 else _DEFAULT_FPS) / every
         self._stated = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        self._is_live = is_stream(source) and not self._stated
+        if self._is_live and max_frames is None:
+            self._capture.release()
+            raise InputError(
+                f"{self._name} states no end; say how many frames to read at most.",
+                hint="max_frames",
+            )
         self.num_frames = -(-self._stated // every)
+        if max_frames is not None:
+            self.num_frames = min(self.num_frames, max_frames) if self._stated else max_frames
 
     def __iter__(self) -> Iterator[tuple[int, float, np.ndarray]]:
         """Yield (frame number counted from 0, its time in seconds, frame); once.
+
+        Times of a stream without an end are those at which its frames came.
 
         Raises:
             InputError: there is no frame at all.
         """
         times: list[float] = []  # of all frames
+        num_read = 0
+        begin = time.monotonic()
         try:
-            while self._capture.grab():
-                times.append(self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+            while num_read != self.max_frames and self._capture.grab():
+                place = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+                times.append(time.monotonic() - begin if self._is_live else place)
                 if (len(times) - 1) % self.every == 0:
                     is_decoded, frame = self._capture.retrieve()
                     if not is_decoded:
                         times.pop()
                         break
+                    num_read += 1
                     yield len(times) - 1, times[-1], cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
         finally:
             self._capture.release()
         if not times:
-            raise InputError(f"video '{self.path}' holds no frame that can be read.")
-        if self._stated > len(times):
-            text = (
-                "video '%s': %d of the %d stated frames can be read; it may be damaged at its end"
-            )
-            logger.warning(text, self.path, len(times), self._stated)
-        if not _are_even(times):
-            text = "video '%s': its frames are not evenly spaced in time; go by the time of each"
-            logger.warning(text, self.path)
-
-
-def _check_name(path: str) -> None:
-    """Refuse a path that OpenCV would crash on."""
-    if printable(path) != path:
-        raise InputError(
-            f"video '{printable(path)}' has a path that is no UTF-8; rename the file or its folder."
-        )
-
-
-def _open(path: str) -> cv2.VideoCapture:
-    """Open a file by FFmpeg alone; OpenCV would print that no other backend was tried."""
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
-    try:
-        return cv2.VideoCapture(path, cv2.CAP_FFMPEG)
-    finally:
-        cv2.utils.logging.setLogLevel(level)
+            raise InputError(f"{self._name} holds no frame that can be read.")
+        if self._is_live and num_read != self.max_frames:
+            logger.warning("%s has ended after %d frames", self._name, num_read)
+        if self._stated > len(times) and num_read != self.max_frames:
+            text = "%s: %d of the %d stated frames can be read; it may be damaged at its end"
+            logger.warning(text, self._name, len(times), self._stated)
+        if not self._is_live and not _are_even(times):
+            text = "%s: its frames are not evenly spaced in time; go by the time of each"
+            logger.warning(text, self._name)
 
 
 def _are_even(times: Sequence[float]) -> bool:
@@ -143,7 +130,7 @@ class VideoWriter:
     def __init__(self, path: Path, fps: float, size: tuple[int, int]) -> None:
         self.path = path
         self._partial = path.with_name(f".video.{os.getpid()}.partial{path.suffix}")
-        _check_name(str(self._partial))
+        check_path(str(self._partial))
         try:
             encoder = _H264Encoder if _has_h264() else _MPEG4Encoder
             self._encoder = encoder(self._partial, fps, size)

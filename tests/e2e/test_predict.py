@@ -15,6 +15,7 @@ from bpt_det import Predictor
 from bpt_det.cli import predict as command
 from bpt_det.data.images import IMAGE_SUFFIXES
 from bpt_det.utils.errors import printable
+from bpt_det.utils.opencv import cv2
 from bpt_det.visualization.video import VideoReader, VideoWriter
 from tests.support import image_kinds
 from tests.support.predictors import write_run
@@ -231,3 +232,22 @@ def test_a_picture_has_a_name_that_can_be_written(predict, tmp_path, shapes_root
     (picture,) = (path for path in (tmp_path / "out").iterdir() if path.suffix == ".png")
     assert not picture.name.startswith(".")
     json.loads((tmp_path / "out/predictions.json").read_text())["images"][0]["file_name"].encode()
+
+
+def test_a_camera_gives_a_video_of_so_many_frames(predict, clip, tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(
+        "bpt_det.visualization.video.open_capture",
+        lambda source: opened.append(source) or cv2.VideoCapture(str(clip)),
+    )
+    assert predict("0", options=["--max-frames", "2"]) == 0
+    assert opened == ["0"]
+    assert names_in(tmp_path / "out") == ["camera_0.mp4", "predictions.json"]
+    images = read(tmp_path / "out/predictions.json")["images"]
+    assert [(i["file_name"], i["frame_number"]) for i in images] == [("camera_0", 0), ("camera_0", 1)]
+
+
+def test_a_camera_that_is_not_there_is_one_line(predict, capsys, tmp_path):
+    error = error_of(predict("97", options=["--max-frames", "2"]), capsys)
+    assert "camera 97 cannot be opened; connect it" in error
+    assert not (tmp_path / "out/predictions.json").exists()
