@@ -55,7 +55,10 @@ def apply_overrides(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
                 f"override '{override}': the config has no key '{key}'; did you mean "
                 f"'{_nearest(cfg, key)}'? To add a new key write '+{key}={value}'."
             )
+        held = _held(cfg, key)
         _apply(cfg, key, value, override)
+        if isinstance(held, DictConfig) and TARGET in held:
+            _check_still_builds(_held(cfg, key), key, override)
     for override in overrides:
         key = override.partition("=")[0].lstrip("+").strip()
         if override.startswith("+"):
@@ -120,12 +123,29 @@ def _apply(cfg: DictConfig, key: str, value: str, override: str) -> None:
         ) from error
 
 
-def _parent(cfg: DictConfig, key: str) -> Any:
-    parent = key.rpartition(".")[0]
+def _check_still_builds(value: Any, key: str, override: str) -> None:
+    """Check that what is built from settings is left out, or settings again.
+
+    Raises:
+        InputError: it is a text or a number, such as "None".
+    """
+    if value is not None and not isinstance(value, DictConfig):
+        raise InputError(
+            f"override '{override}': {key} is built from settings of its own, and {value!r} is "
+            f"none; write {key}=null to leave it out, or set one of its settings, {key}.KEY=VALUE."
+        )
+
+
+def _held(cfg: DictConfig, key: str) -> Any:
     try:
-        return OmegaConf.select(cfg, parent) if parent else cfg
+        return OmegaConf.select(cfg, key)
     except OmegaConfBaseException:
         return None
+
+
+def _parent(cfg: DictConfig, key: str) -> Any:
+    parent = key.rpartition(".")[0]
+    return _held(cfg, parent) if parent else cfg
 
 
 def _holds_text(cfg: DictConfig, key: str, value: str) -> bool:
@@ -136,10 +156,7 @@ def _holds_text(cfg: DictConfig, key: str, value: str) -> bool:
         if kinds is not None:
             may_be_list = kinds & {list, tuple} and re.fullmatch(r"[\d, ]+", value)
             return str in kinds and not kinds & {int, float, bool} and not may_be_list
-    try:
-        return isinstance(OmegaConf.select(cfg, key), str)
-    except OmegaConfBaseException:
-        return False
+    return isinstance(_held(cfg, key), str)
 
 
 def _may_be_null(cfg: DictConfig, key: str, *, is_path: bool) -> bool:

@@ -131,7 +131,10 @@ REFUSED = {
     "train.output_dir=a/${train.nothing}/b": "refers to what .*train.nothing",
     "train.seed=${train.seed}": "train.seed=.* refers to",
     "model=null": "refers to what .*model.roi_heads",
-    "model=3": "refers to what .*model.roi_heads",
+    # what is built stays that
+    "model=3": "model is built from settings of its own, and 3 is none; write model=null",
+    "optimizer=adam": "optimizer is built from .* 'adam' is none",
+    "dataloader.evaluator=None": "write dataloader.evaluator=null to leave it out",
     # numbers
     f"{PROMPT}.prompt_length=0": f"{PROMPT}.prompt_length must be an integer >= 1, got 0",
     f"{PROMPT}.prompt_length=-5": f"{PROMPT}.prompt_length must be",
@@ -220,6 +223,7 @@ def test_a_setting_is_refused_by_its_whole_key_in_one_line(setting, override):
         ("+model.backbone.prompt_dropout=1", r"model.backbone.prompt_dropout must be in \[0, 1\)"),
         ("model.backbone.vit.embed_dim=0", "model.backbone.vit.embed_dim must be"),
         ("dataloader.test.batch_size=0", "dataloader.test.batch_size must be"),
+        ("dataloader.final_test=None", "write dataloader.final_test=null to leave it out"),
     ],
 )
 def test_settings_of_a_classifier(setting, facts, override, classifier):
