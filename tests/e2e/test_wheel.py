@@ -100,11 +100,25 @@ def test_a_command_takes_a_short_name(installed, tmp_path):
     assert "largest batch" in result.stdout
 
 
-def test_the_package_is_typed(installed):
-    assert (installed / "bpt_det/py.typed").is_file()
+def test_the_config_of_a_run_is_read(installed, tmp_path):
+    code = """
+import sys
+from detectron2.config import LazyConfig
+from bpt_det import get_config
+LazyConfig.save(get_config("shapes/cascade_bpt_s"), "config.yaml")
+assert get_config("config.yaml").dataloader.image_size == 128
+"""
+    result = run(installed, tmp_path, sys.executable, "-c", code)
+    assert result.returncode == 0, result.stderr
 
 
-def test_the_weights_of_the_package_and_their_cards_are_in_it(installed):
-    names = {path.name for path in (ROOT / "bpt_det/pretrained").iterdir()}
-    assert names == {path.name for path in (installed / "bpt_det/pretrained").iterdir()}
-    assert "cascade_bpt_s_shapes.pth" in names
+def test_every_file_of_the_package_is_in_it(installed):
+    def files(folder):
+        paths = (path for path in folder.rglob("*") if path.is_file())
+        return {str(p.relative_to(folder)) for p in paths if "__pycache__" not in p.parts}
+
+    expected = files(ROOT / "bpt_det")
+    assert {"py.typed", "pretrained/cascade_bpt_s_shapes.pth"} < expected
+    assert expected | {f"configs/{name}" for name in files(ROOT / "configs")} == files(
+        installed / "bpt_det"
+    )
