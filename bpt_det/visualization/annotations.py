@@ -1,16 +1,19 @@
 """Annotations to draw: objects of a dataset's ground truth, or predictions of a detector."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import pycocotools.mask as mask_util
 
 from bpt_det.data.run_length_masks import RunLengthMasks
 from bpt_det.utils.opencv import cv2  # before detectron2 imports it: explains a missing libGL
 
 # isort: split
 from detectron2.structures import BoxMode, Instances
-from detectron2.utils.visualizer import GenericMask
+
+Mask = np.ndarray | dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -20,37 +23,41 @@ class Annotation:
     Args:
         class_index: contiguous index of its class.
         box: XYXY in pixels of the image.
-        mask: bool (H, W); None draws the box.
+        mask: bool (H, W), or its run-length code, which takes kilobytes where pixels take
+            megabytes; of the image at any size. None draws the box.
         score: in [0, 1]; None for ground truth.
         is_crowd: a region of objects that were not separated; drawn striped.
     """
 
     class_index: int
     box: tuple[float, float, float, float]
-    mask: np.ndarray | None = None
+    mask: Mask | None = None
     score: float | None = None
     is_crowd: bool = False
 
 
 def ground_truth_annotations(record: dict, height: int, width: int) -> list[Annotation]:
     """Return the annotations of a record of Detectron2's standard form at another image size."""
-    scale = np.tile([width / record["width"], height / record["height"]], 2)
+    size = (record["height"], record["width"])
     annotations = []
     for entry in record.get("annotations", ()):
         box = BoxMode.convert(entry["bbox"], entry["bbox_mode"], BoxMode.XYXY_ABS)
-        mask = None
-        if entry.get("segmentation"):
-            mask = GenericMask(entry["segmentation"], record["height"], record["width"]).mask
-            mask = resize_mask(mask.astype(bool), height, width)
-        annotations.append(
-            Annotation(
-                class_index=entry["category_id"],
-                box=tuple(np.asarray(box) * scale),
-                mask=mask,
-                is_crowd=bool(entry.get("iscrowd", 0)),
-            )
+        annotation = Annotation(
+            class_index=entry["category_id"],
+            box=tuple(box),
+            mask=_encode(entry["segmentation"], *size) if entry.get("segmentation") else None,
+            is_crowd=bool(entry.get("iscrowd", 0)),
         )
+        annotations.append(scale_annotation(annotation, size, (height, width)))
     return annotations
+
+
+def _encode(segmentation: list | dict, height: int, width: int) -> dict[str, Any]:
+    if isinstance(segmentation, list):
+        return mask_util.merge(mask_util.frPyObjects(segmentation, height, width))
+    if isinstance(segmentation["counts"], list):
+        return mask_util.frPyObjects(segmentation, height, width)
+    return segmentation
 
 
 def predicted_annotations(
@@ -64,22 +71,38 @@ def predicted_annotations(
         width: of it.
     """
     size = (height or instances.image_size[0], width or instances.image_size[1])
-    masks: Iterable[np.ndarray | None] = [None] * len(instances)
+    masks: Sequence[Mask | None] = [None] * len(instances)
     if instances.has("pred_masks"):
         given = instances.pred_masks
-        is_coded = isinstance(given, RunLengthMasks)
-        masks = given.resized(*size) if is_coded else (resize_mask(m, *size) for m in given.numpy())
-    scale = np.tile([size[1] / instances.image_size[1], size[0] / instances.image_size[0]], 2)
-    return [
+        masks = given.codes if isinstance(given, RunLengthMasks) else list(given.numpy())
+    annotations = [
         Annotation(class_index, tuple(box), mask, score)
         for class_index, box, mask, score in zip(
             instances.pred_classes.tolist(),
-            (instances.pred_boxes.tensor.numpy() * scale).tolist(),
+            instances.pred_boxes.tensor.tolist(),
             masks,
             instances.scores.tolist(),
             strict=True,
         )
     ]
+    return [scale_annotation(each, instances.image_size, size) for each in annotations]
+
+
+def mask_share(mask: Mask) -> float:
+    """Return the share of the pixels of its image that a mask has."""
+    if isinstance(mask, dict):
+        return float(mask_util.area(mask)) / (mask["size"][0] * mask["size"][1])
+    return float(mask.mean())
+
+
+def mask_pixels(mask: Mask, height: int, width: int) -> np.ndarray:
+    """Return a mask at a size, (H, W) bool, each pixel that of the nearest one."""
+    if not isinstance(mask, dict):
+        return resize_mask(mask, height, width)
+    if list(mask["size"]) == [height, width]:
+        return mask_util.decode(mask).astype(bool)
+    (pixels,) = RunLengthMasks([mask]).resized(height, width)
+    return pixels
 
 
 def resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -90,12 +113,10 @@ def resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
     return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_NEAREST).astype(bool)
 
 
-def resize_annotation(
+def scale_annotation(
     annotation: Annotation, old: tuple[int, int], new: tuple[int, int]
 ) -> Annotation:
     """Return an annotation of an image of one size (H, W) as it lies in the image at another."""
     rows, columns = new[0] / old[0], new[1] / old[1]
     x0, y0, x1, y1 = annotation.box
-    box = (x0 * columns, y0 * rows, x1 * columns, y1 * rows)
-    mask = None if annotation.mask is None else resize_mask(annotation.mask, *new)
-    return replace(annotation, box=box, mask=mask)
+    return replace(annotation, box=(x0 * columns, y0 * rows, x1 * columns, y1 * rows))

@@ -16,7 +16,7 @@ from bpt_det.utils.opencv import cv2  # before detectron2 imports it: explains a
 # isort: split
 from detectron2.utils.visualizer import Visualizer
 
-from .annotations import Annotation, resize_annotation
+from .annotations import Annotation, mask_pixels, mask_share, scale_annotation
 from .fonts import font_families
 from .labels import label_text, place_labels
 
@@ -132,26 +132,45 @@ def draw_annotations(
     canvas = image.copy()
     if not annotations:
         return canvas  # some versions of Matplotlib shift an image by a pixel
-    resized = [resize_annotation(annotation, old_size, size) for annotation in annotations]
-    resized = sorted(resized, key=_area, reverse=True)
+    resized = [scale_annotation(annotation, old_size, size) for annotation in annotations]
+    resized = sorted(resized, key=lambda each: _share(each, size), reverse=True)
     colors = instance_colors([annotation.class_index for annotation in resized], class_colors)
     gray = image.mean(axis=2)
-    for annotation, color in zip(resized, colors, strict=True):
+    # One mask at a time is held as pixels.
+    shapes = [
         _fill(canvas, annotation, color, gray, style.opacity)
+        for annotation, color in zip(resized, colors, strict=True)
+    ]
     visualizer = Visualizer(canvas)
-    for annotation, color in zip(resized, colors, strict=True):
-        _outline(visualizer, annotation, color, with_box=style.boxes)
+    for shape, color in zip(shapes, colors, strict=True):
+        _outline(visualizer, shape, color, with_box=style.boxes)
     if style.line_width is not None:
         for patch in visualizer.output.ax.patches:
             patch.set_linewidth(style.line_width / _POINT)
     if style.labels != "none":
-        _write_labels(visualizer, resized, colors, class_names, style)
+        _write_labels(visualizer, resized, shapes, colors, class_names, style)
     return visualizer.get_output().get_image()
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """What outline and label take of an object in a panel.
+
+    Args:
+        box: XYXY, pixels.
+        contours: of its mask and of the holes in it, (N, 2) as (x, y); none without a mask.
+        center: (x, y) of the label: the median of the mask, else the middle of the box.
+    """
+
+    box: tuple[float, float, float, float]
+    contours: Sequence[np.ndarray]
+    center: tuple[float, float]
 
 
 def _write_labels(
     visualizer: Visualizer,
     annotations: Sequence[Annotation],
+    shapes: Sequence[_Shape],
     colors: Sequence[np.ndarray],
     class_names: Sequence[str] | None,
     style: DrawStyle,
@@ -164,7 +183,8 @@ def _write_labels(
     if style.labels == "name":
         annotations = [replace(annotation, score=None) for annotation in annotations]
     texts = [label_text(annotation, class_names) for annotation in annotations]
-    positions = place_labels(annotations, texts, points, height, width)
+    places = [(shape.box, shape.center) for shape in shapes]
+    positions = place_labels(places, texts, points, height, width)
     for color, text, position in zip(colors, texts, positions, strict=True):
         visualizer.draw_text(
             text, position, font_size=points, color=0.5 + color / 2, horizontal_alignment="left"
@@ -174,35 +194,46 @@ def _write_labels(
         drawn.set_fontfamily(font_families(drawn.get_text()))
 
 
-def _area(annotation: Annotation) -> float:
+def _share(annotation: Annotation, size: tuple[int, int]) -> float:
+    """Return the share of a panel (H, W) that an object covers."""
     if annotation.mask is not None:
-        return float(annotation.mask.sum())
+        return mask_share(annotation.mask)
     left, top, right, bottom = annotation.box
-    return (right - left) * (bottom - top)
+    return (right - left) * (bottom - top) / (size[0] * size[1])
 
 
 def _fill(
     image: np.ndarray, annotation: Annotation, color: np.ndarray, gray: np.ndarray, opacity: float
-) -> None:
+) -> _Shape:
     """Tint the pixels of a mask in place; the image's own color would hide that of the class."""
-    if annotation.mask is None or not opacity:
-        return
-    fill = annotation.mask
+    left, top, right, bottom = annotation.box
+    middle = ((left + right) / 2, (top + bottom) / 2)
+    if annotation.mask is None:
+        return _Shape(annotation.box, (), middle)
+    mask = mask_pixels(annotation.mask, *image.shape[:2])
+    if not mask.any():
+        return _Shape(annotation.box, (), middle)
+    fill = mask
     if annotation.is_crowd:
-        fill = fill & (np.indices(fill.shape).sum(axis=0) // _STRIPE % 2 == 0)
-    image[fill] = (1 - opacity) * gray[fill][:, None] + opacity * 255 * color
-
-
-def _outline(
-    visualizer: Visualizer, annotation: Annotation, color: np.ndarray, *, with_box: bool
-) -> None:
-    """Draw the border of a mask and of its holes, or the box of an object without a mask."""
-    has_mask = annotation.mask is not None and annotation.mask.any()
-    if with_box or not has_mask:
-        visualizer.draw_box(annotation.box, alpha=1, edge_color=color)
-    if annotation.mask is None or not has_mask:
-        return
-    pixels = annotation.mask.astype(np.uint8)
+        fill = mask & (np.indices(mask.shape).sum(axis=0) // _STRIPE % 2 == 0)
+    if opacity:
+        image[fill] = (1 - opacity) * gray[fill][:, None] + opacity * 255 * color
+    pixels = mask.astype(np.uint8)
     contours, _ = cv2.findContours(pixels, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    for contour in contours:
-        visualizer.draw_polygon(contour[:, 0] + 0.5, color, alpha=0)
+    center = (_median(mask.sum(axis=0)), _median(mask.sum(axis=1)))
+    return _Shape(annotation.box, [contour[:, 0] for contour in contours], center)
+
+
+def _median(counts: np.ndarray) -> float:
+    """Return the median index, each counting so many times."""
+    ends = np.cumsum(counts)
+    middles = np.searchsorted(ends, [(ends[-1] - 1) // 2, ends[-1] // 2], side="right")
+    return float(middles.mean())
+
+
+def _outline(visualizer: Visualizer, shape: _Shape, color: np.ndarray, *, with_box: bool) -> None:
+    """Draw the border of a mask and of its holes, or the box of an object without a mask."""
+    if with_box or not shape.contours:
+        visualizer.draw_box(shape.box, alpha=1, edge_color=color)
+    for contour in shape.contours:
+        visualizer.draw_polygon(contour + 0.5, color, alpha=0)

@@ -7,6 +7,8 @@ import numpy as np
 from .annotations import Annotation
 from .fonts import drawable_names, load_font, split_by_font
 
+Box = tuple[float, float, float, float]  # XYXY, pixels
+
 _POINT = 100 / 72  # pixels in a typographic point at Matplotlib's 100 dpi
 
 
@@ -21,7 +23,7 @@ def label_text(annotation: Annotation, class_names: Sequence[str] | None) -> str
 
 
 def place_labels(
-    annotations: Sequence[Annotation],
+    places: Sequence[tuple[Box, tuple[float, float]]],
     texts: Sequence[str],
     points: float,
     height: int,
@@ -31,14 +33,21 @@ def place_labels(
 
     The small objects, which are last, choose first. Each takes the first of a few positions near it
     that overlaps no earlier label, or else the one that overlaps them least.
+
+    Args:
+        places: box of each object, XYXY, and its center (x, y), in pixels of the panel.
+        texts: of the labels.
+        points: size of the letters.
+        height: of the panel.
+        width: of it.
     """
-    taken: list[tuple[float, float, float, float]] = []
+    taken: list[Box] = []
     positions = []
-    for annotation, text in zip(reversed(annotations), reversed(texts), strict=True):
+    for place, text in zip(reversed(places), reversed(texts), strict=True):
         label_width = text_width(text, points * _POINT) + 2 * _POINT
         label_height = 1.4 * points * _POINT
         boxes = []
-        for x, y in _candidates(annotation, label_width, label_height):
+        for x, y in _candidates(*place, label_width, label_height):
             x = max(2, min(x, width - label_width - 2))
             y = max(2, min(y, height - label_height - 2))
             boxes.append((x, y, x + label_width, y + label_height))
@@ -48,11 +57,11 @@ def place_labels(
     return positions[::-1]
 
 
-def _candidates(annotation: Annotation, width: float, height: float) -> list[tuple[float, float]]:
-    left, top, right, bottom = annotation.box
-    center_x, center_y = (left + right) / 2, (top + bottom) / 2
-    if annotation.mask is not None and annotation.mask.any():
-        center_y, center_x = np.median(annotation.mask.nonzero(), axis=1)
+def _candidates(
+    box: Box, middle: tuple[float, float], width: float, height: float
+) -> list[tuple[float, float]]:
+    left, top, right, bottom = box
+    center_x, center_y = middle
     center = (center_x - width / 2, center_y - height / 2)
     inside = [center, (left, top), (left, bottom - height), (right - width, top)]
     outside = [(center[0], top - height), (center[0], bottom)]

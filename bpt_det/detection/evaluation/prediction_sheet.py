@@ -10,7 +10,6 @@ import torch
 from detectron2.structures import BoxMode
 from detectron2.utils.events import get_event_storage
 from PIL import Image
-from pycocotools import mask as coco_mask
 
 from bpt_det.data.images import read_rgb, spread_evenly
 from bpt_det.utils.atomic import atomic_write
@@ -18,7 +17,7 @@ from bpt_det.utils.errors import InputError
 from bpt_det.visualization.annotations import (
     Annotation,
     ground_truth_annotations,
-    resize_annotation,
+    scale_annotation,
 )
 from bpt_det.visualization.draw import draw_annotations
 from bpt_det.visualization.sheet import contact_sheet, shrink, side_by_side
@@ -122,9 +121,7 @@ class PredictionSheet:
 def _annotation(result: dict, old: tuple[int, int], new: tuple[int, int]) -> Annotation:
     """Return a prediction in COCO's format as it lies in a picture of the image."""
     left, top, width, height = result["bbox"]
-    mask = None
-    if "segmentation" in result:
-        mask = coco_mask.decode(result["segmentation"]).astype(bool)
     box = (left, top, left + width, top + height)
+    mask = result.get("segmentation")
     annotation = Annotation(result["category_id"] - 1, box, mask, result["score"])
-    return resize_annotation(annotation, old, new)
+    return scale_annotation(annotation, old, new)

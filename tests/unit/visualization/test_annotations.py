@@ -6,7 +6,14 @@ import pytest
 import torch
 from detectron2.structures import Boxes, BoxMode, Instances
 
-from bpt_det.visualization.annotations import ground_truth_annotations, predicted_annotations
+from bpt_det.data.run_length_masks import RunLengthMasks
+from bpt_det.visualization.annotations import (
+    ground_truth_annotations,
+    mask_pixels,
+    mask_share,
+    predicted_annotations,
+    resize_mask,
+)
 
 HEIGHT, WIDTH = 48, 64
 
@@ -40,19 +47,16 @@ def test_every_form_of_annotation_is_read(kind):
     expected[5:13, 10:30] = True
     assert (annotation.class_index, annotation.score, annotation.is_crowd) == (4, None, False)
     assert annotation.box == (10, 5, 30, 13)
-    np.testing.assert_array_equal(annotation.mask, expected)
+    np.testing.assert_array_equal(mask_pixels(annotation.mask, HEIGHT, WIDTH), expected)
 
 
 def test_ground_truth_follows_the_size_of_the_drawn_image():
     record = record_with(segmentations()["polygons"])
     (annotation,) = ground_truth_annotations(record, HEIGHT // 2, WIDTH * 2)
     assert annotation.box == (20, 2.5, 60, 6.5)
-    assert annotation.mask.shape == (HEIGHT // 2, WIDTH * 2)
-    assert (
-        not annotation.mask[:, :20].any()
-        and not annotation.mask[:, 60:].any()
-        and annotation.mask[4, 20:60].all()
-    )
+    pixels = mask_pixels(annotation.mask, HEIGHT // 2, WIDTH * 2)
+    assert pixels.shape == (HEIGHT // 2, WIDTH * 2)
+    assert not pixels[:, :20].any() and not pixels[:, 60:].any() and pixels[4, 20:60].all()
 
 
 def test_an_annotation_without_a_mask_keeps_its_box():
@@ -76,3 +80,13 @@ def test_predictions_are_drawn_as_they_are():
     np.testing.assert_array_equal(annotations[1].mask, instances.pred_masks[1].numpy())
     instances.remove("pred_masks")
     assert predicted_annotations(instances)[0].mask is None
+
+
+@pytest.mark.parametrize("size", [(12, 17), (5, 40)])
+def test_a_code_is_the_mask_that_it_stands_for(size):
+    pixels = torch.from_numpy(np.random.default_rng(1).random((1, 12, 17)) > 0.6)
+    (code,) = RunLengthMasks.from_pixels(pixels).codes
+    mask = pixels[0].numpy()
+    np.testing.assert_array_equal(mask_pixels(code, *size), resize_mask(mask, *size))
+    np.testing.assert_array_equal(mask_pixels(mask, *size), resize_mask(mask, *size))
+    assert mask_share(code) == mask_share(mask) == mask.mean()

@@ -1,14 +1,19 @@
 """Panels: colors, fills, outlines, labels and sizes of drawn annotations."""
 
 import itertools
+import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from detectron2.utils.visualizer import Visualizer
 
+from bpt_det.data.run_length_masks import RunLengthMasks
 from bpt_det.utils.errors import InputError
 from bpt_det.utils.opencv import cv2
-from bpt_det.visualization.annotations import Annotation
+from bpt_det.visualization import draw
+from bpt_det.visualization.annotations import Annotation, mask_pixels
 from bpt_det.visualization.draw import (
     MIN_PANEL_SIDE,
     DrawStyle,
@@ -227,3 +232,22 @@ def test_lines_are_as_wide_as_asked_for(image, texts):
 def test_a_style_out_of_range_is_refused(values, message):
     with pytest.raises(InputError, match=message):
         DrawStyle(**values)
+
+
+def test_codes_are_drawn_as_their_pixels_one_at_a_time(image, monkeypatch):
+    drawn = [rectangle(4 * i, 5 * i, 4 * i + 9, 5 * i + 20, class_index=i) for i in range(8)]
+    masks = torch.from_numpy(np.stack([annotation.mask for annotation in drawn]))
+    codes = RunLengthMasks.from_pixels(masks).codes
+    coded = [replace(a, mask=code) for a, code in zip(drawn, codes, strict=True)]
+    decoded = []
+
+    def decode(*arguments):
+        assert sum(reference() is not None for reference in decoded) <= 1
+        pixels = mask_pixels(*arguments)
+        decoded.append(weakref.ref(pixels))
+        return pixels
+
+    monkeypatch.setattr(draw, "mask_pixels", decode)
+    panel = draw_annotations(image, coded)
+    assert len(decoded) == 8
+    np.testing.assert_array_equal(panel, draw_annotations(image, drawn))
