@@ -92,7 +92,8 @@ class TimmEva(TimmViT):
 
     def embed(self, images: Tensor) -> Tensor:
         """Return patch embedding, prefix and absolute positions, as timm's `forward_features`."""
-        tokens, _ = self.vit._pos_embed(embed_patches(self.vit.patch_embed, images))
+        patches = embed_patches(self.vit.patch_embed, images)
+        tokens, _ = type(self.vit)._pos_embed(_WithoutRope(self.vit), patches)
         return self.vit.norm_pre(tokens)
 
     def positions(self, grid: tuple[int, int]) -> "RotaryPositions | None":
@@ -107,6 +108,18 @@ class TimmEva(TimmViT):
         """Return the tokens after a block."""
         rope = None if positions is None else positions.of_block(index, num_prompts)
         return self.blocks[index](tokens, rope=rope)
+
+
+class _WithoutRope:
+    """An `Eva` for timm's embedding, which would compute rotary positions that nobody takes."""
+
+    rope = None
+
+    def __init__(self, vit: Any) -> None:
+        self._vit = vit
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._vit, name)
 
 
 class RotaryPositions:

@@ -181,7 +181,7 @@ class PromptedViT(nn.Module):
 
         Blocks before the first prompted or tuned one depend on the image alone and leave no graph.
         """
-        return self.finish(self.prefix_tokens(images), self.grid_size(*images.shape[-2:]))
+        return self._run(images)
 
     def forward_layers(self, images: Tensor, layers: Sequence[int]) -> list[Tensor]:
         """Return the patch tokens (B, N, D) after each of some blocks, without final norms.
@@ -193,16 +193,15 @@ class PromptedViT(nn.Module):
             layers: ascending block indexes, see `check_layers`.
         """
         kept: dict[int, Tensor] = {}
-        grid = self.grid_size(*images.shape[-2:])
-        self.finish(self.prefix_tokens(images, layers, kept), grid, layers, kept)
+        self._run(images, layers, kept)
         return [kept[index] for index in layers]
 
     def check_layers(self, layers: Sequence[int]) -> None:
         """Check block indexes for `forward_layers`.
 
         Raises:
-            InputError: they are not ascending, outside the depth, or end before a block with
-                prompts or tuning, which nothing would train.
+            InputError: they are not ascending, outside the depth, or end before a block in which
+                something is trained, which would get no gradient.
         """
         last = len(self.network.blocks) - 1
         is_valid = all(type(index) is int and 0 <= index <= last for index in layers)
@@ -212,22 +211,25 @@ class PromptedViT(nn.Module):
                 f"{last + 1} blocks, got {list(layers)}.",
                 parameter="layers",
             )
-        tuned = self.tuning.blocks if self.tuning is not None else ()
-        idle = sorted({int(i) for i in (*self.prompts, *tuned) if int(i) > layers[-1]})
-        if idle:
-            raise InputError(
-                f"layers end with block {layers[-1]}, so prompts and tuning in block "
-                f"{', '.join(map(str, idle))} would have no effect; add {last} to layers, or "
-                "choose an earlier placement.",
-                parameter="layers",
-            )
+        read = layers[-1]
+        idle = {"placement": ("prompts", [i for i in map(int, self.prompts) if i > read])}
+        if self.tuning is not None:
+            end = read - self.tuning.shows_in_next_block
+            behind = [i for i in map(int, self.tuning.blocks) if i > end]
+            idle["tuning.placement"] = (self.tuning.name, behind)
+        if not self.frozen:
+            idle["frozen=False"] = ("training", list(range(read + 1, last + 1)))
+        for setting, (what, blocks) in idle.items():
+            if blocks:
+                names = ", ".join(map(str, sorted(blocks)))
+                raise InputError(
+                    f"layers end with block {read}, so {what} in block {names} ({setting}) would "
+                    f"have no effect and no gradient; add {last} to layers, or train only earlier "
+                    "blocks.",
+                    parameter="layers",
+                )
 
-    def prefix_tokens(
-        self,
-        images: Tensor,
-        layers: Sequence[int] = (),
-        kept: dict[int, Tensor] | None = None,
-    ) -> Tensor:
+    def prefix_tokens(self, images: Tensor) -> Tensor:
         """Return the tokens that enter the first prompted or tuned block, (B, 1 + N, D).
 
         Those of a frozen ViT depend on the image alone. Without prompts and tuning they are all
@@ -235,39 +237,63 @@ class PromptedViT(nn.Module):
 
         Args:
             images: normalized, (B, 3, H, W).
+        """
+        return self._run_prefix(images, self._positions_of(images))
+
+    def finish(self, tokens: Tensor, grid: tuple[int, int] | None = None) -> Tensor:
+        """Return all tokens after the last block, (B, 1 + P + N, D), of `prefix_tokens`.
+
+        Args:
+            tokens: (B, 1 + N, D).
+            grid: patch grid (h, w) of the images; None: they are square.
+
+        Raises:
+            InputError: there are not as many patches as the grid has.
+        """
+        return self._run_rest(tokens, self.network.positions(self._check_grid(tokens, grid)))
+
+    def _run(
+        self,
+        images: Tensor,
+        layers: Sequence[int] = (),
+        kept: dict[int, Tensor] | None = None,
+    ) -> Tensor:
+        """Return all tokens after the last block that runs.
+
+        Args:
+            images: normalized, (B, 3, H, W).
             layers: blocks whose patch tokens are kept; () keeps none and runs all blocks.
             kept: takes them, by block index.
         """
+        positions = self._positions_of(images)
+        tokens = self._run_prefix(images, positions, layers, kept)
+        return self._run_rest(tokens, positions, layers, kept)
+
+    def _run_prefix(
+        self,
+        images: Tensor,
+        positions: Any,
+        layers: Sequence[int] = (),
+        kept: dict[int, Tensor] | None = None,
+    ) -> Tensor:
         stop = min(self.first_trained_block, self._num_run(layers))
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             network = self.network
             tokens = embed_images(self.vit, images)
-            positions = network.positions(self.grid_size(*images.shape[-2:]))
             for index in range(stop):
                 tokens = self._run_block(network, index, tokens, positions, 0)
                 if kept is not None and index in layers:
                     kept[index] = tokens[:, network.num_prefix_tokens :]
         return tokens
 
-    def finish(
+    def _run_rest(
         self,
         tokens: Tensor,
-        grid: tuple[int, int] | None = None,
+        positions: Any,
         layers: Sequence[int] = (),
         kept: dict[int, Tensor] | None = None,
     ) -> Tensor:
-        """Return all tokens after the last block, (B, 1 + P + N, D), of `prefix_tokens`.
-
-        Args:
-            tokens: (B, 1 + N, D).
-            grid: patch grid (h, w) of the images; None: they are square.
-            layers, kept: see `prefix_tokens`.
-
-        Raises:
-            InputError: there are not as many patches as the grid has.
-        """
         network = self.network if self.tuning is None else adapt(self.tuning.tuned(self.vit))
-        positions = network.positions(self._check_grid(tokens, grid))
         num_prefix, num_prompts = network.num_prefix_tokens, 0
         for index in range(self.first_trained_block, self._num_run(layers)):
             if str(index) in self.prompts:
@@ -279,6 +305,10 @@ class PromptedViT(nn.Module):
             if kept is not None and index in layers:
                 kept[index] = tokens[:, num_prefix + num_prompts :]
         return tokens
+
+    def _positions_of(self, images: Tensor) -> Any:
+        """Return the positions of the patches of images, which all blocks of a pass share."""
+        return self.network.positions(self.grid_size(*images.shape[-2:]))
 
     def _make_prompts(self, index: int, tokens: Tensor, num_earlier: int) -> Tensor:
         """Return the prompts of a block, (B, P, D), of the tokens that enter it."""

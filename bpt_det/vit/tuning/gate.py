@@ -31,6 +31,7 @@ class PromptGate(TuningMethod):
     """
 
     has_weight_decay = False
+    shows_in_next_block = True
 
     def __init__(
         self, initial_logit: float = -5.0, *, placement: str | Sequence[int] = "all"

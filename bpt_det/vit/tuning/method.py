@@ -29,9 +29,12 @@ class TuningMethod(nn.Module):
     Attributes:
         has_weight_decay: False where values start elsewhere than near 0, as a decay would pull them
             from there.
+        shows_in_next_block: True where a block's patches do not depend on what is trained in it,
+            but those of the next one do.
     """
 
     has_weight_decay = True
+    shows_in_next_block = False
 
     def __init__(self, placement: str | Sequence[int] = "all") -> None:
         super().__init__()

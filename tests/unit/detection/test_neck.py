@@ -1,5 +1,6 @@
 """Several layers of a ViT and neck blocks before the pyramid; without them nothing changes."""
 
+import copy
 import hashlib
 
 import pytest
@@ -14,7 +15,7 @@ from bpt_det.detection import PromptedViTBackbone, SimpleFeaturePyramid
 from bpt_det.prompts import BilinearPrompt, FreePrompt
 from bpt_det.utils.errors import InputError
 from bpt_det.vit import ARCHITECTURES, PromptedViT, build_vit
-from bpt_det.vit.tuning import LoRA
+from bpt_det.vit.tuning import SSF, AdaptFormer, BitFit, LoRA, PromptGate, TrainedBlocks
 from tests.support.families import FAMILIES, ToyNetwork, small_network
 from tests.support.vits import TINY_SIZES, count_parameters, tiny_vit
 
@@ -108,11 +109,8 @@ def test_quarters_are_the_last_blocks_of_four_parts():
 @pytest.mark.parametrize("layers", [[0, 2, 4], [2, 4]])
 def test_blocks_before_the_first_prompted_one_leave_no_graph(layers):
     model = backbone("last_2", layers=layers).prompted_vit
-    early, *_, last = model.forward_layers(IMAGES, layers)
-    assert not early.requires_grad and last.requires_grad
-    kept = {}
-    assert not model.prefix_tokens(IMAGES, layers, kept).requires_grad
-    assert set(kept) == {index for index in layers if index < 3}
+    tokens = dict(zip(layers, model.forward_layers(IMAGES, layers), strict=True))
+    assert {index for index in layers if not tokens[index].requires_grad} == set(layers) - {3, 4}
 
 
 def test_blocks_behind_the_last_layer_do_not_run():
@@ -199,10 +197,6 @@ def test_counts_of_trained_parameters_for_vit_b(options, expected):
             {"layers": "halves"},
             r"layers 'halves' is unknown for 5 blocks; write block indexes such",
         ),
-        (
-            {"layers": [0, 3]},
-            r"layers end with block 3, so prompts and tuning in block 4 would have",
-        ),
         ({"layers": [4], "join": "sum"}, r"join must be one of concat, weights, levels, got 'sum'"),
         ({"join": "mean"}, r"join must be one of concat, weights, levels, got 'mean'"),
         ({"neck_blocks": -1}, r"neck_blocks must be an integer >= 0, got -1"),
@@ -217,6 +211,44 @@ def test_what_does_not_fit_is_refused_with_one_line(options, problem):
     with pytest.raises(InputError, match=problem) as caught:
         backbone(**options)
     assert "\n" not in str(caught.value) and caught.value.parameter
+
+
+@pytest.mark.parametrize(
+    ("trained", "layers", "first_effective", "problem"),
+    [
+        ({"placement": "last_2"}, [0, 3], 4, r"prompts in block 4 \(placement\)"),
+        ({"placement": [0, 2, 4]}, [1], 4, r"prompts in block 2, 4 \(placement\)"),
+        ({"tuning": LoRA(2)}, [0, 2], 4, r"LoRA in block 3, 4 \(tuning.placement\)"),
+        ({"tuning": AdaptFormer(2)}, [2, 3], 4, r"AdaptFormer in block 4 \(tuning.placement\)"),
+        ({"tuning": SSF([1, 3])}, [2], 3, r"SSF in block 3 \(tuning.placement\)"),
+        ({"tuning": BitFit("last_1")}, [3], 4, r"BitFit in block 4 \(tuning.placement\)"),
+        ({"tuning": TrainedBlocks([2])}, [1], 2, r"TrainedBlocks in block 2 \(tuning.placement\)"),
+        ({"tuning": PromptGate()}, [1, 3], 4, r"PromptGate in block 3 \(tuning.placement\)"),
+        ({"tuning": PromptGate(placement=[0, 2])}, [2], 3, r"PromptGate in block 2 \(tuning.pl"),
+        ({"frozen": False, "prompt": None}, [0, 3], 4, r"training in block 4 \(frozen=False\)"),
+    ],
+    ids=lambda value: "".join(map(str, value)) if isinstance(value, list) else None,
+)
+def test_what_is_trained_behind_the_last_layer_is_refused_and_before_it_learns(
+    trained, layers, first_effective, problem
+):
+    def build(layers):
+        options = {"prompt": FreePrompt(3, D, patch_size=4), **copy.deepcopy(trained)}
+        return PromptedViTBackbone(tiny_vit(), layers=layers, **options).double()
+
+    expected = (
+        rf"^layers end with block {layers[-1]}, so {problem}.*; add 4 to layers, or train only e"
+    )
+    with pytest.raises(InputError, match=expected) as caught:
+        build(layers)
+    assert "\n" not in str(caught.value) and caught.value.parameter == "layers"
+    model = build([first_effective])
+    learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    with torch.no_grad():
+        for parameter in learned.values():
+            parameter += 0.1  # off the zeros, behind which nothing has a gradient
+    model(IMAGES)["last_feat"].square().sum().backward()
+    assert not [name for name, p in learned.items() if p.grad is None or not p.grad.any()]
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -9,6 +9,7 @@ from torch import nn
 from bpt_det.prompts import BilinearPrompt, FreePrompt
 from bpt_det.utils.errors import InputError
 from bpt_det.vit import ColumnarViT, PromptedViT, adapt, fingerprint
+from bpt_det.vit.tuning import LoRA
 from tests.support.families import EVA, FAMILIES, ToyNetwork, small_network
 
 IMAGE_SIZES = [(32, 32), (20, 36)]  # patches of 4; neither is the grid of the pre-training
@@ -152,6 +153,33 @@ def test_prefix_tokens_without_a_grid_are_of_square_images():
     assert torch.equal(model.finish(prefix), model.forward_tokens(images))
     with pytest.raises(InputError, match="45 patches are no grid of 6x6; give theirs."):
         model.finish(model.prefix_tokens(images_of((20, 36))))
+
+
+@pytest.mark.parametrize("settings", [{}, {"tuning": LoRA(2)}, {"activation_checkpointing": True}])
+@pytest.mark.parametrize("family", ROTARY)
+def test_rotary_positions_are_computed_once_a_pass_and_embedding_is_timms(
+    family, settings, monkeypatch
+):
+    vit, images = small_network(family), images_of((20, 36))
+    model = prompted(vit, **copy.deepcopy(settings)).train()
+    embedded, rope = vit._pos_embed(vit.patch_embed(images))
+    network = adapt(vit)
+    assert torch.equal(network.embed(images), vit.norm_pre(embedded))
+    assert torch.equal(network.positions((5, 9))._embed, rope)
+    expected = model.finish(model.prefix_tokens(images), (5, 9))
+    shapes = []
+    get_embed = type(vit.rope).get_embed
+
+    def count(rope, shape=None, **options):
+        shapes.append(tuple(shape))
+        return get_embed(rope, shape, **options)
+
+    monkeypatch.setattr(type(vit.rope), "get_embed", count)
+    tokens = model.forward_tokens(images)
+    tokens.sum().backward()
+    assert shapes == [(5, 9)] and torch.equal(tokens, expected)
+    model.forward_layers(images, [0, 3])
+    assert shapes == [(5, 9)] * 2
 
 
 @pytest.mark.parametrize("family", FAMILIES)
