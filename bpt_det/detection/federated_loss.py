@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from detectron2.data import MetadataCatalog
 from detectron2.modeling.roi_heads import FastRCNNOutputLayers
+from detectron2.modeling.roi_heads.fast_rcnn import _log_classification_stats
 from detectron2.structures import Instances
 from torch import Tensor
 
@@ -98,24 +99,31 @@ class FederatedOutputLayers(FastRCNNOutputLayers):
         self, predictions: tuple[Tensor, Tensor], proposals: list[Instances]
     ) -> dict[str, Tensor]:
         """Return ``loss_cls`` and ``loss_box_reg`` of scores (R, K + 1) and box deltas."""
-        losses = super().losses(predictions, proposals)
-        scores, _ = predictions
-        classes = [p.gt_classes for p in proposals]
-        labels = torch.cat(classes) if classes else scores.new_empty(0, dtype=torch.long)
-        weight = self.loss_weight.get("loss_cls", 1.0)
-        losses["loss_cls"] = self.sigmoid_cross_entropy_loss(scores, labels) * weight
-        return losses
+        scores, deltas = predictions
+        classes = _concatenate([p.gt_classes for p in proposals], scores.new_empty(0).long())
+        _log_classification_stats(scores, classes)
+        boxes = [p.proposal_boxes.tensor for p in proposals]
+        targets = [
+            p.gt_boxes.tensor if p.has("gt_boxes") else p.proposal_boxes.tensor for p in proposals
+        ]
+        none = deltas.new_empty(0, 4)
+        losses = {
+            "loss_cls": self.sigmoid_cross_entropy_loss(scores, classes),
+            "loss_box_reg": self.box_reg_loss(
+                _concatenate(boxes, none), _concatenate(targets, none), deltas, classes
+            ),
+        }
+        return {name: loss * self.loss_weight.get(name, 1.0) for name, loss in losses.items()}
 
     def sigmoid_cross_entropy_loss(self, pred_class_logits: Tensor, gt_classes: Tensor) -> Tensor:
         """Return the loss of scores (R, K + 1) and classes (R,), K for the background; a scalar."""
         num_regions = len(pred_class_logits)
         if num_regions == 0:
             return pred_class_logits.sum()
-        target = F.one_hot(gt_classes, self.num_classes + 1)[:, :-1].to(pred_class_logits.dtype)
-        losses = F.binary_cross_entropy_with_logits(
-            pred_class_logits[:, :-1], target, reduction="none"
-        )
-        return (losses * self.sample_classes(gt_classes)).sum() / num_regions
+        columns = self.sample_classes(gt_classes).nonzero().squeeze(1)  # the others count nothing
+        scores = pred_class_logits[:, columns]
+        target = (gt_classes[:, None] == columns).to(scores.dtype)
+        return F.binary_cross_entropy_with_logits(scores, target, reduction="sum") / num_regions
 
     def sample_classes(self, gt_classes: Tensor) -> Tensor:
         """Return 1 for the classes of a step and 0 for others, (K,).
@@ -154,3 +162,8 @@ class FederatedOutputLayers(FastRCNNOutputLayers):
             self.fed_loss_cls_weights.copy_(weights)
             self._has_weights = True
         return self.fed_loss_cls_weights
+
+
+def _concatenate(tensors: list[Tensor], none: Tensor) -> Tensor:
+    """Return the rows of all tensors, or where there are no tensors ``none``."""
+    return torch.cat(tensors) if tensors else none

@@ -60,17 +60,52 @@ def test_equals_sums_that_are_written_out():
     assert actual.item() == pytest.approx(0.5 * expected / 5, rel=1e-5)
 
 
-def test_the_loss_of_boxes_is_detectron2s():
-    labels, scores = torch.tensor([2, K, 0]), torch.zeros(3, K + 1)
+def test_the_loss_of_boxes_and_what_is_logged_are_detectron2s():
+    """An image without objects has no `gt_boxes`; no image at all has no region."""
     plain = FastRCNNOutputLayers(
         ShapeSpec(channels=6),
         box2box_transform=Box2BoxTransform(weights=(10.0, 10.0, 5.0, 5.0)),
         num_classes=K,
         cls_agnostic_bbox_reg=True,
+        loss_weight={"loss_box_reg": 3.0},
     )
-    actual, expected = (losses(layer, scores, labels) for layer in (build(), plain))
-    assert actual.keys() == expected.keys()
+    ours = build(loss_weight={"loss_box_reg": 3.0})
+    background = proposals(torch.tensor([K, K]))[0]
+    background.remove("gt_boxes")
+    images = [*proposals(torch.tensor([2, K, 0])), background]
+    predictions = torch.eye(K + 1)[:5], torch.ones(5, 4)
+    outputs = []
+    for layer in (ours, plain):
+        with EventStorage() as storage:
+            outputs.append((layer.losses(predictions, images), storage.latest()))
+    (actual, logged), (expected, expected_log) = outputs
+    assert actual.keys() == expected.keys() and logged == expected_log
     assert actual["loss_box_reg"] == expected["loss_box_reg"] > 0
+    with EventStorage():
+        none = ours.losses((torch.zeros(0, K + 1), torch.zeros(0, 4)), [])
+    assert none == {"loss_cls": 0, "loss_box_reg": 0}
+
+
+def test_only_the_loss_that_is_used_is_computed(monkeypatch):
+    """No softmax, and sigmoids of the sampled classes alone; others have a gradient of 0."""
+    monkeypatch.setattr("detectron2.modeling.roi_heads.fast_rcnn.cross_entropy", None)
+    shapes = []
+    compute = torch.nn.functional.binary_cross_entropy_with_logits
+    monkeypatch.setattr(
+        "bpt_det.detection.federated_loss.F.binary_cross_entropy_with_logits",
+        lambda scores, *rest, **options: (
+            shapes.append(tuple(scores.shape)) or compute(scores, *rest, **options)
+        ),
+    )
+    layer, labels = build(), torch.tensor([2, K, 2, 5, K])
+    scores = torch.zeros(5, K + 1, requires_grad=True)
+    torch.manual_seed(3)
+    chosen = layer.sample_classes(labels)
+    torch.manual_seed(3)
+    losses(layer, scores, labels)["loss_cls"].backward()
+    assert shapes == [(5, int(chosen.sum()))] and chosen.sum() < K
+    assert torch.equal(scores.grad.abs().sum(dim=0)[:-1] > 0, chosen > 0)
+    assert not scores.grad[:, K].any()
 
 
 def test_equals_detectron2s_main_branch():
