@@ -112,26 +112,40 @@ def _row(
 _DINOV3, _APACHE, _MIT = "dinov3-license", "apache-2.0", "mit"
 _V3 = ((16, 256), _DINOV3, "imagenet")
 _V2 = ((14, 518), _APACHE, "imagenet")
-# Final norm: DINO's authors take it for dense tasks (`get_intermediate_layers(norm=True)` in
-# facebookresearch/dinov2 and dinov3); PE lang and spatial have none; ViTDet (MAE, EVA-02) leaves
-# it out, and so do we where authors do not say.
+# Above the rows of each family: where its authors say mean, deviation and final norm, looked up on
+# 2026-11-29. Final norm is what they do for dense tasks; off where they do none, or do not say.
 _ROWS = (
+    # facebookresearch/dinov3@6876159. README.md, "Image transforms": ImageNet's for LVD-1689M.
+    # `get_intermediate_layers` (dinov3/models/vision_transformer.py) has norm=True, and the
+    # detector (eval/detection/models/backbone.py) calls it so and adds a trained norm for each
+    # layer, as `LayerJoin` does; depth and segmentation have use_backbone_norm=True.
     _row("dinov3_s", "s", "vit_small_patch16_dinov3.lvd1689m", *_V3, final_norm=True),
     _row("dinov3_b", "b", "vit_base_patch16_dinov3.lvd1689m", *_V3, final_norm=True),
     _row("dinov3_l", "l", "vit_large_patch16_dinov3.lvd1689m", *_V3, final_norm=True),
     _row("dinov3_h_plus", "h_plus", "vit_huge_plus_patch16_dinov3.lvd1689m", *_V3, final_norm=True),
     _row("dinov3_7b", "7b", "vit_7b_patch16_dinov3.lvd1689m", *_V3, final_norm=True),
+    # facebookresearch/dinov2@b8931f7. dinov2/data/transforms.py: ImageNet's. Segmentation
+    # (notebooks/semantic_segmentation.ipynb) has the final norm, depth (dinov2/hub/depthers.py,
+    # norm=False) has not; there is no detector.
     _row("dinov2_s", "s", "vit_small_patch14_dinov2.lvd142m", *_V2, final_norm=True),
     _row("dinov2_b", "b", "vit_base_patch14_dinov2.lvd142m", *_V2, final_norm=True),
     _row("dinov2_l", "l", "vit_large_patch14_dinov2.lvd142m", *_V2, final_norm=True),
+    # baaivision/EVA@5623d08, EVA-02/. asuka/datasets.py: CLIP's in pre-training (their detectors,
+    # fine-tuned as a whole, have ImageNet's). det/detectron2/modeling/backbone/vit.py returns the
+    # last block's output, and seg/backbone/eva2.py too: no final norm.
     _row("eva02_s", "s", "eva02_small_patch14_224.mim_in22k", (14, 224), _MIT, "clip"),
     _row("eva02_b", "b", "eva02_base_patch14_224.mim_in22k", (14, 224), _MIT, "clip"),
     _row("eva02_l", "l", "eva02_large_patch14_224.mim_m38m", (14, 224), _MIT, "clip"),
+    # facebookresearch/perception_models@3e352cc. core/vision_encoder/transforms.py: 0.5 and 0.5
+    # (127 and 127 in the detectors). core/vision_encoder/config.py: PE spatial has no final norm;
+    # apps/detection/detectron2_pe/modeling/backbone/pev1_det.py has none for PE core either.
     _row("pe_core_b", "b", "vit_pe_core_base_patch16_224.fb", (16, 224), _APACHE, "half"),
     _row("pe_core_l", "l", "vit_pe_core_large_patch14_336.fb", (14, 336), _APACHE, "half"),
     _row("pe_spatial_s", "s", "vit_pe_spatial_small_patch16_512.fb", (16, 512), _APACHE, "half"),
     _row("pe_spatial_b", "b", "vit_pe_spatial_base_patch16_512.fb", (16, 512), _APACHE, "half"),
     _row("pe_spatial_l", "l", "vit_pe_spatial_large_patch14_448.fb", (14, 448), _APACHE, "half"),
+    # naver-ai/rope-vit@ce85c2e. deit/datasets.py: ImageNet's. deit/models_v2_rope.py has a final
+    # norm before its classifier; code of dense tasks is not there: they do not say.
     _row("rope_b", "b", "vit_base_patch16_rope_224.naver_in1k", (16, 224), _APACHE, "imagenet"),
     _row(
         "rope_mixed_b",
@@ -141,8 +155,15 @@ _ROWS = (
         _APACHE,
         "imagenet",
     ),
+    # google-research/big_vision@0127fb6. configs/proj/image_text/SigLIP2_demo.ipynb:
+    # value_range(-1, 1). models/vit.py: `encoded`, which the pooling takes, is behind the final
+    # norm; code of their dense tasks is not there: they do not say.
     _row("siglip2_b", "b", "vit_base_patch16_siglip_512.v2_webli", (16, 512), _APACHE, "half"),
+    # openai/CLIP@d05afc4, whose LICENSE is MIT. clip/clip.py: mean and deviation. clip/model.py:
+    # the final norm is of the class token alone; no dense tasks.
     _row("clip_b", "b", "vit_base_patch16_clip_224.openai", (16, 224), _APACHE, "clip"),
+    # google-research/vision_transformer@c6de1e5. vit_jax/input_pipeline.py: (x - 127.5) / 127.5.
+    # vit_jax/models_vit.py: a final norm before the classifier; no dense tasks.
     _row("supervised_b", "b", "vit_base_patch16_224.augreg_in21k", (16, 224), _APACHE, "half"),
     _row(
         "supervised_tiny",
