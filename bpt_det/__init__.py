@@ -1,9 +1,9 @@
 """Prompt-tuned detection: BPT prompts on a frozen MAE ViT, for Detectron2."""
 
-import importlib
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from .utils.lazy import import_on_demand
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -13,20 +13,17 @@ if TYPE_CHECKING:
 
 __all__ = ["ImageClassifier", "Predictor", "__version__", "get_config", "load_config"]
 
-# Imported when they are asked for, since they need Detectron2: the core does without.
-_MODULES = {
-    "ImageClassifier": "bpt_det.inference.image_classifier",
-    "Predictor": "bpt_det.inference.predictor",
-    "get_config": "bpt_det.config.loading",
-    "load_config": "bpt_det.config.loading",
-}
-
 # PyTorch about the code of Detectron2 and fvcore, which works as it is.
 warnings.filterwarnings("ignore", r"torch\.meshgrid: in an upcoming release", UserWarning)
 warnings.filterwarnings("ignore", r"`torch\.jit\.script` is deprecated", FutureWarning)
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(importlib.import_module(_MODULES[name]), name)
+# The core does without Detectron2, which these need.
+__getattr__ = import_on_demand(
+    __name__,
+    {
+        "ImageClassifier": "inference.image_classifier",
+        "Predictor": "inference.predictor",
+        "get_config": "config.loading",
+        "load_config": "config.loading",
+    },
+)

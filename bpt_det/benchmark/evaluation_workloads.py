@@ -33,8 +33,8 @@ from bpt_det.utils.errors import InputError
 
 from .measure import Workload
 from .synthetic import simulate_predictions
+from .variant_table import EVALUATION, SCORING
 
-EVALUATION, SCORING = "evaluation", "scoring"
 _OURS, _THEIRS = "ours", "detectron2"
 _LABELS = {_OURS: "ours", _THEIRS: "Detectron2 with pycocotools"}
 _TASKS = ("bbox", "segm")

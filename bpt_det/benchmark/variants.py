@@ -5,7 +5,6 @@ Shape legend: B batch, N patches, P prompt_length, D embed_dim.
 
 import copy
 import importlib
-from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -22,53 +21,11 @@ from bpt_det.utils.errors import InputError
 from bpt_det.vit import adapt
 from bpt_det.vit.embedding import embed_images, grid_size
 from bpt_det.vit.prompted_vit import insert_prompts
-from bpt_det.vit.tuning import SSF, AdaptFormer, BitFit, LoRA, TrainedBlocks
+
+from .variant_table import BARE, VARIANTS, Variant
 
 WHY_NO_DETECTRON2_VITDET = f"the installed Detectron2 has no {DETECTRON2_VIT}; its main has."
 _WINDOW_SIZE = 14
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One way to train a ViT.
-
-    Args:
-        label: name in tables.
-        prompt_length: P of bilinear prompts of the same rank, or of the ViT's width if that is
-            less; 0: none.
-        settings: of `PromptedViTBackbone`.
-        vitdet: window attention and relative positions instead, all of it trained: ``ours`` or
-            ``detectron2``; empty: no.
-    """
-
-    label: str
-    prompt_length: int = 0
-    settings: dict = field(default_factory=dict)
-    vitdet: str = ""
-
-
-BARE, DETECTRON2_VITDET = "bare", "detectron2_vitdet"
-# Sizes and placements of the methods of the same names, as a test checks. They are not composed: a
-# benchmark takes any config of detection, also one that is no base and has no methods to choose.
-VARIANTS = {
-    BARE: Variant("bare timm ViT, as many tokens as BPT-S", prompt_length=100),
-    "frozen": Variant("frozen, no prompts"),
-    "bpt_s": Variant("BPT-S, P = 100", prompt_length=100),
-    "bpt_s_checkpointed": Variant("BPT-S, checkpointed", 100, {"activation_checkpointing": True}),
-    "bpt_d": Variant("BPT-D, last 4, P = 50", 50, {"placement": "last_4"}),
-    "bpt_d_layers": Variant(
-        "BPT-D, 4 layers", 50, {"placement": "last_4", "layers": "quarters", "join": "concat"}
-    ),
-    "bpt_d_neck": Variant("BPT-D, 2 neck blocks", 50, {"placement": "last_4", "neck_blocks": 2}),
-    "lora": Variant("LoRA, r = 8, q and v", settings={"tuning": L(LoRA)()}),
-    "adaptformer": Variant("AdaptFormer, m = 64", settings={"tuning": L(AdaptFormer)()}),
-    "ssf": Variant("SSF", settings={"tuning": L(SSF)()}),
-    "bitfit": Variant("BitFit", settings={"tuning": L(BitFit)()}),
-    "partial_1": Variant("last block", settings={"tuning": L(TrainedBlocks)(placement="last_1")}),
-    "full": Variant("full fine-tuning", settings={"frozen": False}),
-    "vitdet_b": Variant("ViTDet, our implementation", vitdet="ours"),
-    DETECTRON2_VITDET: Variant("ViTDet of Detectron2", vitdet="detectron2"),
-}
 
 
 class BareViT(nn.Module):

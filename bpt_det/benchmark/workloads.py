@@ -17,10 +17,9 @@ from bpt_det.engine.precision import Precision
 
 from .measure import Workload
 from .synthetic import make_sample
-from .variants import BARE, VARIANTS, build_bare_vit, build_detector
+from .variant_table import BARE, DATA, VARIANTS
+from .variants import build_bare_vit, build_detector
 
-DATA = "data"
-OF_VARIANTS = ("forward", "backbone_step", "train_step", "inference")
 _NUM_RECORDS = 8  # of the dataset, that data loading goes through
 _LEARNING_RATE = 1e-8  # random weights must not diverge; the time is the same
 

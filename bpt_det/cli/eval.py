@@ -13,16 +13,8 @@ evaluation is never replaced. Settings of the config are changed as key=value:
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
-from bpt_det.config.overrides import as_override
-from bpt_det.engine.result import RESULT_NAME
-from bpt_det.engine.run_folder import find_trace
-from bpt_det.utils.errors import InputError
-
-from .launch import build_tool_parser, run_tool, train_or_evaluate
-from .logs import add_log_options
-from .tasks import use_data
+from .arguments import add_log_options, build_tool_parser
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -39,24 +31,9 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def evaluate(args: argparse.Namespace) -> None:
-    """Do what a parsed command line of `build_parser` asks for."""
-    trace = None if args.output is None else find_trace(args.output)
-    if trace is not None:
-        raise InputError(
-            f"--output '{args.output}' holds a run ({trace}), whose result would be replaced; "
-            "choose another folder, or leave --output out."
-        )
-    if args.output is not None and (Path(args.output) / RESULT_NAME).is_file():
-        raise InputError(
-            f"--output '{args.output}' holds an earlier evaluation ({RESULT_NAME}), which would be "
-            "replaced; choose another folder, or leave --output out."
-        )
-    args.opts = [*args.opts, as_override("train.init_checkpoint", args.checkpoint)]
-    train_or_evaluate(args, use_data)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, evaluate, and return the exit status."""
     args = build_parser().parse_intermixed_args(argv)
-    return run_tool(lambda: evaluate(args), args, to_stdout=True)
+    from .actions.eval import run  # once the arguments are right: it imports torch
+
+    return run(args)

@@ -1,4 +1,4 @@
-"""Command-line plumbing: shared arguments, processes, exit status, and errors as one line."""
+"""Command-line plumbing: processes, exit status, and errors as one line."""
 
 import argparse
 import contextlib
@@ -8,10 +8,10 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import torch
 from detectron2.engine import launch
@@ -21,7 +21,6 @@ from omegaconf import DictConfig
 from torch.multiprocessing import ProcessExitedException
 
 from bpt_det.config.loading import Adapt, Datasets, load_config_and_data
-from bpt_det.config.yaml_files import trust_package
 from bpt_det.engine.precision import resolve_device
 from bpt_det.engine.processes import (
     PeerError,
@@ -41,78 +40,14 @@ from bpt_det.utils.atomic import make_writable
 from bpt_det.utils.compat import describe_environment
 from bpt_det.utils.errors import InputError
 
-from .commands import build_plain_parser
 from .hints import explain
-from .logs import RESULT, add_log_options, console_log, kept_records, log_file
+from .logs import RESULT, console_log, kept_records, log_file
 from .run_result import describe_result
 
 logger = logging.getLogger(__name__)
 
 # Within which the main process has said why all stop: its end is that of the others.
 _MAIN_SECONDS = 5.0
-
-
-def build_tool_parser(
-    command: str, description: str, *, takes_settings: bool = True
-) -> argparse.ArgumentParser:
-    """Return the parser of a command, see `build_plain_parser`.
-
-    Args:
-        takes_settings: whether its last arguments are settings of a config, ``opts``.
-    """
-    parser = build_plain_parser(command, description)
-    if takes_settings:
-        parser.add_argument(
-            "opts", nargs="*", metavar="key=value", help="settings of the config to change"
-        )
-        parser.add_argument(
-            "--trust",
-            action=_Trust,
-            metavar="PACKAGE",
-            default=argparse.SUPPRESS,
-            help="package of yours whose classes a config.yaml may name; may be repeated",
-        )
-    return parser
-
-
-def build_training_parser(command: str, description: str) -> argparse.ArgumentParser:
-    """Return the parser of a training command; for the arguments see `build_tool_parser`.
-
-    The options are those of Detectron2's trainer. `parse_intermixed_args` takes them after settings
-    too.
-    """
-    parser = build_tool_parser(command, description)
-    add = parser.add_argument
-    add(
-        "--config-file",
-        default="",
-        metavar="FILE",
-        help="LazyConfig file, a run's config.yaml, or the name of a config of the package",
-    )
-    add("--resume", action="store_true", help="continue from the last checkpoint of the run")
-    add(
-        "--eval-only",
-        action="store_true",
-        help="evaluate train.init_checkpoint, or the last checkpoint with --resume",
-    )
-    add = parser.add_argument_group("GPUs and machines").add_argument
-    add("--num-gpus", type=int, default=1, help="GPUs of each machine (default: 1)")
-    add("--num-machines", type=int, default=1, help="machines that train together (default: 1)")
-    add("--machine-rank", type=int, default=0, help="this machine, counted from 0 (default: 0)")
-    add(
-        "--dist-url",
-        default="auto",
-        help="where the processes meet; of several machines tcp://HOST:PORT",
-    )
-    add_log_options(parser)
-    return parser
-
-
-class _Trust(argparse.Action):
-    """Trusts the package that an option names."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
-        trust_package(values)
 
 
 def run_tool(
@@ -323,18 +258,13 @@ def _train_or_evaluate(
         logger.log(RESULT, "%s", describe_result(folder, cfg))
 
 
-def run_training_tool(
-    parser: argparse.ArgumentParser, argv: Sequence[str] | None, adapt: Adapt | None = None
-) -> int:
-    """Parse the command line of a training command and run it; returns the exit status.
+def run_training_tool(args: argparse.Namespace, adapt: Adapt | None = None) -> int:
+    """Train or evaluate in as many processes as asked for; returns the exit status.
 
     Args:
-        parser: of `build_training_parser`.
-        argv: the command line; None takes that of the process.
+        args: the command line, parsed with `build_training_parser`.
         adapt: see `load_config_and_data`.
     """
-    args = parser.parse_intermixed_args(argv)
-
     status = run_tool(lambda: _join_peers(args), args)
     if status:
         return status

@@ -21,7 +21,8 @@ from bpt_det.utils.compat import FALSE_ALARMS
 from bpt_det.utils.errors import InputError, printable
 from bpt_det.utils.progress import LOGGER_NAME as PROGRESS
 
-LOG_NAME = "log.txt"
+from .arguments import LOG_NAME
+
 RESULT = 25  # level of what a command was run for: above INFO, so that --quiet shows it too
 logging.addLevelName(RESULT, "RESULT")
 
@@ -29,14 +30,6 @@ _PACKAGE = "bpt_det"
 _HEARD = (_PACKAGE, "detectron2", "fvcore")  # packages whose every message log.txt gets
 _WARNINGS = "py.warnings"  # logger of Python's own warnings
 _ESCAPE_CODE = re.compile(r"\x1b\[[0-9;]*m")  # Detectron2 and fvcore color parts of messages
-
-
-def add_log_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--quiet`` and ``--verbose`` to a parser."""
-    options = parser.add_argument_group("log").add_mutually_exclusive_group()
-    add = options.add_argument
-    add("--quiet", action="store_true", help="show warnings, errors and the final result only")
-    add("--verbose", action="store_true", help=f"show all that {LOG_NAME} gets")
 
 
 @contextlib.contextmanager

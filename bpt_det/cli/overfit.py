@@ -7,23 +7,9 @@ Example: DETECTRON2_DATASETS=/data bpt-det overfit
 """
 
 import argparse
-import logging
 from collections.abc import Sequence
-from pathlib import Path
 
-import bpt_det.detection.datasets  # noqa: F401  registers the datasets
-from bpt_det.config.overrides import as_override
-from bpt_det.engine.metrics import format_ap_table, read_final_metrics
-
-from .demo_steps import build_demo_parser, run_demo
-from .launch import build_training_parser, train_or_evaluate
-from .logs import RESULT
-
-logger = logging.getLogger(__name__)
-
-CONFIG = "coco/overfit_micro"
-TARGETS = {"bbox/AP50": 50.0, "segm/AP50": 40.0}  # percent
-EXIT_MISSED = 1
+from .arguments import build_demo_parser
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -31,18 +17,9 @@ def build_parser() -> argparse.ArgumentParser:
     return build_demo_parser("overfit", __doc__, "overfit")
 
 
-def overfit(output: Path, overrides: Sequence[str]) -> int:
-    """Train, print the metrics beside their targets, and return the exit status."""
-    settings = ["--config-file", CONFIG, as_override("train.output_dir", output), *overrides]
-    train_or_evaluate(build_training_parser("train", __doc__).parse_args(settings))
-    metrics = read_final_metrics(output)
-    logger.log(RESULT, "\n%s\n", format_ap_table(metrics))
-    for name, target in TARGETS.items():
-        verdict = "reached" if metrics[name] >= target else "MISSED"
-        logger.log(RESULT, "%s %.1f, target %.0f: %s", name, metrics[name], target, verdict)
-    return 0 if all(metrics[name] >= target for name, target in TARGETS.items()) else EXIT_MISSED
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, train, check, and return the exit status."""
-    return run_demo(build_parser(), argv, overfit)
+    args = build_parser().parse_args(argv)
+    from .actions.overfit import run  # once the arguments are right: it imports torch
+
+    return run(args)

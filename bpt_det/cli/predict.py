@@ -28,39 +28,13 @@ changed as key=value:
 """
 
 import argparse
-import logging
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Sequence
 
-import numpy as np
-from detectron2.structures import Instances
-from tqdm import tqdm
+from bpt_det.inference.defaults import DEFAULT_OVERLAP, DEFAULT_SCORE_THRESHOLD
 
-from bpt_det import Predictor
-from bpt_det.config import load_config
-from bpt_det.data.images import read_rgb
-from bpt_det.detection import use_detection_data
-from bpt_det.inference.predictions_file import CocoFile
-from bpt_det.inference.predictor import DEFAULT_SCORE_THRESHOLD
-from bpt_det.inference.runs import default_checkpoint
-from bpt_det.inference.tiling import DEFAULT_OVERLAP, MAX_OVERLAP
-from bpt_det.utils.errors import InputError
-from bpt_det.utils.progress import progress_bar
-from bpt_det.visualization.captures import source_name
-from bpt_det.visualization.picture_files import picture_names, prepare_output, save_picture
-from bpt_det.visualization.video import VideoReader, VideoWriter
-
-from .drawing import add_drawing_options, drawing_style
-from .inputs import check_any_was_read, find_sources, is_video, report_failures, split_settings
-from .launch import build_tool_parser, check_range, run_tool
-from .logs import RESULT, add_log_options
+from .arguments import add_drawing_options, add_log_options, build_tool_parser
 
 JSON_NAME = "predictions.json"
-
-logger = logging.getLogger(__name__)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -115,183 +89,9 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-@dataclass
-class Frame:
-    """An image or video frame: its source, pixels and record for the JSON file."""
-
-    source: str
-    record: dict
-    pixels: np.ndarray  # RGB (H, W, 3), uint8
-    fps: float | None = None  # of a video
-    sample: dict = field(default_factory=dict)  # that the detector takes
-    instances: Instances | None = None  # predictions, in tiles
-
-
-class Pictures:
-    """Writer of annotated pictures and videos, by the name of each source.
-
-    Frames of a video arrive consecutively, so one video is open at a time.
-    """
-
-    def __init__(self, folder: Path, names: dict[str, str]) -> None:
-        self.folder = folder
-        self.names = names
-        self._video: VideoWriter | None = None
-        self._stack = ExitStack()
-
-    def __enter__(self) -> "Pictures":
-        return self
-
-    def __exit__(self, *error) -> None:
-        self._stack.__exit__(*error)
-
-    def write(self, frame: Frame, picture: np.ndarray) -> None:
-        """Add the picture of a frame."""
-        path = self.folder / self.names[frame.source]
-        if self._video is not None and self._video.path != path:
-            self._stack.close()
-            self._video = None
-        if frame.fps is None:
-            save_picture(picture, path)
-            return
-        if self._video is None:
-            video = VideoWriter(path, frame.fps, picture.shape[:2])
-            self._video = self._stack.enter_context(video)
-        self._video.write(picture)
-
-
-def predict_all(args: argparse.Namespace) -> int:
-    """Do what a parsed command line of `build_parser` asks for; returns the exit status."""
-    check_range(args, "--every")
-    check_range(args, "--max-frames")
-    check_range(args, "--batch-size")
-    check_range(args, "--score-threshold", least=0, most=1)
-    style = drawing_style(args)
-    check_range(args, "--tile")
-    check_range(args, "--overlap", least=0, most=MAX_OVERLAP)
-    if args.overlap is not None and args.tile is None:
-        raise InputError("--overlap is that of tiles; give --tile too.")
-    inputs, settings = split_settings(args.input)
-    sources = find_sources(inputs, args.recursive)
-    suffixes = [".mp4" if is_video(source) else f".{args.format}" for source in sources]
-    names = dict(zip(sources, picture_names(map(source_name, sources), suffixes), strict=True))
-    folder = Path(args.output)
-    written = [] if args.no_pictures else names.values()
-    prepare_output(folder, [JSON_NAME, *written], option="--output")
-    cfg = load_config(args.config_file, [*settings, *args.opts], use_detection_data)
-    checkpoint = args.checkpoint or default_checkpoint(cfg, args.config_file)
-    predictor = Predictor(
-        cfg,
-        checkpoint,
-        score_threshold=args.score_threshold,
-        precision=args.precision,
-        compile_backbone=args.compile,
-    )
-    failures: dict[str, InputError] = {}
-    start = time.perf_counter()
-    with (
-        CocoFile(folder / JSON_NAME, predictor.class_names, predictor.category_ids) as results,
-        Pictures(folder, names) as pictures,
-    ):
-        for frame, instances in _predictions(sources, args, predictor, failures):
-            results.add(frame.record, instances)
-            if not args.no_pictures:
-                is_video_frame = frame.fps is not None
-                picture = predictor.draw(
-                    frame.pixels, instances, keep_size=is_video_frame, style=style
-                )
-                pictures.write(frame, picture)
-        check_any_was_read(results.num_images, failures)
-    seconds = time.perf_counter() - start
-    logger.log(
-        RESULT,
-        "%d objects in %d images (score above %g), %.1f images/s, see %s",
-        results.num_annotations,
-        results.num_images,
-        args.score_threshold,
-        results.num_images / seconds,
-        folder,
-    )
-    if not results.num_annotations and args.score_threshold > 0:
-        logger.log(RESULT, "a lower --score-threshold shows less certain objects")
-    return report_failures(failures, len(sources))
-
-
-def _predictions(
-    sources: Sequence[str],
-    args: argparse.Namespace,
-    predictor: Predictor,
-    failures: dict[str, InputError],
-) -> Iterator[tuple[Frame, Instances]]:
-    """Yield every image and frame with its predictions, whose masks are run lengths."""
-
-    def prepare(frame: Frame) -> None:
-        if args.tile is None:
-            frame.sample = predictor.prepare(frame.pixels, name=f"'{frame.source}'")
-        else:
-            frame.instances = predictor.predict_tiles(
-                frame.pixels,
-                args.tile,
-                overlap=DEFAULT_OVERLAP if args.overlap is None else args.overlap,
-                batch_size=args.batch_size,
-            )
-
-    frames = _read_all(sources, args, prepare, failures)
-    for batch in _batches(frames, args.batch_size if args.tile is None else 1):
-        tiled = [frame.instances for frame in batch if frame.instances is not None]
-        samples = [frame.sample for frame in batch if frame.instances is None]
-        yield from zip(batch, tiled or predictor.predict(samples, run_lengths=True), strict=True)
-
-
-def _read_all(
-    sources: Sequence[str],
-    args: argparse.Namespace,
-    prepare: Callable[[Frame], None],
-    failures: dict[str, InputError],
-) -> Iterator[Frame]:
-    """Yield every image and frame, prepared; a source that fails is logged and skipped."""
-    unit = " frames" if all(map(is_video, sources)) else " images"
-    with progress_bar(desc="predicting", unit=unit, total=0) as progress:
-        progress.total = len(sources)
-        for source in sources:
-            progress.total -= 1
-            try:
-                for frame in _read(source, args, progress):
-                    prepare(frame)
-                    yield frame
-                    progress.update()
-            except InputError as error:
-                failures[source] = error
-                if len(sources) > 1:  # else it is the error that ends the run
-                    logger.warning("%s", error)
-
-
-def _read(source: str, args: argparse.Namespace, progress: tqdm) -> Iterator[Frame]:
-    """Yield the image or the frames of a file, and tell the progress bar how many they are."""
-    if not is_video(source):
-        progress.total += 1
-        yield Frame(source, {"file_name": source}, read_rgb(source))
-        return
-    reader = VideoReader(source, args.every, args.max_frames)
-    progress.total += reader.num_frames
-    for number, seconds, pixels in reader:
-        place = {"frame_number": number, "seconds": round(seconds, 6)}
-        record = {"file_name": source_name(source), **place}
-        yield Frame(source, record, pixels, fps=reader.fps)
-
-
-def _batches(frames: Iterator[Frame], batch_size: int) -> Iterator[list[Frame]]:
-    batch = []
-    for frame in frames:
-        batch.append(frame)
-        if len(batch) == batch_size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, predict, and return the exit status."""
     args = build_parser().parse_intermixed_args(argv)
-    return run_tool(lambda: predict_all(args), args)
+    from .actions.predict import run  # once the arguments are right: it imports torch
+
+    return run(args)

@@ -16,9 +16,7 @@ reconstructions.png shows how held-out images are filled in.
 import argparse
 from collections.abc import Sequence
 
-from bpt_det.pretraining import use_pretraining_data
-
-from .launch import build_training_parser, run_training_tool
+from .arguments import build_training_parser
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -28,4 +26,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, pre-train or evaluate, and return the exit status."""
-    return run_training_tool(build_parser(), argv, adapt=use_pretraining_data)
+    args = build_parser().parse_intermixed_args(argv)
+    from bpt_det.pretraining import (
+        use_pretraining_data,  # once the arguments are right: it imports torch
+    )
+
+    from .launch import run_training_tool
+
+    return run_training_tool(args, adapt=use_pretraining_data)

@@ -8,15 +8,9 @@ on, and again later.
 """
 
 import argparse
-import logging
 from collections.abc import Sequence
 
-from bpt_det.engine.report import write_report
-
-from .launch import build_tool_parser, run_tool
-from .logs import RESULT, add_log_options
-
-logger = logging.getLogger(__name__)
+from .arguments import add_log_options, build_tool_parser
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -27,13 +21,9 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def report(args: argparse.Namespace) -> None:
-    """Do what a parsed command line of `build_parser` asks for."""
-    for folder in args.folders:
-        logger.log(RESULT, "report: %s", write_report(folder))
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, write the reports, and return the exit status."""
     args = build_parser().parse_args(argv)
-    return run_tool(lambda: report(args), args)
+    from .actions.report import run  # once the arguments are right: it imports torch
+
+    return run(args)

@@ -14,8 +14,8 @@ from bpt_det.engine.run import CONFIG_NAME
 from bpt_det.utils.progress import format_seconds
 from bpt_det.visualization.curves import CURVES_NAME
 
+from .arguments import LOG_NAME
 from .commands import invocation
-from .logs import LOG_NAME
 from .tasks import is_detector
 
 _WEIGHTS = (("best weights", f"{BEST_NAME}.pth"), ("last weights", f"{FINAL_NAME}.pth"))

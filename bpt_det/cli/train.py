@@ -17,9 +17,7 @@ A COCO-format dataset of your own, annotation file and image folder:
 import argparse
 from collections.abc import Sequence
 
-from bpt_det.detection import use_detection_data
-
-from .launch import build_training_parser, run_training_tool
+from .arguments import build_training_parser
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -29,4 +27,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, train or evaluate, and return the exit status."""
-    return run_training_tool(build_parser(), argv, adapt=use_detection_data)
+    args = build_parser().parse_intermixed_args(argv)
+    from bpt_det.detection import (
+        use_detection_data,  # once the arguments are right: it imports torch
+    )
+
+    from .launch import run_training_tool
+
+    return run_training_tool(args, adapt=use_detection_data)

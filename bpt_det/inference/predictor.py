@@ -25,6 +25,7 @@ from bpt_det.visualization.draw import DrawStyle, draw_annotations
 from bpt_det.visualization.sheet import shrink
 
 from .batching import map_array, predict_batch, with_run_lengths
+from .defaults import DEFAULT_OVERLAP, DEFAULT_SCORE_THRESHOLD
 from .hub import download_task
 from .runs import (
     CHANNEL_ORDERS,
@@ -36,9 +37,8 @@ from .runs import (
 )
 from .speed import speed_up
 from .task_export import open_task
-from .tiling import DEFAULT_OVERLAP, merge_predictions, tile_boxes
+from .tiling import merge_predictions, tile_boxes
 
-DEFAULT_SCORE_THRESHOLD = 0.5
 _MAX_PICTURE_SIDE = 2048  # pixels
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from detectron2.structures.boxes import pairwise_intersection
 from bpt_det.data.run_length_masks import RunLengthMasks
 from bpt_det.utils.errors import InputError, check_count
 
-DEFAULT_OVERLAP, MAX_OVERLAP = 0.2, 0.9  # of neighboring tiles, shares of the side
+from .defaults import MAX_OVERLAP
 
 
 def tile_boxes(height: int, width: int, tile: int, overlap: float) -> list[tuple[int, ...]]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bpt_det.utils.errors import InputError
 from bpt_det.utils.opencv import cv2  # before detectron2 imports it: explains a missing libGL
 
 # isort: split
@@ -19,6 +18,7 @@ from detectron2.utils.visualizer import Visualizer
 from .annotations import Annotation, mask_pixels, mask_share, scale_annotation
 from .fonts import font_families
 from .labels import label_text, place_labels
+from .style import DrawStyle
 
 MIN_PANEL_SIDE = 512  # pixels along the longest side
 MAX_PANEL_SIDE = 1024
@@ -26,8 +26,6 @@ _MANY_ANNOTATIONS = 15  # more than these get smaller labels
 _MIN_POINTS = 5  # of a label
 _STRIPE = 6  # pixels
 _POINT = 100 / 72  # pixels in a typographic point at Matplotlib's 100 dpi
-_MOST_PIXELS = 500
-LABELS = ("score", "name", "none")
 
 # Share of white, or of black where negative, in the color of each object of a class.
 _TONES = (0, 0.4, -0.35, 0.2, -0.5, 0.55, -0.2)
@@ -36,37 +34,6 @@ _PALETTE = (
     "e6194b 3cb44b ffe119 4363d8 f58231 f032e6 42d4f4 bfef45 911eb4 fabed4 469990 9a6324 aaffc3 "
     "808000 ffd8b1 dcbeff"
 ).split()
-
-
-@dataclass(frozen=True)
-class DrawStyle:
-    """How annotations are drawn.
-
-    Args:
-        boxes: draw the box of an object that has a mask too.
-        labels: ``score`` (class and score, if there is one), ``name`` (class) or ``none``.
-        font_size: of labels, pixels of the panel; None: by the size and number of objects.
-        line_width: pixels of the panel; None: by its size.
-        opacity: of the color of a mask's area, in [0, 1]; 0 leaves its pixels as they are.
-
-    Raises:
-        InputError: a value is out of range.
-    """
-
-    boxes: bool = False
-    labels: str = "score"
-    font_size: float | None = None
-    line_width: float | None = None
-    opacity: float = 0.5
-
-    def __post_init__(self) -> None:
-        if self.labels not in LABELS:
-            raise InputError(f"labels must be out of {', '.join(LABELS)}, got {self.labels!r}.")
-        for name, value in (("font_size", self.font_size), ("line_width", self.line_width)):
-            if value is not None and not 0 < value <= _MOST_PIXELS:
-                raise InputError(f"{name} must be in (0, {_MOST_PIXELS}] pixels, got {value}.")
-        if not 0 <= self.opacity <= 1:
-            raise InputError(f"opacity must be in [0, 1], got {self.opacity}.")
 
 
 def class_color(class_index: int, class_colors: Sequence | None = None) -> np.ndarray:

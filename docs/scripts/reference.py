@@ -16,6 +16,7 @@ from bpt_det.vit import BACKBONES
 from bpt_det.vit.timm_models import MODULES, REASONS
 
 _DATA = ("images", "archives", "coco", "splits", "labeled_dataset", "rle", "validation")
+_BENCHMARK = ("variant_table", "workloads", "evaluation_workloads", "measure", "tables")
 _VISUALIZATION = (
     "annotations",
     "curves",
@@ -24,6 +25,7 @@ _VISUALIZATION = (
     "picture_files",
     "samples",
     "sheet",
+    "style",
     "video",
 )
 # Package, and modules of it with public names of their own that readers need.
@@ -40,7 +42,7 @@ API = {
     "bpt_det.engine": ["bpt_det.engine.protocols", "bpt_det.engine.report"],
     "bpt_det.config": [],
     "bpt_det.comparison": [],
-    "bpt_det.benchmark": [],
+    "bpt_det.benchmark": [f"bpt_det.benchmark.{name}" for name in _BENCHMARK],
     "bpt_det.shapes": [],
     "bpt_det.utils": ["bpt_det.utils.errors"],
 }

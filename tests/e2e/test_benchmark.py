@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 
-from bpt_det.cli import benchmark as cli_benchmark
+from bpt_det.cli.actions.benchmark import PEAK_SIZES
+from bpt_det.cli.benchmark import main
 from tests.support.paths import ROOT
 
 VIT = "model.backbone.net.vit"
@@ -16,9 +17,9 @@ SETTINGS = ["--config-file", "configs/shapes/cascade_bpt_s.py", *SIZES, "--image
 @pytest.fixture
 def benchmark(monkeypatch):
     monkeypatch.chdir(ROOT)
-    monkeypatch.setitem(cli_benchmark.PEAK_SIZES, "cpu", 16)
+    monkeypatch.setitem(PEAK_SIZES, "cpu", 16)
     common = [*SETTINGS, "--device", "cpu", "--repeats", "2"]
-    return lambda *arguments: cli_benchmark.main([*common, *map(str, arguments)])
+    return lambda *arguments: main([*common, *map(str, arguments)])
 
 
 def test_tables_and_json_of_all_variants(benchmark, tmp_path, capsys):
@@ -51,7 +52,7 @@ def test_a_training_step_of_one_variant(benchmark, capsys):
 def test_without_a_gpu_it_runs_on_the_cpu_and_says_what_is_not_measured(monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     arguments = [*SETTINGS[:-2], "dataloader.image_size=72"]
-    assert cli_benchmark.main([*arguments, "--measure", "train_step", "--variants", "bare"]) == 0
+    assert main([*arguments, "--measure", "train_step", "--variants", "bare"]) == 0
     out = capsys.readouterr().out
     assert "Peak activations: increase of the process's resident set" in out
     assert "skipped: train_step: not measured of bare\n" in out

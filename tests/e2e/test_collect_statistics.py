@@ -10,7 +10,8 @@ from detectron2.config import LazyConfig, instantiate
 from PIL import Image
 
 from bpt_det.cli import stats
-from bpt_det.cli.launch import build_training_parser, run_training_tool
+from bpt_det.cli.arguments import build_training_parser
+from bpt_det.cli.launch import run_training_tool
 from bpt_det.config import load_config
 from bpt_det.vit import fingerprint
 from bpt_det.vit.embedding import center_square
@@ -43,7 +44,7 @@ def write_config(tmp_path, shapes_root):
 
 
 def train(argv):
-    return run_training_tool(build_training_parser("train", ""), argv)
+    return run_training_tool(build_training_parser("train", "").parse_intermixed_args(argv))
 
 
 @pytest.fixture

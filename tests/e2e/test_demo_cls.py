@@ -2,7 +2,8 @@
 
 import math
 
-from bpt_det.cli import demo_cls
+from bpt_det.cli.actions import demo_cls
+from bpt_det.cli.demo_cls import main
 from bpt_det.config import load_config
 
 COLUMNS = ("top1", "top5", "mean_per_class")
@@ -59,7 +60,7 @@ def test_the_demo_renders_then_trains_every_method_into_a_folder_of_its_own(
 
 def test_a_step_that_fails_ends_the_demo_in_one_line(tmp_path, capsys):
     (tmp_path / "datasets").write_text("not a folder")
-    assert demo_cls.main(["--output", str(tmp_path)]) == 2
+    assert main(["--output", str(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: `python -m bpt_det.shapes --crops --output")
     assert line.endswith("ended with status 2.")

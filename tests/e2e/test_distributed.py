@@ -15,7 +15,8 @@ from detectron2.utils.events import EventStorage
 
 import bpt_det.detection.datasets  # noqa: F401  registers the datasets
 from bpt_det.cli import train_cls
-from bpt_det.cli.launch import build_training_parser, run_tool, run_training_tool
+from bpt_det.cli.arguments import build_training_parser
+from bpt_det.cli.launch import run_tool, run_training_tool
 from bpt_det.config import load_config
 from bpt_det.engine import (
     FrozenAwareCheckpointer,
@@ -103,7 +104,7 @@ def test_two_processes_average_their_halves_and_stay_equal(
 
 
 def train(arguments):
-    return run_training_tool(build_training_parser("train", ""), arguments)
+    return run_training_tool(build_training_parser("train", "").parse_intermixed_args(arguments))
 
 
 def run(rank, arguments, main=train):

@@ -7,7 +7,8 @@ import torch
 
 import bpt_det.classification.mapper as module
 from bpt_det.classification.classification_data import use_classification_data
-from bpt_det.cli.launch import build_training_parser, run_training_tool
+from bpt_det.cli.arguments import build_training_parser
+from bpt_det.cli.launch import run_training_tool
 from bpt_det.config import load_config
 from bpt_det.engine import train
 from bpt_det.engine.metrics import read_final_metrics
@@ -118,8 +119,8 @@ def test_a_placement_that_cannot_be_cached_stops_before_the_first_iteration(run,
 
 def _run_process(rank, arguments):
     """The whole main job in one of two processes."""
-    parser = build_training_parser("train-cls", "")
-    assert run_training_tool(parser, arguments, use_classification_data) == 0
+    args = build_training_parser("train-cls", "").parse_intermixed_args(arguments)
+    assert run_training_tool(args, use_classification_data) == 0
 
 
 def test_two_processes_fill_one_file_that_one_process_uses_again(run, tmp_path):

@@ -6,7 +6,8 @@ import pytest
 from detectron2.config import LazyCall as L
 from detectron2.config import LazyConfig
 
-from bpt_det.cli.launch import build_training_parser, run_training_tool
+from bpt_det.cli.arguments import build_training_parser
+from bpt_det.cli.launch import run_training_tool
 from bpt_det.engine import read_result
 from tests.support.regression import FailAt, regression_config
 
@@ -26,7 +27,7 @@ def command(tmp_path, repository_root, monkeypatch):
             cfg.train.hooks[0].fault = fail_at[1]
         LazyConfig.save(cfg, str(tmp_path / "config.yaml"))
         argv = ["--config-file", str(tmp_path / "config.yaml"), *arguments]
-        return run_training_tool(build_training_parser("train", "x"), argv)
+        return run_training_tool(build_training_parser("train", "x").parse_intermixed_args(argv))
 
     return run
 

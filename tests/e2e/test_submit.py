@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from bpt_det.cli.submit import command_of, main
+from bpt_det.cli.actions.submit import command_of
+from bpt_det.cli.submit import main
 from bpt_det.engine import read_result
 from bpt_det.utils.errors import InputError
 from tests.e2e.test_distributed import whole_run

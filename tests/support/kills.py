@@ -19,7 +19,8 @@ import torch
 from detectron2.config import LazyConfig
 from omegaconf import DictConfig
 
-from bpt_det.cli.launch import build_training_parser, run_training_tool
+from bpt_det.cli.arguments import build_training_parser
+from bpt_det.cli.launch import run_training_tool
 from bpt_det.engine import read_result
 from bpt_det.engine.metrics import read_records
 from bpt_det.engine.storage import TIMES
@@ -94,7 +95,9 @@ class Run:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             if prepare is not None:
                 prepare()
-            status = run_training_tool(build_training_parser("train", "x"), argv)
+            status = run_training_tool(
+                build_training_parser("train", "x").parse_intermixed_args(argv)
+            )
         except BaseException:
             traceback.print_exc()
         finally:

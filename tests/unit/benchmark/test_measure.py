@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from bpt_det.benchmark import Measurement, Workload, measure_all
+from bpt_det.benchmark.measure import Measurement, Workload, measure_all
 from bpt_det.engine import DivergenceError
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bpt_det.benchmark import Measurement, format_measurements, format_ratios
-from bpt_det.benchmark.tables import ratios
+from bpt_det.benchmark.measure import Measurement
+from bpt_det.benchmark.tables import format_measurements, format_ratios, ratios
 
 
 def made_up(measure: str, variant: str, median: float, memory: int | None = 10**9, **changes):

@@ -4,10 +4,9 @@ import pytest
 import torch
 from detectron2.config import instantiate
 
-from bpt_det.benchmark import VARIANTS
+from bpt_det.benchmark.variant_table import DETECTRON2_VITDET, VARIANTS
 from bpt_det.benchmark.variants import (
     BARE,
-    DETECTRON2_VITDET,
     build_bare_vit,
     build_detector,
 )

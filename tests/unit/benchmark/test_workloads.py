@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bpt_det.benchmark import Models, build_data_loading, build_workloads
+from bpt_det.benchmark.workloads import Models, build_data_loading, build_workloads
 from bpt_det.config import load_config
 from bpt_det.engine.precision import Precision
 from bpt_det.utils.errors import InputError

@@ -18,8 +18,8 @@ from tests.support.paths import ROOT, TOOLS
 
 def test_every_module_is_a_command_and_every_command_has_a_tool():
     modules = {path.stem for path in (ROOT / "bpt_det/cli").glob("*.py")}
-    shared = {"__init__", "__main__", "app", "commands", "demo_steps", "hints", "launch", "tasks"}
-    shared |= {"check_pictures", "drawing", "logs", "run_result"}
+    shared = {"__init__", "__main__", "app", "arguments", "commands", "hints", "launch"}
+    shared |= {"logs", "run_result", "tasks"}
     assert modules - shared == {name.replace("-", "_") for name in COMMANDS}
     tools = {path.stem for path in TOOLS.glob("*.py")}
     assert {command.tool for command in COMMANDS.values()} <= tools
@@ -104,6 +104,19 @@ def test_the_list_of_commands_imports_none_of_them(tmp_path):
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_imports_no_torch(name):
+    code = (
+        "import sys; from bpt_det.cli.app import main\n"
+        f"try: main(['{name}', '--help'])\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "heavy = {'torch', 'timm', 'detectron2', 'omegaconf', 'cv2', 'matplotlib'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
 def _run_unread(code):
     read, write = os.pipe()
     os.close(read)
@@ -154,9 +167,10 @@ def test_another_broken_pipe_keeps_its_traceback():
     ],
 )
 def test_without_detectron2_a_command_says_in_one_line_how_to_install_it(called, run, expected):
+    arguments = "--config-file x --input x --output x".split() if "tools" in called else []
     code = (
         "import runpy, sys; from bpt_det.cli.app import main; sys.modules['detectron2'] = None; "
-        f"sys.argv = [{called!r}]; {run}"
+        f"sys.argv = [{called!r}, *{arguments}]; {run}"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 2

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bpt_det.cli.compare import select_methods
+from bpt_det.cli.actions.compare import select_methods
 from bpt_det.utils.errors import InputError
 
 NAMES = ["a", "b", "c", "d", "e"]

@@ -4,8 +4,9 @@ import contextlib
 
 import pytest
 
-from bpt_det.cli import demo, overfit
-from bpt_det.cli.demo_steps import run_module
+from bpt_det.cli.actions import demo, overfit
+from bpt_det.cli.actions.demo_steps import run_module
+from bpt_det.cli.overfit import main
 from bpt_det.config import load_config
 from bpt_det.utils.errors import InputError
 
@@ -48,5 +49,5 @@ def test_the_overfit_check_fails_below_its_targets(ap50, status, tmp_path, monke
     monkeypatch.setattr(overfit, "train_or_evaluate", lambda args: settings.append(args.opts))
     metrics = {"bbox/AP50": ap50, "segm/AP50": 40.0}
     monkeypatch.setattr(overfit, "read_final_metrics", lambda folder: metrics)
-    assert overfit.main(["--output", str(tmp_path), "train.max_iter=3"]) == status
+    assert main(["--output", str(tmp_path), "train.max_iter=3"]) == status
     assert settings == [[f"train.output_dir={tmp_path}", "train.max_iter=3"]]

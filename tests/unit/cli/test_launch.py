@@ -7,9 +7,9 @@ import pytest
 from omegaconf import OmegaConf
 from torch.multiprocessing import ProcessExitedException
 
+from bpt_det.cli import train
+from bpt_det.cli.arguments import build_tool_parser, build_training_parser
 from bpt_det.cli.launch import (
-    build_tool_parser,
-    build_training_parser,
     run_in_process,
     run_tool,
     run_training_tool,
@@ -106,7 +106,7 @@ def test_a_process_that_ends_the_others_ends_the_run(monkeypatch, tmp_path, eval
     RunResult().write(tmp_path)
     options = ["--config-file", "shapes/cascade_bpt_s", f"train.output_dir={tmp_path}"]
     options += ["--eval-only"] * eval_only
-    assert run_training_tool(build_training_parser("train", ""), options) == 3
+    assert run_training_tool(build_training_parser("train", "").parse_args(options)) == 3
     assert read_result(tmp_path).status == status
 
 
@@ -136,10 +136,10 @@ def test_options_after_settings_are_options():
 def test_a_training_tool_takes_options_after_settings(tmp_path, capsys):
     """It gets as far as the config, rather than refuse ``--eval-only`` as a setting."""
     argv = ["--config-file", f"{tmp_path}/absent.py", "train.seed=1", "--eval-only"]
-    assert run_training_tool(build_training_parser("train", ""), argv) == 2
+    assert train.main(argv) == 2
     assert "absent.py' does not exist" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        run_training_tool(build_training_parser("train", ""), [*argv, "--evaluate-only"])
+        train.main([*argv, "--evaluate-only"])
     assert "unrecognized arguments: --evaluate-only" in capsys.readouterr().err
 
 

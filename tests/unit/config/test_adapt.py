@@ -2,7 +2,8 @@
 
 import pytest
 
-from bpt_det.cli.launch import build_training_parser, run_training_tool
+from bpt_det.cli.arguments import build_training_parser
+from bpt_det.cli.launch import run_training_tool
 from bpt_det.config import load_config
 from bpt_det.utils.errors import InputError
 
@@ -39,5 +40,6 @@ def test_an_error_of_the_adapter_ends_the_command(capsys):
         raise InputError(f"refused {overrides[0]}.")
 
     argv = ["--config-file", SHAPES, "train.max_iter=7"]
-    assert run_training_tool(build_training_parser("train", "x"), argv, adapt=adapt) == 2
+    args = build_training_parser("train", "x").parse_intermixed_args(argv)
+    assert run_training_tool(args, adapt=adapt) == 2
     assert capsys.readouterr().err == "error: refused train.max_iter=7.\n"

@@ -13,7 +13,8 @@ from PIL import Image
 from timm.layers import resample_abs_pos_embed
 
 from bpt_det import Predictor, load_config
-from bpt_det.cli import export as export_command
+from bpt_det.cli.actions import export as export_command
+from bpt_det.cli.export import main
 from bpt_det.engine import FrozenAwareCheckpointer
 from bpt_det.inference import OnnxDetector, export_detector, export_program
 from bpt_det.inference.batching import predict_batch
@@ -153,7 +154,7 @@ def test_a_file_without_objects_is_answered_with_none(files):
 
 def test_the_command_writes_the_detector_of_the_package(onnx, tmp_path, capsys):
     command = ["--config-file", "shapes/cascade_bpt_s", "--output", f"{tmp_path}", "--onnx"]
-    assert export_command.main(command) == 0
+    assert main(command) == 0
     assert "objects compared with the model" in capsys.readouterr().err
     predictor = Predictor(
         "shapes/cascade_bpt_s",
@@ -206,7 +207,7 @@ def test_the_command_keeps_no_file_that_was_not_compared(onnx, tmp_path, monkeyp
     monkeypatch.setattr(export_command, "compare_with_onnx", fail)
     command = ["--config-file", "shapes/cascade_bpt_s", "--output", f"{tmp_path}", "--onnx"]
     with contextlib.suppress(RuntimeError):
-        assert export_command.main(command) != 0
+        assert main(command) != 0
     assert list(tmp_path.iterdir()) == []
 
 
@@ -219,7 +220,7 @@ def test_the_command_keeps_no_file_that_differs(onnx, tmp_path, monkeypatch, fil
     command = ["--config-file", "shapes/cascade_bpt_s", "--output", f"{tmp_path}", "--onnx"]
     (tmp_path / "images").mkdir()
     Image.fromarray(NOISE).save(tmp_path / "images/noise.png")
-    assert export_command.main([*command, "--images", f"{tmp_path}/images"]) == 2
+    assert main([*command, "--images", f"{tmp_path}/images"]) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
 

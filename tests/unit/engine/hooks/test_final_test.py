@@ -8,7 +8,7 @@ import torch
 from detectron2.config import LazyConfig
 
 from bpt_det.cli import launch
-from bpt_det.cli.launch import build_training_parser
+from bpt_det.cli.arguments import build_training_parser
 from bpt_det.config import load_config
 from bpt_det.engine import evaluate_checkpoint, train
 from bpt_det.utils.errors import InputError

@@ -1,4 +1,4 @@
-"""Demo plumbing: the command line of a demo, and its commands, each in its own process."""
+"""Demo plumbing: the commands of a demo, each in its own process."""
 
 import argparse
 import logging
@@ -12,8 +12,7 @@ from pathlib import Path
 
 from bpt_det.utils.errors import InputError
 
-from .launch import build_tool_parser, run_tool
-from .logs import add_log_options
+from ..launch import run_tool
 
 logger = logging.getLogger(__name__)
 
@@ -32,27 +31,8 @@ def run_module(words: Sequence[str], datasets: Path) -> None:
         raise InputError(f"`{shown}` ended with status {status}.")
 
 
-def build_demo_parser(command: str, description: str, folder: str) -> argparse.ArgumentParser:
-    """Return the parser of a demo; by default its results go to a new folder output/FOLDER-TIME."""
-    parser = build_tool_parser(command, description)
-    default = Path(f"output/{folder}-{time.strftime('%Y%m%d-%H%M%S')}")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=default,
-        help="folder for the results (default: a new one below output)",
-    )
-    add_log_options(parser)
-    return parser
-
-
-def run_demo(
-    parser: argparse.ArgumentParser,
-    argv: Sequence[str] | None,
-    body: Callable[[Path, Sequence[str]], int | None],
-) -> int:
-    """Parse the command line, run ``body(output, arguments)``, log its time, return the status."""
-    args = parser.parse_args(argv)
+def run_demo(args: argparse.Namespace, body: Callable[[Path, Sequence[str]], int | None]) -> int:
+    """Run ``body(output, arguments)``, log its time, and return the exit status."""
     options = [f"--{name}" for name in ("quiet", "verbose") if getattr(args, name)]
 
     def timed() -> int | None:

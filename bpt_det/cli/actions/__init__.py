@@ -1,0 +1,1 @@
+"""Work of the larger commands, imported when they run: it takes torch and Detectron2."""
