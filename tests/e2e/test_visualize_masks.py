@@ -8,6 +8,7 @@ from detectron2.config import LazyConfig, instantiate
 from PIL import Image
 
 from bpt_det.cli import visualize as command
+from bpt_det.cli.actions import visualize as action
 from bpt_det.config import load_config
 from bpt_det.engine import FrozenAwareCheckpointer
 from bpt_det.inference import predictor
@@ -155,7 +156,7 @@ def test_predictions_are_named_as_in_the_checkpoint(
         drawn.append(list(class_names))
         return image
 
-    for module in (tool, predictor):
+    for module in (action, predictor):
         monkeypatch.setattr(module, "draw_annotations", draw)
     assert tool.main(arguments(num_images=1, checkpoint=renamed)) == 0
     ground_truth, prediction = drawn
@@ -165,13 +166,13 @@ def test_predictions_are_named_as_in_the_checkpoint(
 def test_the_ground_truth_is_left_of_the_prediction(tool, arguments, tmp_path, monkeypatch):
     """And a folder of images has none."""
     titles = []
-    side_by_side = tool.side_by_side
+    side_by_side = action.side_by_side
 
     def record(panels, captions):
         titles.append(list(captions))
         return side_by_side(panels, captions)
 
-    monkeypatch.setattr(tool, "side_by_side", record)
+    monkeypatch.setattr(action, "side_by_side", record)
     Image.new("RGB", (50, 60)).save(tmp_path / "a.png")
     changes = {"num_images": 1, "score_threshold": 1}
     assert tool.main(arguments(**changes)) == 0
