@@ -1,7 +1,9 @@
 """A ViTDet file of Detectron2's model zoo under the config for it, at micro width."""
 
 import importlib.util
+import itertools
 import pickle
+import re
 
 import pytest
 import torch
@@ -13,6 +15,31 @@ from bpt_det.utils.errors import InputError
 from tests.support.detectors import shrink, use_shapes
 from tests.support.paths import ROOT
 from tests.support.upstream import detector_shapes, vit_shapes, write_model_file
+
+# Of the modules of cascade_mask_rcnn_vitdet_b_100ep in facebookresearch/detectron2@02b5c4e, built
+# and listed on 2026-11-29, with the shapes of `coco/cascade_vitdet_b`.
+OFFICIAL_NAMES = """
+backbone.net.pos_embed
+backbone.net.patch_embed.proj.[weight|bias]
+backbone.net.blocks.[0|1|2|3|4|5|6|7|8|9|10|11].[norm1|norm2].[weight|bias]
+backbone.net.blocks.[0|1|2|3|4|5|6|7|8|9|10|11].attn.[rel_pos_h|rel_pos_w]
+backbone.net.blocks.[0|1|2|3|4|5|6|7|8|9|10|11].[attn.qkv|attn.proj|mlp.fc1|mlp.fc2].[weight|bias]
+backbone.[simfp_2.0|simfp_2.1|simfp_2.3|simfp_3.0].[weight|bias]
+backbone.[simfp_2.4|simfp_2.5|simfp_3.1|simfp_3.2].[weight|norm.weight|norm.bias]
+backbone.[simfp_4.0|simfp_4.1|simfp_5.1|simfp_5.2].[weight|norm.weight|norm.bias]
+proposal_generator.rpn_head.[conv.conv0|conv.conv1|objectness_logits|anchor_deltas].[weight|bias]
+roi_heads.box_head.[0|1|2].[conv1|conv2|conv3|conv4].[weight|norm.weight|norm.bias]
+roi_heads.box_head.[0|1|2].fc1.[weight|bias]
+roi_heads.box_predictor.[0|1|2].[cls_score|bbox_pred].[weight|bias]
+roi_heads.mask_head.[mask_fcn1|mask_fcn2|mask_fcn3|mask_fcn4].[weight|norm.weight|norm.bias]
+roi_heads.mask_head.[deconv|predictor].[weight|bias]
+"""
+
+
+def expand(line):
+    """Return all names of a line with choices in brackets."""
+    parts = [part.split("|") for part in re.split(r"[\[\]]", line)]
+    return {"".join(name) for name in itertools.product(*parts)}
 
 
 @pytest.fixture
@@ -50,6 +77,17 @@ def test_a_published_model_is_loaded_whole(cfg, published):
     assert loaded.keys() == state.keys()
     for name, value in loaded.items():
         assert torch.equal(value, torch.tensor(state[name])), name
+
+
+def test_a_whole_model_has_the_official_names(cfg):
+    """Of as many blocks and layers as the published one, which files of the other tests lack."""
+    cfg.model.backbone.net.vit.num_blocks = 12
+    for head in cfg.model.roi_heads.box_heads:
+        head.conv_dims = [16] * 4
+    cfg.model.roi_heads.mask_head.conv_dims = [16] * 5  # the last one is the deconvolution's
+    names = set().union(*map(expand, OFFICIAL_NAMES.split()))
+    assert len(names) == 281
+    assert instantiate(cfg.model).state_dict().keys() == names
 
 
 def test_missing_unknown_and_resized_names_are_told_at_once(cfg, published):
