@@ -139,8 +139,19 @@ class FrozenAwareCheckpointer(Checkpointer):
         self.is_resumed = True
         self.load(str(path))
 
-    def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
+    def load(
+        self,
+        path: str,
+        checkpointables: list[str] | None = None,
+        *,
+        content: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
         """Load a file into the model and the named checkpointables (None: all).
+
+        Args:
+            path: of the file.
+            checkpointables: names.
+            content: what `read_checkpoint` has returned of it; None reads it.
 
         Raises:
             InputError: the file is missing or damaged, is of another model or frozen ViT, or lacks
@@ -149,7 +160,7 @@ class FrozenAwareCheckpointer(Checkpointer):
         if not path:
             return {}
         self.logger.info("Loading %s", path)
-        checkpoint = read_checkpoint(path)
+        checkpoint = read_checkpoint(path) if content is None else dict(content)
         if "frozen" not in checkpoint:
             is_start = self.start is not None
             checkpoint = _adopt_detectron2(checkpoint, self.model, path, is_start=is_start)
@@ -196,13 +207,10 @@ class FrozenAwareCheckpointer(Checkpointer):
             ) from error
 
 
-def read_classes(path: str) -> tuple[list[str] | None, list[Hashable] | None]:
-    """Return the names and category ids of the classes that a checkpoint holds; None: it has none.
-
-    Raises:
-        InputError: the file is missing or damaged, or is not a checkpoint of this project.
-    """
-    content = read_checkpoint(path)
+def stored_classes(
+    content: dict[str, Any],
+) -> tuple[list[str] | None, list[Hashable] | None]:
+    """Return names and category ids of the classes in what `read_checkpoint` returns, or None."""
     return content.get(CLASS_NAMES), content.get(CATEGORY_IDS)
 
 

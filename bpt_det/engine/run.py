@@ -293,7 +293,11 @@ def evaluate_checkpoint(
 
 
 def load_trained_model(
-    cfg: DictConfig, checkpoint: str = "", *, share_vit_of: nn.Module | None = None
+    cfg: DictConfig,
+    checkpoint: str = "",
+    *,
+    share_vit_of: nn.Module | None = None,
+    content: dict[str, Any] | None = None,
 ) -> nn.Module:
     """Build the model of a config in evaluation mode and load its trained part.
 
@@ -304,6 +308,7 @@ def load_trained_model(
         share_vit_of: a model whose frozen ViT this one uses too, so that it is neither read from
             its file nor held in memory again. Prompts, placement and heads are those of ``cfg``;
             the device is that of the shared ViT.
+        content: what `read_checkpoint` has returned of the file; None reads it.
 
     Raises:
         InputError: there is no such file, or it does not fit the model or the shared ViT.
@@ -317,7 +322,7 @@ def load_trained_model(
         model = build_around(vit, cfg)
         device = next(vit.parameters()).device  # elsewhere it would leave the other model
     model = model.to(device).eval()
-    FrozenAwareCheckpointer(model).load(path)
+    FrozenAwareCheckpointer(model).load(path, content=content)
     return _distribute(model, device.type, cfg.train.ddp)
 
 

@@ -4,7 +4,6 @@ A tracker that fails is left out for the rest of the run, with a warning; the ru
 data go is set as each library has it: WANDB_MODE, WANDB_PROJECT, MLFLOW_TRACKING_URI and so on.
 """
 
-import importlib.util
 import logging
 import math
 import os
@@ -19,6 +18,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from bpt_det.utils.errors import InputError
+from bpt_det.utils.extras import require_extra
 
 logger = logging.getLogger(__name__)
 
@@ -168,12 +168,7 @@ def check_trackers(names: Sequence[str]) -> None:
             raise InputError(
                 f"trackers must be out of {', '.join(_KINDS)}, got {name!r}.", parameter="trackers"
             )
-        if importlib.util.find_spec(_KINDS[name][0]) is None:
-            raise InputError(
-                f"tracker '{name}' needs the package {_KINDS[name][0]}, which is not installed; "
-                "install it: pip install 'bpt_det[trackers]'.",
-                parameter="trackers",
-            )
+        require_extra(_KINDS[name][0], "trackers", f"runs that are tracked by {name}")
 
 
 class Trackers:

@@ -1,7 +1,8 @@
 """Batches of images for a detector: test augmentation, runs grouped by padding, mask forms."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -13,10 +14,36 @@ from detectron2.structures import Boxes, Instances, ROIMasks
 from PIL import Image
 from torch import nn
 
+from bpt_det.data.images import ImageLike
 from bpt_det.data.run_length_masks import RunLengthMasks
 from bpt_det.detection import SimpleFeaturePyramid
 from bpt_det.detection.evaluation.roi_run_lengths import encode_roi_masks
-from bpt_det.utils.errors import InputError
+from bpt_det.utils.errors import InputError, check_count
+
+Result = TypeVar("Result")
+
+
+def run_batches(
+    image: ImageLike | Sequence[ImageLike],
+    prepare: Callable[[ImageLike], dict],
+    run: Callable[[list[dict]], list[Result]],
+    batch_size: int,
+) -> Result | list[Result]:
+    """Return the result of an image; of a list or tuple of images, a list of them.
+
+    Args:
+        image: or images.
+        prepare: returns the sample of an image.
+        run: returns the results of samples.
+        batch_size: samples that run together, an integer >= 1.
+    """
+    if not isinstance(image, list | tuple):
+        return run([prepare(cast(ImageLike, image))])[0]
+    check_count("batch_size", batch_size)
+    results = []
+    for start in range(0, len(image), batch_size):
+        results += run([prepare(member) for member in image[start : start + batch_size]])
+    return results
 
 
 def map_array(mapper: DatasetMapper, image: np.ndarray, name: str) -> dict:

@@ -1,8 +1,9 @@
 """Image classifier: a trained prompted classifier as a function of images."""
 
+import functools
 import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from detectron2.config import instantiate
@@ -10,15 +11,16 @@ from omegaconf import DictConfig
 
 from bpt_det.classification import ClassificationMapper, PromptedClassifier
 from bpt_det.data.images import ImageLike
-from bpt_det.engine.checkpoint import read_classes
+from bpt_det.engine.checkpoint import read_checkpoint, stored_classes
 from bpt_det.engine.run import load_trained_model
 from bpt_det.utils.errors import InputError, check_choice, check_count
 
+from .batching import run_batches
 from .runs import (
     CHANNEL_ORDERS,
     ChannelOrder,
+    OfRun,
     check_checkpoint,
-    find_run,
     read_config,
     read_pixels,
 )
@@ -33,7 +35,7 @@ class ClassScore(NamedTuple):
     probability: float
 
 
-class ImageClassifier:
+class ImageClassifier(OfRun):
     """Tells the likeliest classes of images, as an evaluation does of those of a dataset.
 
     Needs the config, the checkpoint and the frozen ViT that the config names, but no dataset.
@@ -69,7 +71,8 @@ class ImageClassifier:
         check_choice("channel_order", channel_order, CHANNEL_ORDERS)
         check_checkpoint(checkpoint)
         cfg = read_config(config, overrides, trust, device=device)
-        names, _ = read_classes(str(checkpoint))
+        content = read_checkpoint(str(checkpoint))
+        names, _ = stored_classes(content)
         if cfg.model.get("num_classes") is None:
             raise InputError(
                 "this is no config of a classifier, as its model has no num_classes; give that of "
@@ -77,7 +80,7 @@ class ImageClassifier:
             )
         if names is not None:
             cfg.model.num_classes = len(names)
-        model = load_trained_model(cfg, str(checkpoint))
+        model = load_trained_model(cfg, str(checkpoint), content=content)
         mapper = instantiate(cfg.dataloader.test.mapper)
         if not isinstance(model, PromptedClassifier) or not isinstance(
             mapper, ClassificationMapper
@@ -91,22 +94,6 @@ class ImageClassifier:
         self.class_names = names or [f"class {i}" for i in range(cfg.model.num_classes)]
         self._checkpoint = str(checkpoint)
         self._channel_order: ChannelOrder = channel_order
-
-    @classmethod
-    def from_run(
-        cls, folder: str | os.PathLike, checkpoint: str | None = None, **options: Any
-    ) -> "ImageClassifier":
-        """Return the classifier of a training run.
-
-        Args:
-            folder: ``train.output_dir`` of the run.
-            checkpoint: name of a file in it, such as ``model_best.pth``; None takes the last one.
-            options: of `ImageClassifier`.
-
-        Raises:
-            InputError: the folder holds no config or no such checkpoint, or see `ImageClassifier`.
-        """
-        return cls(*find_run(folder, checkpoint), **options)
 
     @classmethod
     def from_task(
@@ -147,14 +134,8 @@ class ImageClassifier:
         Raises:
             InputError: an image cannot be used, or an argument is out of range.
         """
-        if not isinstance(image, list | tuple):
-            return self.classify([self.prepare(cast(ImageLike, image))], top_k)[0]
-        check_count("batch_size", batch_size)
-        scores = []
-        for start in range(0, len(image), batch_size):
-            batch = [self.prepare(member) for member in image[start : start + batch_size]]
-            scores += self.classify(batch, top_k)
-        return scores
+        classify = functools.partial(self.classify, top_k=top_k)
+        return run_batches(image, self.prepare, classify, batch_size)
 
     def prepare(self, image: ImageLike) -> dict:
         """Return an image as the model takes it: resized, its center cut out.

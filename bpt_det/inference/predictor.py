@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from detectron2.config import instantiate
@@ -16,7 +16,7 @@ from torch import nn
 from bpt_det.data.images import ImageLike
 from bpt_det.detection.detection_data import use_detection_data
 from bpt_det.detection.evaluation.roi_mask_detector import without_pasting
-from bpt_det.engine.checkpoint import read_classes
+from bpt_det.engine.checkpoint import read_checkpoint, stored_classes
 from bpt_det.engine.run import load_trained_model
 from bpt_det.utils.errors import InputError, check_choice, check_count
 from bpt_det.utils.progress import progress_bar
@@ -24,14 +24,14 @@ from bpt_det.visualization.annotations import predicted_annotations
 from bpt_det.visualization.draw import DrawStyle, draw_annotations
 from bpt_det.visualization.sheet import shrink
 
-from .batching import map_array, predict_batch, with_run_lengths
+from .batching import map_array, predict_batch, run_batches, with_run_lengths
 from .defaults import DEFAULT_OVERLAP, DEFAULT_SCORE_THRESHOLD
 from .hub import download_task
 from .runs import (
     CHANNEL_ORDERS,
     ChannelOrder,
+    OfRun,
     check_checkpoint,
-    find_run,
     read_config,
     read_pixels,
 )
@@ -44,7 +44,7 @@ _MAX_PICTURE_SIDE = 2048  # pixels
 logger = logging.getLogger(__name__)
 
 
-class Predictor:
+class Predictor(OfRun):
     """Finds objects in images, as an evaluation does in those of a dataset.
 
     Needs the config, the checkpoint and the frozen ViT that the config names; no dataset and no
@@ -97,7 +97,10 @@ class Predictor:
         cfg = read_config(config, overrides, trust, use_detection_data, device=device)
         check_checkpoint(checkpoint)
         shared = None if share_vit_of is None else share_vit_of.model
-        self.model: nn.Module = load_trained_model(cfg, str(checkpoint), share_vit_of=shared)
+        content = read_checkpoint(str(checkpoint))
+        self.model: nn.Module = load_trained_model(
+            cfg, str(checkpoint), share_vit_of=shared, content=content
+        )
         speed_up(self.model, precision, compile_backbone=compile_backbone)
         self.score_threshold = _score_threshold(self.model, score_threshold)
         self._mapper = instantiate(cfg.dataloader.test.mapper)
@@ -107,7 +110,7 @@ class Predictor:
                 f"{type(self._mapper).__name__}.",
                 parameter="mapper",
             )
-        names, ids = read_classes(str(checkpoint))
+        names, ids = stored_classes(content)
         self.class_names = _class_names(cfg, names)
         is_known = ids is not None and len(ids) == len(self.class_names)
         self.category_ids = ids if is_known else None
@@ -118,25 +121,6 @@ class Predictor:
     def channel_format(self) -> str:
         """Order in which the model takes the channels, ``RGB`` or ``BGR``."""
         return self._mapper.image_format
-
-    @classmethod
-    def from_run(
-        cls,
-        folder: str | os.PathLike,
-        checkpoint: str | None = None,
-        **options: Any,
-    ) -> "Predictor":
-        """Return the detector of a training run.
-
-        Args:
-            folder: ``train.output_dir`` of the run.
-            checkpoint: name of a file in it, such as ``model_best.pth``; None takes the last one.
-            options: of `Predictor`.
-
-        Raises:
-            InputError: the folder holds no config or no such checkpoint, or see `Predictor`.
-        """
-        return cls(*find_run(folder, checkpoint), **options)
 
     @classmethod
     def from_task(
@@ -201,14 +185,7 @@ class Predictor:
         Raises:
             InputError: an image cannot be used.
         """
-        if not isinstance(image, list | tuple):
-            return self.predict([self.prepare(cast(ImageLike, image))])[0]
-        check_count("batch_size", batch_size)
-        predictions = []
-        for start in range(0, len(image), batch_size):
-            batch = [self.prepare(member) for member in image[start : start + batch_size]]
-            predictions += self.predict(batch)
-        return predictions
+        return run_batches(image, self.prepare, self.predict, batch_size)
 
     def prepare(
         self, image: ImageLike, *, size: tuple[int, int] | None = None, name: str = "an image"

@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from omegaconf import DictConfig
@@ -21,6 +21,7 @@ from bpt_det.vit.weights.files import SHIPPED_PREFIX, shipped_names
 
 ChannelOrder = Literal["RGB", "BGR"]
 CHANNEL_ORDERS = ("RGB", "BGR")
+Model = TypeVar("Model", bound="OfRun")
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +82,29 @@ def find_run(folder: str | os.PathLike, checkpoint: str | None = None) -> tuple[
         raise InputError(f"'{folder}' holds no {CONFIG_NAME}; give the folder of a run.")
     chosen = last_checkpoint(str(path)) if checkpoint is None else str(path / checkpoint)
     return str(path / CONFIG_NAME), chosen
+
+
+class OfRun:
+    """Base of what is built of the config and the checkpoint of a training run."""
+
+    def __init__(self, config: str, checkpoint: str) -> None:
+        raise NotImplementedError
+
+    @classmethod
+    def from_run(
+        cls: type[Model], folder: str | os.PathLike, checkpoint: str | None = None, **options: Any
+    ) -> Model:
+        """Return the model of a training run.
+
+        Args:
+            folder: ``train.output_dir`` of the run.
+            checkpoint: name of a file in it, such as ``model_best.pth``; None takes the last one.
+            options: of the class.
+
+        Raises:
+            InputError: the folder holds no config or no such checkpoint, or see the class.
+        """
+        return cls(*find_run(folder, checkpoint), **options)
 
 
 def read_pixels(image: ImageLike, channel_order: ChannelOrder) -> np.ndarray:

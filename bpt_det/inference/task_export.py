@@ -68,7 +68,7 @@ def export_task(
     if names and not is_detector:
         cfg = copy.deepcopy(cfg)
         cfg.model.num_classes = len(names)
-    model = load_trained_model(cfg, checkpoint)
+    model = load_trained_model(cfg, checkpoint, content=content)
     state = trained_state(model)
     if compact:
         state = {name: _compact(value, name, checkpoint) for name, value in state.items()}

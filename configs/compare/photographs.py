@@ -9,6 +9,8 @@ Result: not measured yet
 
 from bpt_det.vit import ARCHITECTURES as _ARCHITECTURES
 
+from ..common.detection_report import REPORT
+
 _BASE = "configs/coco/mask_rcnn.py"
 _VIT, _PROMPT = "model.backbone.net.vit.", "model.backbone.net.prompt."
 _HEADS = "model.roi_heads."
@@ -63,12 +65,7 @@ plan = dict(
     grid={},
     seeds=[0, 1, 2],
     select="bbox/AP",
-    report={
-        "box AP": "bbox/AP",
-        "box AP50": "bbox/AP50",
-        "mask AP": "segm/AP",
-        "mask AP50": "segm/AP50",
-    },
+    report=REPORT,
     methods={
         f"{name}{suffix}": dict(
             label=label + note, config=_BASE, method=method, settings={**settings, **fold}

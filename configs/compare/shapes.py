@@ -5,6 +5,8 @@ Data:   rendered by the commands of `before`
 Result: docs/reproduction/results.md
 """
 
+from ..common.detection_report import REPORT
+
 _BASE = "configs/shapes/cascade.py"
 _TEST = "datasets/shapes_test"
 
@@ -35,10 +37,7 @@ plan = dict(
     seeds=[0, 1, 2],
     select="bbox/AP",
     report={
-        "box AP": "bbox/AP",
-        "box AP50": "bbox/AP50",
-        "mask AP": "segm/AP",
-        "mask AP50": "segm/AP50",
+        **REPORT,
         "box AP, overlapping": "bbox/AP_overlapping",
         "mask AP, overlapping": "segm/AP_overlapping",
     },

@@ -5,6 +5,8 @@ Data:   rendered by the commands of `before`
 Result: not measured yet
 """
 
+from ..common.detection_report import REPORT
+
 _BASE = "configs/shapes/cascade.py"
 _TEST = "datasets/shapes_test_150"
 _NET = "model.backbone.net."
@@ -41,12 +43,7 @@ plan = dict(
     seeds=[0, 1, 2],
     select="bbox/AP",
     select_last=True,
-    report={
-        "box AP": "bbox/AP",
-        "box AP50": "bbox/AP50",
-        "mask AP": "segm/AP",
-        "mask AP50": "segm/AP50",
-    },
+    report=REPORT,
     # What matters first; each is reported when it has ended.
     methods={
         "last": _row("last layer", {}),

@@ -17,7 +17,15 @@ from bpt_det.visualization.picture_files import prepare_output
 
 from ..launch import check_range, run_tool
 from ..logs import RESULT
-from .inputs import check_any_was_read, find_sources, is_video, report_failures, split_settings
+from .inputs import (
+    batches,
+    check_any_was_read,
+    each_input,
+    find_sources,
+    is_video,
+    report_failures,
+    split_settings,
+)
 
 CSV_NAME, JSON_NAME = "predictions.csv", "predictions.json"
 
@@ -28,8 +36,8 @@ def classify_all(args: argparse.Namespace) -> int:
     """Do what a parsed command line of `build_parser` asks for; returns the exit status."""
     check_range(args, "--top-k")
     check_range(args, "--batch-size")
-    inputs, settings = split_settings(args.input)
-    sources = find_sources(inputs, args.recursive)
+    paths, settings = split_settings(args.input)
+    sources = find_sources(paths, args.recursive)
     for source in filter(is_video, sources):
         raise InputError(f"--input '{source}' is a video; give images or folders of images.")
     if args.output is not None:
@@ -39,39 +47,24 @@ def classify_all(args: argparse.Namespace) -> int:
     classifier = ImageClassifier(cfg, checkpoint)
     failures: dict[str, InputError] = {}
     results: dict[str, list[ClassScore]] = {}
-    for batch in _batches(sources, args.batch_size, classifier, failures):
-        scores = classifier.classify(list(batch.values()), args.top_k)
-        results.update(zip(batch, scores, strict=True))
+
+    def read(source: str) -> Iterator[tuple[str, dict]]:
+        yield source, classifier.prepare(source)
+
+    progress = progress_bar(iterable=sources, desc="classifying", unit=" images")
+    inputs = each_input(progress, read, failures, len(sources))
+    for batch in batches(inputs, args.batch_size):
+        names, samples = zip(*batch, strict=True)
+        scores = classifier.classify(samples, args.top_k)
+        results.update(zip(names, scores, strict=True))
         if args.output is None:
-            for source in batch:
+            for source in names:
                 print(f"{printable(source)}: {_describe(results[source])}")
     check_any_was_read(len(results), failures)
     if args.output is not None:
         _write(Path(args.output), results)
         logger.log(RESULT, "%d images classified, see %s", len(results), args.output)
     return report_failures(failures, len(sources))
-
-
-def _batches(
-    sources: Sequence[str],
-    size: int,
-    classifier: ImageClassifier,
-    failures: dict[str, InputError],
-) -> Iterator[dict[str, dict]]:
-    """Yield samples by their source; a source that fails is logged and skipped."""
-    batch = {}
-    for source in progress_bar(iterable=sources, desc="classifying", unit=" images"):
-        try:
-            batch[source] = classifier.prepare(source)
-        except InputError as error:
-            failures[source] = error
-            if len(sources) > 1:  # else it is the error that ends the run
-                logger.warning("%s", error)
-        if len(batch) == size:
-            yield batch
-            batch = {}
-    if batch:
-        yield batch
 
 
 def _describe(scores: Sequence[ClassScore]) -> str:

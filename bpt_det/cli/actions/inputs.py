@@ -1,10 +1,12 @@
 """Inputs of commands that take images and videos: which there are, and which have failed."""
 
+import itertools
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from bpt_det.data.images import folder_records
 from bpt_det.utils.errors import InputError
@@ -12,6 +14,8 @@ from bpt_det.visualization.captures import is_stream, source_name
 from bpt_det.visualization.video import VIDEO_SUFFIXES
 
 _SETTING = re.compile(r"\+?[\w.]+=")
+
+Item = TypeVar("Item")
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +58,36 @@ def find_sources(inputs: Sequence[str], recursive: bool) -> list[str]:
 def is_video(source: str) -> bool:
     """Whether a source is read frame by frame: a stream, or a file by its name."""
     return is_stream(source) or Path(source).suffix.lower() in VIDEO_SUFFIXES
+
+
+def each_input(
+    sources: Iterable[str],
+    read: Callable[[str], Iterable[Item]],
+    failures: dict[str, InputError],
+    num_sources: int,
+) -> Iterator[Item]:
+    """Yield what is read of each source; one that fails is logged and skipped.
+
+    Args:
+        sources: of `find_sources`.
+        read: returns the images or frames of a source.
+        failures: gets the error of each source that has failed.
+        num_sources: the error of a single one ends the run, and is not logged.
+    """
+    for source in sources:
+        try:
+            yield from read(source)
+        except InputError as error:
+            failures[source] = error
+            if num_sources > 1:
+                logger.warning("%s", error)
+
+
+def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Yield lists of so many items, the last one perhaps shorter."""
+    iterator = iter(items)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch
 
 
 def check_any_was_read(num_images: int, failures: Mapping[str, InputError]) -> None:

@@ -29,7 +29,15 @@ from ..launch import check_range, run_tool
 from ..logs import RESULT
 from ..predict import JSON_NAME
 from .drawing import drawing_style
-from .inputs import check_any_was_read, find_sources, is_video, report_failures, split_settings
+from .inputs import (
+    batches,
+    check_any_was_read,
+    each_input,
+    find_sources,
+    is_video,
+    report_failures,
+    split_settings,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -156,7 +164,7 @@ def _predictions(
             )
 
     frames = _read_all(sources, args, prepare, failures)
-    for batch in _batches(frames, args.batch_size if args.tile is None else 1):
+    for batch in batches(frames, args.batch_size if args.tile is None else 1):
         tiled = [frame.instances for frame in batch if frame.instances is not None]
         samples = [frame.sample for frame in batch if frame.instances is None]
         yield from zip(batch, tiled or predictor.predict(samples, run_lengths=True), strict=True)
@@ -171,18 +179,16 @@ def _read_all(
     """Yield every image and frame, prepared; a source that fails is logged and skipped."""
     unit = " frames" if all(map(is_video, sources)) else " images"
     with progress_bar(desc="predicting", unit=unit, total=0) as progress:
-        progress.total = len(sources)
-        for source in sources:
+
+        def read(source: str) -> Iterator[Frame]:
             progress.total -= 1
-            try:
-                for frame in _read(source, args, progress):
-                    prepare(frame)
-                    yield frame
-                    progress.update()
-            except InputError as error:
-                failures[source] = error
-                if len(sources) > 1:  # else it is the error that ends the run
-                    logger.warning("%s", error)
+            for frame in _read(source, args, progress):
+                prepare(frame)
+                yield frame
+                progress.update()
+
+        progress.total = len(sources)
+        yield from each_input(sources, read, failures, len(sources))
 
 
 def _read(source: str, args: argparse.Namespace, progress: tqdm) -> Iterator[Frame]:
@@ -197,17 +203,6 @@ def _read(source: str, args: argparse.Namespace, progress: tqdm) -> Iterator[Fra
         place = {"frame_number": number, "seconds": round(seconds, 6)}
         record = {"file_name": source_name(source), **place}
         yield Frame(source, record, pixels, fps=reader.fps)
-
-
-def _batches(frames: Iterator[Frame], batch_size: int) -> Iterator[list[Frame]]:
-    batch = []
-    for frame in frames:
-        batch.append(frame)
-        if len(batch) == batch_size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def run(args: argparse.Namespace) -> int:

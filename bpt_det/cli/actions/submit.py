@@ -1,7 +1,6 @@
 """Commands in SLURM's queue: what `bpt-det submit` does."""
 
 import argparse
-import importlib.util
 import signal
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from typing import Any
 
 from bpt_det.utils.atomic import make_writable
 from bpt_det.utils.errors import EXIT_STATUS, InputError
+from bpt_det.utils.extras import require_extra
 
 from ..commands import COMMANDS
 from ..launch import check_range, run_tool
@@ -57,8 +57,7 @@ def submit(args: argparse.Namespace) -> int:
     check_range(args, "--gpus-per-node", 0)
     check_range(args, "--hours", 1 / 60, 24 * 365)
     words = command_of(args.words)
-    if importlib.util.find_spec("submitit") is None:
-        raise InputError("the package submitit is missing; pip install bpt_det[submit].")
+    require_extra("submitit", "submit", "jobs")
     make_writable(args.folder, "--folder")
     job = _executor(args).submit(Job(words))
     print(f"job {job.job_id}: bpt-det {' '.join(words)}\nlogs: {job.paths.stdout}")

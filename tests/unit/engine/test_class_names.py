@@ -9,7 +9,7 @@ from torch import nn
 import bpt_det.detection.datasets  # noqa: F401  registers the datasets
 from bpt_det.config import load_config
 from bpt_det.engine import FrozenAwareCheckpointer, train
-from bpt_det.engine.checkpoint import read_classes
+from bpt_det.engine.checkpoint import read_checkpoint, stored_classes
 from bpt_det.utils.errors import InputError
 from tests.support.detectors import shrink, use_shapes
 
@@ -23,7 +23,7 @@ def saved(tmp_path, names):
 
 @pytest.mark.parametrize("names", [NAMES, None])
 def test_names_are_read_back_as_they_were(tmp_path, names):
-    assert read_classes(saved(tmp_path, names))[0] == names
+    assert stored_classes(read_checkpoint(saved(tmp_path, names)))[0] == names
 
 
 def test_a_file_from_before_there_were_names_has_none_and_loads(tmp_path, caplog):
@@ -31,7 +31,7 @@ def test_a_file_from_before_there_were_names_has_none_and_loads(tmp_path, caplog
     content = torch.load(path, weights_only=True)
     del content["class_names"]
     torch.save(content, path)
-    assert read_classes(path) == (None, None)
+    assert stored_classes(read_checkpoint(path)) == (None, None)
     FrozenAwareCheckpointer(nn.Linear(2, 3), class_names=NAMES).load(path)
     assert "class names" not in caplog.text
 
@@ -41,13 +41,13 @@ def test_ids_that_can_be_none_are_refused(tmp_path, ids):
     path = saved(tmp_path, NAMES)
     torch.save({**torch.load(path, weights_only=True), "category_ids": ids}, path)
     with pytest.raises(InputError, match="its category_ids are something else"):
-        read_classes(path)
+        stored_classes(read_checkpoint(path))
 
 
 def test_names_of_a_file_that_is_no_checkpoint_are_refused(tmp_path):
     torch.save({"a": 1}, tmp_path / "other.pth")
     with pytest.raises(InputError, match=r"other.pth' is not a checkpoint of this project\."):
-        read_classes(str(tmp_path / "other.pth"))
+        stored_classes(read_checkpoint(str(tmp_path / "other.pth")))
 
 
 def test_other_names_are_reported_with_the_first_that_differs(tmp_path, caplog):
@@ -76,7 +76,7 @@ def test_a_training_takes_the_names_of_its_data(
     annotations = json.loads((shapes_root / "annotations/instances_train.json").read_text())
     names = [category["name"] for category in annotations["categories"]]
     ids = [category["id"] for category in annotations["categories"]]
-    assert read_classes(str(tmp_path / "model_final.pth")) == (names, ids)
+    assert stored_classes(read_checkpoint(str(tmp_path / "model_final.pth"))) == (names, ids)
 
 
 def test_other_names_are_refused_where_a_run_is_resumed(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 from detectron2.config import LazyCall as L
 
 from bpt_det.engine import train
-from bpt_det.engine.checkpoint import read_classes
+from bpt_det.engine.checkpoint import read_checkpoint, stored_classes
 from tests.support.regression import AddNoise, Regression, draw_records, regression_config
 
 
@@ -49,4 +49,5 @@ def named_records():
 def test_the_checkpoints_take_the_class_names_of_the_data_set(cfg, tmp_path):
     cfg.dataloader.train.dataset = L(named_records)()
     train(cfg)
-    assert read_classes(str(tmp_path / "run/model_final.pth"))[0] == ["cat", "dog"]
+    content = read_checkpoint(str(tmp_path / "run/model_final.pth"))
+    assert stored_classes(content)[0] == ["cat", "dog"]
