@@ -79,11 +79,15 @@ def reported(folder: str | Path, *, is_on: bool = True) -> Iterator[None]:
 
 
 def _outcome(result: RunResult) -> str:
-    metrics = result.metrics["final"] or result.metrics["best"] or result.metrics["last"]
-    name = result.best_metric
-    if name is None or metrics.get(name) is None:
-        return result.status.replace("_", " ")
-    return f"{name} {metrics[name]:.2f}"
+    """Return the metric that the run is judged by, of its final test if there is one."""
+    metric = (result.best_metric or "").rpartition("/")[2]
+    for kind in ("final", "best", "last"):
+        values = result.metrics[kind]
+        names = [result.best_metric, *(n for n in values if n.rpartition("/")[2] == metric)]
+        for name in names if metric else ():
+            if name is not None and values.get(name) is not None:
+                return f"{name} {values[name]:.2f}"
+    return result.status.replace("_", " ")
 
 
 def _summary(result: RunResult) -> str:
@@ -177,18 +181,28 @@ def _evaluation(folder: Path) -> str:
 
 def _shown_table(rows: Sequence[Sequence[str]]) -> str:
     columns = [name.replace("_", " ") for name in rows[0]]
-    return table(columns, ([_shorten(cell) for cell in row] for row in rows[1:]))
+    cells = [_shorten(column) for column in zip(*rows[1:], strict=True)]
+    return table(columns, zip(*cells, strict=True))
 
 
-def _shorten(cell: str) -> str:
-    """Return a number with one place after the point, or two if it is small; a text as it is."""
+def _shorten(column: Sequence[str]) -> list[str]:
+    """Return numbers with one place after the point, or two if all are small; texts as they are."""
+    values = [_fraction(cell) for cell in column]
+    are_small = all(abs(value) <= 1 for value in values if value is not None)
+    places = 2 if are_small else 1
+    return [
+        cell if value is None else f"{value:.{places}f}"
+        for cell, value in zip(column, values, strict=True)
+    ]
+
+
+def _fraction(cell: str) -> float | None:
+    """Return the number of a cell; None where it is a text or an integer."""
     try:
         value = float(cell)
     except ValueError:
-        return cell
-    if cell.isdigit() or not math.isfinite(value):
-        return cell
-    return f"{value:.2f}" if abs(value) < 1 else f"{value:.1f}"
+        return None
+    return value if math.isfinite(value) and not cell.isdigit() else None
 
 
 def _drawn_confusions(path: Path, caption: str) -> str:

@@ -87,6 +87,28 @@ def test_the_report_holds_metrics_tables_pictures_and_settings(folder):
     assert headings[:2] == ["Evaluation of boxes", "Evaluation of masks"]
 
 
+def test_the_title_has_the_metric_of_the_final_test(folder):
+    """A classifier is chosen by val/top1 and tested as test/top1."""
+    result = RunResult("finished", metrics={"last": {}, "best": {}, "final": {}})
+    result.best_metric = "val/top1"
+    result.metrics["best"] = {"val/top1": 80.0, "val/top5": 90.0}
+    for final, expected in (
+        ({}, "val/top1 80.00"),
+        ({"test/loss": 1.0, "test/top1": 70.0}, "test/top1 70.00"),
+        ({"test/top1": None}, "val/top1 80.00"),
+    ):
+        result.metrics["final"] = final
+        result.write(folder)
+        assert f"run: {expected}" in read(write_report(folder))[1]
+
+
+def test_the_numbers_of_a_column_have_as_many_places(folder):
+    rows = [["class", "objects", "AP", "F1_threshold"], ["a", "9", "0.0000", "0.1234"]]
+    write_rows(folder / "inference/per_class.csv", [*rows, ["b", "12", "20.0000", "0.5678"]])
+    texts = read(write_report(folder))[0].texts
+    assert {"0.0", "20.0", "0.12", "0.57", "9", "12"} <= set(texts)
+
+
 def test_nothing_in_the_report_is_read_from_the_network(folder):
     report, text = read(write_report(folder))
     assert report.addresses
