@@ -6,6 +6,7 @@ from detectron2.config import LazyConfig, instantiate
 
 from bpt_det.config.files import config_folder, find_methods
 from bpt_det.engine import FrozenAwareCheckpointer
+from bpt_det.utils.errors import InputError
 from bpt_det.vit import BACKBONES, PromptedViT, fingerprint
 from tests.support.families import images_of_size, small_network
 
@@ -77,3 +78,16 @@ def test_a_pair_trains_three_iterations_and_resumes(method, family, tmp_path):
         assert name.startswith("vit.") == torch.equal(value, first[name]), name
     saved = torch.load(tmp_path / "model_0.pth", weights_only=True)["model"]
     assert saved and not any(name.startswith("vit.") for name in saved)
+
+
+def test_a_checkpoint_of_another_family_is_refused(tmp_path):
+    """Networks of equal sizes, whose prompts and tuning have equal shapes."""
+    model, _ = build("lora_bpt_s", "mae")
+    FrozenAwareCheckpointer(model, str(tmp_path)).save("model")
+    other, _ = build("lora_bpt_s", "clip")
+    assert [p.shape for p in other.parameters() if p.requires_grad] == [
+        p.shape for p in model.parameters() if p.requires_grad
+    ]
+    with pytest.raises(InputError, match="was trained on another frozen ViT") as caught:
+        FrozenAwareCheckpointer(other).load(str(tmp_path / "model.pth"))
+    assert "\n" not in str(caught.value)
