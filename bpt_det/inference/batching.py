@@ -19,6 +19,7 @@ from bpt_det.data.run_length_masks import RunLengthMasks
 from bpt_det.detection import SimpleFeaturePyramid
 from bpt_det.detection.evaluation.roi_run_lengths import encode_roi_masks
 from bpt_det.utils.errors import InputError, check_count
+from bpt_det.utils.progress import progress_bar
 
 Result = TypeVar("Result")
 
@@ -41,7 +42,8 @@ def run_batches(
         return run([prepare(cast(ImageLike, image))])[0]
     check_count("batch_size", batch_size)
     results = []
-    for start in range(0, len(image), batch_size):
+    starts = range(0, len(image), batch_size)
+    for start in progress_bar(iterable=starts, desc="images", unit="batch", leave=False):
         results += run([prepare(member) for member in image[start : start + batch_size]])
     return results
 

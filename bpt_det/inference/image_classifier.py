@@ -19,7 +19,7 @@ from .batching import run_batches
 from .runs import (
     CHANNEL_ORDERS,
     ChannelOrder,
-    OfRun,
+    TrainedModel,
     check_checkpoint,
     read_config,
     read_pixels,
@@ -35,7 +35,7 @@ class ClassScore(NamedTuple):
     probability: float
 
 
-class ImageClassifier(OfRun):
+class ImageClassifier(TrainedModel):
     """Tells the likeliest classes of images, as an evaluation does of those of a dataset.
 
     Needs the config, the checkpoint and the frozen ViT that the config names, but no dataset.

@@ -15,6 +15,7 @@ from bpt_det.data.images import ImageLike
 from bpt_det.detection.evaluation.roi_mask_detector import postprocess_without_pasting
 from bpt_det.utils.errors import InputError, one_line
 from bpt_det.utils.extras import require_extra
+from bpt_det.utils.progress import progress_bar
 
 from .batching import predict_batch
 from .predictor import Predictor
@@ -144,7 +145,7 @@ def compare_with_onnx(
         path, channel_format=predictor.channel_format, score_threshold=threshold
     )
     worst = Comparison(0, 0.0, 0.0, 0.0)
-    for image in images:
+    for image in progress_bar(iterable=images, desc="comparing", unit=" images", leave=False):
         sample = predictor.prepare(image)
         both = predictor.predict([sample])[0], predict_batch(detector, [sample])[0]
         for ours, others in (both, both[::-1]):

@@ -26,11 +26,10 @@ from bpt_det.visualization.sheet import shrink
 
 from .batching import map_array, predict_batch, run_batches, with_run_lengths
 from .defaults import DEFAULT_OVERLAP, DEFAULT_SCORE_THRESHOLD
-from .hub import download_task
 from .runs import (
     CHANNEL_ORDERS,
     ChannelOrder,
-    OfRun,
+    TrainedModel,
     check_checkpoint,
     read_config,
     read_pixels,
@@ -44,7 +43,7 @@ _MAX_PICTURE_SIDE = 2048  # pixels
 logger = logging.getLogger(__name__)
 
 
-class Predictor(OfRun):
+class Predictor(TrainedModel):
     """Finds objects in images, as an evaluation does in those of a dataset.
 
     Needs the config, the checkpoint and the frozen ViT that the config names; no dataset and no
@@ -145,17 +144,6 @@ class Predictor(OfRun):
             options["share_vit_of"], vit = vit, None
         cfg, path = open_task(task, vit, "detection", options.get("trust", ()))
         return cls(cfg, path, **options)
-
-    @classmethod
-    def from_hub(
-        cls,
-        repository: str,
-        vit: "str | os.PathLike | Predictor | None" = None,
-        revision: str | None = None,
-        **options: Any,
-    ) -> "Predictor":
-        """Return the detector of a task file on a model hub, see `download_task`, `from_task`."""
-        return cls.from_task(download_task(repository, revision), vit, **options)
 
     def __repr__(self) -> str:
         names = list(self.class_names)

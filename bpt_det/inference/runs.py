@@ -19,9 +19,11 @@ from bpt_det.engine.run_folder import last_checkpoint
 from bpt_det.utils.errors import InputError
 from bpt_det.vit.weights.files import SHIPPED_PREFIX, shipped_names
 
+from .hub import download_task
+
 ChannelOrder = Literal["RGB", "BGR"]
 CHANNEL_ORDERS = ("RGB", "BGR")
-Model = TypeVar("Model", bound="OfRun")
+Model = TypeVar("Model", bound="TrainedModel")
 
 logger = logging.getLogger(__name__)
 
@@ -84,8 +86,8 @@ def find_run(folder: str | os.PathLike, checkpoint: str | None = None) -> tuple[
     return str(path / CONFIG_NAME), chosen
 
 
-class OfRun:
-    """Base of what is built of the config and the checkpoint of a training run."""
+class TrainedModel:
+    """Base of what is built of config and checkpoint: of a training run, or of a task file."""
 
     def __init__(self, config: str, checkpoint: str) -> None:
         raise NotImplementedError
@@ -105,6 +107,32 @@ class OfRun:
             InputError: the folder holds no config or no such checkpoint, or see the class.
         """
         return cls(*find_run(folder, checkpoint), **options)
+
+    @classmethod
+    def from_task(cls: type[Model], task: str, vit: Any = None, **options: Any) -> Model:
+        """Return the model of a task file, on its frozen ViT."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_hub(
+        cls: type[Model],
+        repository: str,
+        vit: Any = None,
+        revision: str | None = None,
+        **options: Any,
+    ) -> Model:
+        """Return the model of a task file on a model hub.
+
+        Args:
+            repository: ``OWNER/NAME``, see `download_task`.
+            vit: of `from_task`.
+            revision: branch, tag or commit; None: the latest.
+            options: of the class.
+
+        Raises:
+            InputError: there is none, the hub does not answer, or see `from_task`.
+        """
+        return cls.from_task(download_task(repository, revision), vit, **options)
 
 
 def read_pixels(image: ImageLike, channel_order: ChannelOrder) -> np.ndarray:

@@ -132,16 +132,22 @@ def predict_all(args: argparse.Namespace) -> int:
     seconds = time.perf_counter() - start
     logger.log(
         RESULT,
-        "%d objects in %d images (score above %g), %.1f images/s, see %s",
+        "%d objects in %d %s (score above %g), %.1f %s/s, see %s",
         results.num_annotations,
         results.num_images,
+        _unit(sources),
         args.score_threshold,
         results.num_images / seconds,
+        _unit(sources),
         folder,
     )
     if not results.num_annotations and args.score_threshold > 0:
         logger.log(RESULT, "a lower --score-threshold shows less certain objects")
     return report_failures(failures, len(sources))
+
+
+def _unit(sources: Sequence[str]) -> str:
+    return "frames" if all(map(is_video, sources)) else "images"
 
 
 def _predictions(
@@ -177,8 +183,7 @@ def _read_all(
     failures: dict[str, InputError],
 ) -> Iterator[Frame]:
     """Yield every image and frame, prepared; a source that fails is logged and skipped."""
-    unit = " frames" if all(map(is_video, sources)) else " images"
-    with progress_bar(desc="predicting", unit=unit, total=0) as progress:
+    with progress_bar(desc="predicting", unit=f" {_unit(sources)}", total=0) as progress:
 
         def read(source: str) -> Iterator[Frame]:
             progress.total -= 1

@@ -16,6 +16,7 @@ from bpt_det.data.archives import FileTree
 from bpt_det.data.images import read_size
 from bpt_det.data.splits import SPLIT_NAMES
 from bpt_det.utils.errors import InputError
+from bpt_det.utils.progress import progress_bar
 
 # A declaration that is legible as bytes is not in UTF-16, whatever it says (C# writes so).
 _XML_ENCODING = re.compile(rb"""\s*<\?xml[^>]*\sencoding=["'](?!utf-?16|ucs)([\w.-]+)""", re.I)
@@ -139,7 +140,14 @@ def read_sizes(paths: Iterable[str]) -> dict[str, tuple[int, int]]:
     """
     paths = list(paths)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        return dict(zip(paths, pool.map(read_size, paths), strict=True))
+        sizes = progress_bar(
+            iterable=pool.map(read_size, paths),
+            total=len(paths),
+            desc="sizes",
+            unit=" images",
+            leave=False,
+        )
+        return dict(zip(paths, sizes, strict=True))
 
 
 def split_of(path: str) -> str | None:

@@ -162,7 +162,8 @@ def check_leakage(
     own: dict[bytes, str] = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         digests = pool.map(_digest, paths.values())
-        for (index, image), digest in zip(entries.images, digests, strict=True):
+        progress = tqdm(digests, total=len(paths), desc="leakage", disable=None)
+        for (index, image), digest in zip(entries.images, progress, strict=True):
             if digest is None:
                 continue
             if digest in seen:

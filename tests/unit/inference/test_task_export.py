@@ -244,6 +244,8 @@ def test_a_task_goes_through_a_hub(run, task, tmp_path, monkeypatch):
     assert_same(predictor(IMAGE), Predictor.from_run(run, score_threshold=0.05)(IMAGE))
     with pytest.raises(InputError, match="'me/other' could not be downloaded .*Not Found"):
         Predictor.from_hub("me/other")
+    with pytest.raises(InputError, match="is a task file of detection, not of classification"):
+        ImageClassifier.from_hub("me/shapes")
     with pytest.raises(InputError, match="could not be uploaded to 'a/b/c'"):
         push_to_hub(task, "a/b/c")
     with pytest.raises(InputError, match="is no task file"):
