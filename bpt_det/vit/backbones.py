@@ -131,14 +131,14 @@ _ROWS = (
     _row("dinov2_b", "b", "vit_base_patch14_dinov2.lvd142m", *_V2, final_norm=True),
     _row("dinov2_l", "l", "vit_large_patch14_dinov2.lvd142m", *_V2, final_norm=True),
     # baaivision/EVA@5623d08, EVA-02/. asuka/datasets.py: CLIP's in pre-training (their detectors,
-    # fine-tuned as a whole, have ImageNet's). det/detectron2/modeling/backbone/vit.py returns the
+    # fine-tuned as a whole, have ImageNet's). det/**/modeling/backbone/vit.py returns the
     # last block's output, and seg/backbone/eva2.py too: no final norm.
     _row("eva02_s", "s", "eva02_small_patch14_224.mim_in22k", (14, 224), _MIT, "clip"),
     _row("eva02_b", "b", "eva02_base_patch14_224.mim_in22k", (14, 224), _MIT, "clip"),
     _row("eva02_l", "l", "eva02_large_patch14_224.mim_m38m", (14, 224), _MIT, "clip"),
     # facebookresearch/perception_models@3e352cc. core/vision_encoder/transforms.py: 0.5 and 0.5
     # (127 and 127 in the detectors). core/vision_encoder/config.py: PE spatial has no final norm;
-    # apps/detection/detectron2_pe/modeling/backbone/pev1_det.py has none for PE core either.
+    # apps/detection/**/modeling/backbone/pev1_det.py has none for PE core either.
     _row("pe_core_b", "b", "vit_pe_core_base_patch16_224.fb", (16, 224), _APACHE, "half"),
     _row("pe_core_l", "l", "vit_pe_core_large_patch14_336.fb", (14, 336), _APACHE, "half"),
     _row("pe_spatial_s", "s", "vit_pe_spatial_small_patch16_512.fb", (16, 512), _APACHE, "half"),
