@@ -106,8 +106,10 @@ def test_the_frozen_dinov3_detector_is_what_its_page_says():
     assert cfg.dataloader.train == base.dataloader.train
     net.vit.checkpoint = None
     with torch.device("meta"):
-        backbone = instantiate(cfg.model.backbone)
-    trained = {name: p.numel() for name, p in backbone.named_parameters() if p.requires_grad}
+        model = instantiate(cfg.model)
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == 71_977_518
+    named = model.backbone.named_parameters()
+    trained = {name: p.numel() for name, p in named if p.requires_grad}
     of_neck = sum(n for name, n in trained.items() if name.startswith("net.neck."))
     of_prompts = sum(n for name, n in trained.items() if "prompts" in name)
     of_join, of_block = 4 * 2 * 768 + 4 * 768**2 + 768, 12 * 768**2 + 13 * 768
