@@ -58,6 +58,10 @@ class RunLengthMasks:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self)} masks)"
 
+    def to_pixels(self) -> Tensor:
+        """Return the masks as Detectron2 has them, (N, H, W) bool: N x H x W bytes."""
+        return torch.stack(list(self)) if self.codes else torch.zeros((0, 0, 0), dtype=torch.bool)
+
     def resized(self, height: int, width: int) -> Iterator[np.ndarray]:
         """Yield each mask at another size, (H, W) bool, each pixel that of the nearest one.
 
