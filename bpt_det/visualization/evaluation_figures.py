@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from bpt_det.utils.atomic import atomic_write
 
-from .fonts import font_families
+from .fonts import drawable_names, font_families
 
 MASKS_FOLDER = (
     "masks"  # in the folder of an evaluation: files of masks, as those of boxes beside it
@@ -37,6 +37,7 @@ def draw_precision_recall(
     Raises:
         InputError: ``output_png`` cannot be written.
     """
+    class_names = drawable_names(class_names)
     known = np.flatnonzero(~np.isnan(curves[:, 0]))
     figure = Figure(figsize=(6.4, 4.4), dpi=_DOTS_PER_INCH, layout="constrained")
     axes = figure.subplots()
@@ -77,6 +78,7 @@ def draw_confusion_matrix(
     Raises:
         InputError: ``output_png`` cannot be written.
     """
+    class_names = drawable_names(class_names)
     shown = np.arange(len(counts))
     if len(counts) > _MOST_ROWS:
         wrong = counts * ~np.eye(len(counts), dtype=bool)

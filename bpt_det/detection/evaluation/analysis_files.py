@@ -18,6 +18,7 @@ from bpt_det.visualization.error_sheet import (
     write_error_sheet,
 )
 from bpt_det.visualization.evaluation_figures import draw_confusion_matrix, draw_precision_recall
+from bpt_det.visualization.fonts import drawable_names
 
 from .analysis import confusion_matrix, count_errors, precision_curves
 from .analyzed_evaluation import AnalyzedEvaluation
@@ -108,10 +109,9 @@ def _write_error_sheet(path: Path, evaluation: AnalyzedEvaluation) -> None:
 def _example(evaluation: AnalyzedEvaluation, prediction: int) -> ErrorExample:
     result, target = evaluation.results[prediction], evaluation.matches.targets[prediction]
     truth = None if target < 0 else evaluation.objects[target]
-    name = evaluation.class_names[result["category_id"] - 1]
-    second = ""
-    if truth is not None:
-        second = f"true: {evaluation.class_names[truth['category_id'] - 1]}"
+    names = drawable_names(evaluation.class_names)
+    name = names[result["category_id"] - 1]
+    second = "" if truth is None else f"true: {names[truth['category_id'] - 1]}"
     return ErrorExample(
         evaluation.files[result["image_id"]],
         _outline(result, evaluation.task),
@@ -122,7 +122,7 @@ def _example(evaluation: AnalyzedEvaluation, prediction: int) -> ErrorExample:
 
 def _missed_example(evaluation: AnalyzedEvaluation, index: int) -> ErrorExample:
     truth = evaluation.objects[index]
-    name = evaluation.class_names[truth["category_id"] - 1]
+    name = drawable_names(evaluation.class_names)[truth["category_id"] - 1]
     file = evaluation.files[truth["image_id"]]
     return ErrorExample(file, None, _outline(truth, evaluation.task), (name, "not found"))
 

@@ -9,6 +9,10 @@ from bpt_det.visualization import fonts
 from bpt_det.visualization.annotations import Annotation
 from bpt_det.visualization.confusion_sheet import display_names
 from bpt_det.visualization.draw import draw_annotations
+from bpt_det.visualization.evaluation_figures import (
+    draw_confusion_matrix,
+    draw_precision_recall,
+)
 from bpt_det.visualization.labels import label_text, text_width
 from bpt_det.visualization.sheet import Sheet, contact_sheet
 
@@ -62,6 +66,15 @@ def test_a_name_of_no_installed_font_is_the_number_and_one_warning(installed, ca
     assert display_names(names) == ["dog", "class 1", "class 2"]
     assert label_text(Annotation(1, (0, 0, 9, 9)), names) == "class 1"
     np.testing.assert_array_equal(panel(CAT), panel("class 0"))
+
+
+def test_names_of_no_installed_font_are_numbers_in_figures_too(installed, tmp_path):
+    pictures = []
+    for name, names in (("a", [CAT, "dog"]), ("b", ["class 0", "dog"])):
+        draw_confusion_matrix(tmp_path / f"{name}.png", np.eye(2, dtype=int), names)
+        draw_precision_recall(tmp_path / f"{name}_curve.png", np.ones((2, 101)), names)
+        pictures.append([(tmp_path / f"{name}{part}.png").read_bytes() for part in ("", "_curve")])
+    assert pictures[0] == pictures[1]
 
 
 def test_a_letter_is_drawn_with_an_installed_font_that_has_it(installed, tmp_path):
