@@ -9,7 +9,7 @@ import io
 import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from omegaconf import DictConfig
 from pycocotools.coco import COCO
 
 from bpt_det.detection.evaluation.coco_evaluator import CocoEvaluator
+from bpt_det.detection.evaluation.packed_results import PackedResults
 from bpt_det.detection.evaluation.roi_mask_detector import (
     postprocess_without_pasting,
     roi_instances_to_coco,
@@ -136,9 +137,8 @@ def build_scoring(simulated: SimulatedResults, num_images: int) -> Comparison:
         metrics[variant] = {task: _stats(evaluation) for task, evaluation in scored.items()}
 
     def score_slowly(task: str) -> object:
-        copies = [dict(result) for result in results]  # pycocotools writes into them
         return _evaluate_predictions_on_coco(
-            slow_truth, copies, task, use_fast_impl=False, img_ids=image_ids
+            slow_truth, list(results), task, use_fast_impl=False, img_ids=image_ids
         )
 
     return _compare(
@@ -184,29 +184,31 @@ def _stats(evaluation: object) -> np.ndarray:
     return np.array(evaluation.stats[:_NUM_METRICS], np.float64)
 
 
-def _repeat(simulated: SimulatedResults, num_images: int) -> tuple[dict, list[dict], Sequence[int]]:
-    """Return the content of an annotation file, COCO's results, and ids, of repeated images."""
+def _repeat(
+    simulated: SimulatedResults, num_images: int
+) -> tuple[dict, PackedResults, Sequence[int]]:
+    """Return the content of an annotation file, results, and ids, of repeated images."""
     content = json.loads(Path(MetadataCatalog.get(simulated.name).json_file).read_text())
     ids = MetadataCatalog.get(simulated.name).thing_dataset_id_to_contiguous_id
     dataset_ids = {contiguous: dataset_id for dataset_id, contiguous in ids.items()}
     images = {image["id"]: image for image in content["images"]}
+    encoded = {}
     outputs = simulated.outputs(postprocess_without_pasting)
-    encoded = {
-        i: roi_instances_to_coco(p, i) for i, p in zip(simulated.image_ids, outputs, strict=True)
-    }
+    for image_id, instances in zip(simulated.image_ids, outputs, strict=True):
+        results = roi_instances_to_coco(instances, image_id)
+        results = [{**r, "category_id": dataset_ids[r["category_id"]]} for r in results]
+        encoded[image_id] = PackedResults.pack(results, [image_id])
     truth: dict[int, list] = {image_id: [] for image_id in simulated.image_ids}
     for annotation in content["annotations"]:
         if annotation["image_id"] in truth:
             truth[annotation["image_id"]].append(annotation)
     repeated = {"images": [], "annotations": [], "categories": content["categories"]}
-    results = []
-    originals = itertools.islice(itertools.cycle(simulated.image_ids), num_images)
+    originals = list(itertools.islice(itertools.cycle(simulated.image_ids), num_images))
     for image_id, original in enumerate(originals, 1):
         repeated["images"].append({**images[original], "id": image_id})
         for annotation in truth[original]:
             new_id = len(repeated["annotations"]) + 1
             repeated["annotations"].append({**annotation, "image_id": image_id, "id": new_id})
-        for result in encoded[original]:
-            category_id = dataset_ids[result["category_id"]]
-            results.append({**result, "image_id": image_id, "category_id": category_id})
-    return repeated, results, range(1, num_images + 1)
+    image_ids = range(1, num_images + 1)
+    results = PackedResults.join([encoded[original] for original in originals])
+    return repeated, replace(results, image_ids=image_ids), image_ids

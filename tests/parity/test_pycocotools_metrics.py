@@ -1,5 +1,8 @@
 """All 24 COCO metrics of random truths and predictions equal those of pycocotools."""
 
+import itertools
+from unittest import mock
+
 import numpy as np
 import pytest
 from faster_coco_eval import COCO as FasterCOCO
@@ -10,7 +13,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from bpt_det.data.coco_dataset import CocoDataset
-from bpt_det.detection.evaluation.scoring import score_results
+from bpt_det.detection.evaluation import scoring
+from bpt_det.detection.evaluation.packed_results import PackedResults
 from bpt_det.detection.evaluation.truth import prepare_truth
 
 HEIGHT, WIDTH = 48, 64
@@ -124,8 +128,12 @@ def test_the_24_metrics_equal_those_of_pycocotools(case):
     indexes = {category["id"]: i for i, category in enumerate(content["categories"])}
     truth, numbers = prepare_truth(as_dataset(content), indexes, len(indexes))
     of_ours = [{**r, "category_id": indexes[r["category_id"]] + 1} for r in results]
-    for task in ("bbox", "segm"):
-        ours = score_results(FasterCOCO(truth), of_ours, task, list(numbers.values())).stats[:12]
+    of_ours = [{**r, "image_id": numbers[r["image_id"]]} for r in of_ours]
+    packed = PackedResults.pack(of_ours, numbers.values())
+    for task, most in itertools.product(("bbox", "segm"), (2, 50_000)):  # predictions at once
+        with mock.patch.object(scoring, "_MOST_PREDICTIONS", most):
+            scored = scoring.score_results(FasterCOCO(truth), packed, task, [*numbers.values()])
+        ours = scored.stats[:12]
         if results:  # pycocotools cannot load none
             assert ours == pytest.approx(stats_of_pycocotools(content, results, task), abs=1e-12)
         else:

@@ -17,6 +17,7 @@ from .analysis import (
     precision_curves,
 )
 from .matching import CORRECT, IGNORED, KINDS, Matches
+from .packed_results import PackedResults
 
 
 @dataclass
@@ -36,7 +37,7 @@ class AnalyzedEvaluation:
     task: str
     matches: Matches
     objects: list[dict]
-    results: list[dict]
+    results: PackedResults
     class_names: Sequence[str]
     average_precision: Mapping[int, float] = field(default_factory=dict)
     files: Mapping[int, str | None] = field(default_factory=dict)

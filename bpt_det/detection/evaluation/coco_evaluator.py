@@ -2,12 +2,13 @@
 
 import copy
 import itertools
-import json
 import logging
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import COCOEvaluator
@@ -26,6 +27,7 @@ from .analysis_files import write_analysis
 from .analyzed_evaluation import AnalyzedEvaluation
 from .matching import match_predictions
 from .overlapping import keep_overlapping, score_overlapping
+from .packed_results import PackedResults
 from .prediction_sheet import PredictionSheet
 from .roi_mask_detector import roi_instances_to_coco, without_pasting
 from .scoring import MOST_DETECTIONS, score_results
@@ -100,7 +102,7 @@ class CocoEvaluator(COCOEvaluator):
         for sample, output in zip(inputs, outputs, strict=True):
             image_id = sample["image_id"]
             instances = output["instances"].to(self._cpu_device)
-            results = roi_instances_to_coco(instances, image_id)
+            results = PackedResults.pack(roi_instances_to_coco(instances, image_id), [image_id])
             prediction = {"image_id": image_id, "instances": results}
             self._predictions.append({**prediction, "file_name": sample.get("file_name")})
 
@@ -126,24 +128,24 @@ class CocoEvaluator(COCOEvaluator):
     def _eval_predictions(self, predictions: list[dict], img_ids: list[int] | None = None) -> None:
         """Called by `evaluate` with what `process` has collected; fills ``self._results``."""
         # Samplers that give each process as many images give some to two.
-        predictions = list({p["image_id"]: p for p in predictions}.values())
-        image_ids = img_ids or [prediction["image_id"] for prediction in predictions]
-        results = list(itertools.chain(*(p["instances"] for p in predictions)))
+        files = {p["image_id"]: p.get("file_name") for p in predictions}
+        results = PackedResults.join(
+            list({p["image_id"]: p["instances"] for p in predictions}.values())
+        )
+        image_ids = img_ids or list(files)
         if self._truth is None:
             self._truth = self._read_truth()
         content, numbers = self._truth
         if self._output_dir:
-            path = Path(self._output_dir) / "coco_instances_results.json"
-            logger.debug("Saving results to %s", path)
-            with optional_write(), atomic_write(path) as partial:
-                partial.write_text(json.dumps(self._with_category_ids(results)))
+            self._write_results(results, Path(self._output_dir) / "coco_instances_results.json")
         if not content["annotations"]:
             logger.warning("There are no annotations to score against: results are written alone.")
             return
-        results = [
-            {**r, "category_id": r["category_id"] + 1, "image_id": numbers[r["image_id"]]}
-            for r in results
-        ]
+        results = replace(
+            results,
+            image_ids=[numbers[image_id] for image_id in results.image_ids],
+            category_ids=results.category_ids + 1,
+        )
         image_ids = [numbers[image_id] for image_id in image_ids]
         truth = COCO(content)
         for task in self._tasks:
@@ -155,7 +157,7 @@ class CocoEvaluator(COCOEvaluator):
             text = ", ".join(f"{name} {value:.2f}" for name, value in values.items())
             logger.info("%s: %s (%d images)", task, text, len(image_ids))
         if self.has_analysis:
-            files = {numbers[p["image_id"]]: p.get("file_name") for p in predictions}
+            files = {numbers[image_id]: file for image_id, file in files.items()}
             for task in self._results:
                 self._analyze(task, content, results, {i: files.get(i) for i in image_ids})
         if self._overlap_iou is not None:
@@ -166,13 +168,13 @@ class CocoEvaluator(COCOEvaluator):
                 self._results[task]["AP_overlapping"] = ap
 
     def _analyze(
-        self, task: str, content: dict, results: list[dict], files: dict[int, str | None]
+        self, task: str, content: dict, results: PackedResults, files: dict[int, str | None]
     ) -> None:
         """Add the best F1 to the metrics of a task, and write what is known of the errors."""
         metrics = self._results[task]
         names = list(self._metadata.get("thing_classes"))
         annotations = [a for a in content["annotations"] if a["image_id"] in files]
-        results = [result for result in results if result["image_id"] in files]
+        results = results.of_images(files)
         matches, objects = match_predictions(annotations, results, len(names), task)
         aps = {index: metrics.get(f"AP-{name}", math.nan) for index, name in enumerate(names)}
         if len(names) == 1:  # of which Detectron2 gives no AP of its own
@@ -199,7 +201,7 @@ class CocoEvaluator(COCOEvaluator):
             write_analysis(place, evaluation, self._sheet)
 
     def _score(
-        self, truth: COCO, results: list[dict], task: str, image_ids: list[int]
+        self, truth: COCO, results: PackedResults, task: str, image_ids: list[int]
     ) -> dict[str, float]:
         """Return the metrics of a task, in percent."""
         limit = self._max_detections
@@ -215,10 +217,10 @@ class CocoEvaluator(COCOEvaluator):
         content, numbers = prepare_truth(dataset, indexes, len(self._metadata.thing_classes))
         return encode_masks(content) if "segm" in self._tasks else content, numbers
 
-    def _with_category_ids(self, results: list[dict]) -> list[dict]:
-        """Return results with the ids of the annotation file, those of its classes alone."""
+    def _write_results(self, results: PackedResults, path: Path) -> None:
+        """Write results with the ids of the annotation file, those of its classes alone."""
         ids = {v: k for k, v in self._metadata.thing_dataset_id_to_contiguous_id.items()}
-        chosen = [result for result in results if result["category_id"] in ids]
+        chosen = results.take(np.isin(results.category_ids, list(ids)))
         if len(chosen) < len(results):
             logger.warning(
                 "%d of %d predictions are of classes that the annotation file lacks: they are not "
@@ -226,7 +228,9 @@ class CocoEvaluator(COCOEvaluator):
                 len(results) - len(chosen),
                 len(results),
             )
-        return [{**result, "category_id": ids[result["category_id"]]} for result in chosen]
+        logger.debug("Saving results to %s", path)
+        with optional_write(), atomic_write(path) as partial, partial.open("w") as file:
+            chosen.write_json(file, ids)
 
 
 def detection_limit(model: nn.Module) -> int:

@@ -2,11 +2,10 @@
 
 import logging
 import math
-from collections import defaultdict
 from collections.abc import Hashable, Sequence
 
 import numpy as np
-from faster_coco_eval import COCO, COCOeval_faster
+from faster_coco_eval import COCO
 from torch import nn
 
 from bpt_det.data.coco import LVIS_LISTS
@@ -14,12 +13,13 @@ from bpt_det.data.coco_dataset import CocoDataset, read_coco
 from bpt_det.utils.errors import InputError, check_count
 
 from .coco_evaluator import CocoEvaluator
-from .scoring import load_results
+from .packed_results import PackedResults
+from .scoring import score_categories
 
 logger = logging.getLogger(__name__)
 
 _FREQUENCIES = ("r", "c", "f")  # rare, common, frequent: in 10, 100, more training images
-_CHUNK = 100  # categories at once: the evaluation keeps a table of categories by images
+_MOST_CATEGORIES = 100  # at once: the evaluation keeps a table of categories by images
 
 
 class LvisEvaluator(CocoEvaluator):
@@ -63,7 +63,7 @@ class LvisEvaluator(CocoEvaluator):
         return wrapped
 
     def _score(
-        self, truth: COCO, results: list[dict], task: str, image_ids: list[int]
+        self, truth: COCO, results: PackedResults, task: str, image_ids: list[int]
     ) -> dict[str, float]:
         return score_lvis(truth, results, task, image_ids, self._max_detections)
 
@@ -100,35 +100,32 @@ def _add_lvis_lists(content: dict, dataset: CocoDataset, indexes: dict[Hashable,
 
 
 def score_lvis(
-    truth: COCO, results: list[dict], task: str, image_ids: Sequence[int], max_detections: int
+    truth: COCO, results: PackedResults, task: str, image_ids: Sequence[int], max_detections: int
 ) -> dict[str, float]:
     """Return LVIS's metrics in percent; nan without an annotation that counts.
 
     Args:
         truth: with `LVIS_LISTS` of each image and ``frequency`` of each category.
-        results: in COCO's format, with the ids of ``truth``.
+        results: with the ids of ``truth``.
         task: ``bbox`` or ``segm``.
         image_ids: images that were run.
         max_detections: taken of an image, over all categories.
     """
     results = _of_labeled_categories(truth, _most_confident(results, max_detections))
-    predictions = load_results(truth, results, task)
-    categories = truth.dataset["categories"]
-    tables = []
-    for start in range(0, len(categories), _CHUNK):
-        evaluation = COCOeval_faster(
-            truth, predictions, task, print_function=logger.debug, lvis_style=True
-        )
-        params = evaluation.params
-        params.imgIds = sorted(image_ids)
-        params.catIds = [category["id"] for category in categories[start : start + _CHUNK]]
-        params.maxDets = [max_detections]
-        evaluation.evaluate()
-        evaluation.accumulate()
-        tables.append(evaluation.eval["precision"][..., 0])
-    precision = np.concatenate(tables, axis=2)  # threshold, recall, category, area
+    evaluation = score_categories(
+        truth,
+        results,
+        task,
+        image_ids,
+        [max_detections],
+        lvis_style=True,
+        most_categories=_MOST_CATEGORIES,
+    )
+    params = evaluation.params
+    precision = evaluation.eval["precision"][..., 0]  # threshold, recall, category, area
     thresholds = list(np.round(params.iouThrs, 2))
     areas = {label: precision[..., i] for i, label in enumerate(params.areaRngLbl)}
+    categories = sorted(truth.dataset["categories"], key=lambda category: category["id"])
     values = {"AP": areas["all"]}
     values |= {f"AP{t}": areas["all"][thresholds.index(t / 100)] for t in (50, 75)}
     values |= {f"AP{name[0]}": areas[name] for name in ("small", "medium", "large")}
@@ -144,19 +141,18 @@ def _mean_percent(precision: np.ndarray) -> float:
     return float(100 * known.mean()) if known.size else math.nan
 
 
-def _most_confident(results: list[dict], max_detections: int) -> list[dict]:
-    by_image = defaultdict(list)
-    for result in results:
-        by_image[result["image_id"]].append(result)
-    chosen = []
-    for group in by_image.values():
-        chosen += sorted(group, key=lambda r: r["score"], reverse=True)[:max_detections]
-    return chosen
+def _most_confident(results: PackedResults, max_detections: int) -> PackedResults:
+    order = np.lexsort((-results.scores, results.images))
+    images = results.images[order]
+    rank = np.arange(len(order)) - np.searchsorted(images, images)  # within the image
+    return results.take(order[rank < max_detections])
 
 
-def _of_labeled_categories(truth: COCO, results: list[dict]) -> list[dict]:
+def _of_labeled_categories(truth: COCO, results: PackedResults) -> PackedResults:
     """Return the results of categories that are in their image, or known not to be."""
     labeled = {i["id"]: {*i["neg_category_ids"]} for i in truth.dataset["images"]}
     for annotation in truth.dataset["annotations"]:
         labeled[annotation["image_id"]].add(annotation["category_id"])
-    return [r for r in results if r["category_id"] in labeled[r["image_id"]]]
+    of_image = [labeled[image_id] for image_id in results.image_ids]
+    pairs = zip(results.images.tolist(), results.category_ids.tolist(), strict=True)
+    return results.take(np.array([category in of_image[i] for i, category in pairs], bool))

@@ -5,11 +5,14 @@ dbolya/tide@49a5d2a tidecv/quantify.py:228-270. Shape legend: D predictions, G o
 """
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from pycocotools.mask import area as mask_area
 from pycocotools.mask import iou as coco_iou
+
+from .packed_results import PackedResults
 
 CLASSIFICATION, LOCALIZATION, BOTH, DUPLICATE, BACKGROUND, MISSED = range(6)
 KINDS = ("classification", "localization", "both", "duplicate", "background", "missed")
@@ -70,7 +73,7 @@ class Matches:
 
 
 def match_predictions(
-    annotations: list[dict], results: list[dict], num_classes: int, task: str = "bbox"
+    annotations: list[dict], results: PackedResults, num_classes: int, task: str = "bbox"
 ) -> tuple[Matches, list[dict]]:
     """Return the matches of results with annotations, and the annotated objects.
 
@@ -86,23 +89,25 @@ def match_predictions(
     """
     objects = [a for a in annotations if not a.get("iscrowd", 0)]
     crowds = [a for a in annotations if a.get("iscrowd", 0)]
-    shapes, object_shapes, crowd_shapes = (
-        _shapes(each, task) for each in (results, objects, crowds)
-    )
-    classes, object_classes, crowd_classes = (_classes(each) for each in (results, objects, crowds))
-    scores = np.array([result["score"] for result in results], np.float64)
+    object_shapes, crowd_shapes = (_shapes(each, task) for each in (objects, crowds))
+    object_classes, crowd_classes = map(_classes, (objects, crowds))
+    classes, scores, areas = results.category_ids - 1, results.scores, np.zeros(len(results))
     kinds = np.full(len(results), BACKGROUND, np.int64)
     targets = np.full(len(results), -1, np.int64)
     matched_by = np.full(len(objects), -1, np.int64)
     of_image = [_by_image(each) for each in (objects, crowds)]
-    for image, members in _by_image(results).items():
-        rows = np.array(members)
-        rows = rows[np.argsort(-scores[rows], kind="stable")]
+    order = np.lexsort((-scores, results.images))
+    first = np.flatnonzero(np.diff(results.images[order], prepend=-1))
+    for rows in np.split(order, first[1:]) if len(order) else ():
+        image = results.image_ids[results.images[rows[0]]]
+        # The codes of one image at a time.
+        shapes = results.boxes[rows] if task == "bbox" else _codes(map(results.mask, rows))
+        areas[rows] = _areas(shapes)
         columns, regions = (np.array(group.get(image, []), np.int64) for group in of_image)
         is_same = classes[rows][:, None] == object_classes[columns]
-        ious = _ious(shapes[rows], object_shapes[columns], is_crowd=False)
+        ious = _ious(shapes, object_shapes[columns], is_crowd=False)
         match, kind, target = _match_image(ious, is_same)
-        is_inside = _ious(shapes[rows], crowd_shapes[regions], is_crowd=True) >= FOREGROUND_IOU
+        is_inside = _ious(shapes, crowd_shapes[regions], is_crowd=True) >= FOREGROUND_IOU
         is_inside &= classes[rows][:, None] == crowd_classes[regions]
         kind[(kind != CORRECT) & is_inside.any(axis=1)] = IGNORED
         kinds[rows] = kind
@@ -111,8 +116,8 @@ def match_predictions(
     matches = Matches(
         scores,
         classes,
-        _areas(shapes),
-        np.array([result["image_id"] for result in results], np.int64),
+        areas,
+        np.array(results.image_ids, np.int64)[results.images],
         kinds,
         targets,
         object_classes,
@@ -175,8 +180,13 @@ def _shapes(annotations: list[dict], task: str) -> np.ndarray:
     """Return XYWH boxes (N, 4), or the run-length codes of masks (N,)."""
     if task == "bbox":
         return np.array([a["bbox"] for a in annotations], np.float64).reshape(-1, 4)
-    codes = np.empty(len(annotations), object)
-    codes[:] = [a["segmentation"] for a in annotations]
+    return _codes(a["segmentation"] for a in annotations)
+
+
+def _codes(masks: Iterable[dict]) -> np.ndarray:
+    listed = list(masks)
+    codes = np.empty(len(listed), object)
+    codes[:] = listed
     return codes
 
 

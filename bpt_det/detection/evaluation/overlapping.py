@@ -8,6 +8,7 @@ import numpy as np
 from faster_coco_eval import COCO
 from pycocotools.mask import iou as box_iou
 
+from .packed_results import PackedResults
 from .scoring import MOST_DETECTIONS, score_results
 
 _LEAST_AREA = 1e-3  # square pixels; smaller ones are ignored where instances are left out
@@ -45,7 +46,7 @@ def keep_overlapping(content: dict, least_iou: float) -> dict:
 
 def score_overlapping(
     content: dict,
-    results: list[dict],
+    results: PackedResults,
     task: str,
     image_ids: Sequence[int],
     max_detections: int = MOST_DETECTIONS,

@@ -5,6 +5,7 @@ import pytest
 from faster_coco_eval import COCO
 from pycocotools import mask as coco_mask
 
+from bpt_det.detection.evaluation import matching
 from bpt_det.detection.evaluation.analysis import (
     confusion_matrix,
     count_errors,
@@ -13,12 +14,21 @@ from bpt_det.detection.evaluation.analysis import (
     find_best_f1,
     precision_curves,
 )
-from bpt_det.detection.evaluation.matching import KINDS, match_predictions
+from bpt_det.detection.evaluation.matching import KINDS
+from bpt_det.detection.evaluation.packed_results import PackedResults
 from bpt_det.detection.evaluation.scoring import score_results
 
 NUM_CLASSES, NUM_IMAGES = 3, 12
 SIDE = 300  # of the images, pixels
 TASKS = ("bbox", "segm")
+
+
+def pack(results):
+    return PackedResults.pack(results, range(1, NUM_IMAGES + 1))
+
+
+def match_predictions(annotations, results, *settings):
+    return matching.match_predictions(annotations, pack(results), *settings)
 
 
 def iou_of(task, first, second, is_crowd=False):
@@ -207,7 +217,7 @@ def test_the_mean_precision_is_cocos_ap50(seed, task):
         "annotations": annotations,
         "categories": [{"id": i, "name": str(i)} for i in range(1, NUM_CLASSES + 1)],
     }
-    coco = score_results(COCO(content), results, task, range(1, NUM_IMAGES + 1))
+    coco = score_results(COCO(content), pack(results), task, range(1, NUM_IMAGES + 1))
     matches, _ = match_predictions(annotations, results, NUM_CLASSES, task)
     assert np.nanmean(precision_curves(matches)) == pytest.approx(coco.stats[1])
 

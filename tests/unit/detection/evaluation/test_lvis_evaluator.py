@@ -172,7 +172,7 @@ def test_what_counts_against_a_detector_follows_the_lists_of_the_image(data):
 def test_categories_are_scored_in_groups_of_any_size(data, monkeypatch):
     predictions = jittered_predictions(data)
     whole = evaluate(data, predictions)
-    monkeypatch.setattr("bpt_det.detection.evaluation.lvis_evaluator._CHUNK", 3)
+    monkeypatch.setattr("bpt_det.detection.evaluation.lvis_evaluator._MOST_CATEGORIES", 3)
     assert evaluate(data, predictions)["segm"] == pytest.approx(whole["segm"], nan_ok=True)
 
 
