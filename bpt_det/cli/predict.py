@@ -67,8 +67,11 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--precision",
         default="float32",
-        help="of the backbone: float32, bfloat16, float16, or auto, as training (default: float32)",
+        help="of backbone and box heads: float32, bfloat16, float16, or auto, as training "
+        "(default: float32)",
     )
+    text = "regions of an image that the heads look at (default: those of the config, often 1000)"
+    add("--proposals", type=int, metavar="N", help=text)
     add("--compile", action="store_true", help="compile the backbone: pays for many images")
     add = parser.add_argument_group("output").add_argument
     add("--no-pictures", action="store_true", help=f"write {JSON_NAME} only")

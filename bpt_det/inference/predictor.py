@@ -60,9 +60,11 @@ class Predictor(TrainedModel):
         channel_order: of arrays: ``RGB``, or ``BGR`` as OpenCV reads them.
         share_vit_of: a predictor whose frozen ViT this one uses too, on its device; so a second
             task costs the memory of its prompts and heads only.
-        precision: of backbone and pyramid: ``float32``, as evaluations compute, ``bfloat16``,
-            ``float16``, or ``auto``, as training does.
+        precision: of backbone, pyramid and box heads: ``float32``, as evaluations compute,
+            ``bfloat16``, ``float16``, or ``auto``, as training does.
         compile_backbone: by `torch.compile`, see `speed_up`.
+        proposals: regions of an image that the heads look at, at most; fewer are faster, and miss
+            objects. None: as many as evaluations do.
         trust: packages whose classes and functions a ``config.yaml`` may name.
 
     Attributes:
@@ -88,6 +90,7 @@ class Predictor(TrainedModel):
         share_vit_of: "Predictor | None" = None,
         precision: str = "float32",
         compile_backbone: bool = False,
+        proposals: int | None = None,
         trust: Sequence[str] = (),
     ) -> None:
         if score_threshold is not None and not 0 <= score_threshold <= 1:
@@ -100,7 +103,7 @@ class Predictor(TrainedModel):
         self.model: nn.Module = load_trained_model(
             cfg, str(checkpoint), share_vit_of=shared, content=content
         )
-        speed_up(self.model, precision, compile_backbone=compile_backbone)
+        speed_up(self.model, precision, compile_backbone=compile_backbone, proposals=proposals)
         self.score_threshold = _score_threshold(self.model, score_threshold)
         self._mapper = instantiate(cfg.dataloader.test.mapper)
         if not isinstance(self._mapper, DatasetMapper):

@@ -92,6 +92,7 @@ def predict_all(args: argparse.Namespace) -> int:
     check_range(args, "--every")
     check_range(args, "--max-frames")
     check_range(args, "--batch-size")
+    check_range(args, "--proposals")
     check_range(args, "--score-threshold", least=0, most=1)
     style = drawing_style(args)
     check_range(args, "--tile")
@@ -113,6 +114,7 @@ def predict_all(args: argparse.Namespace) -> int:
         score_threshold=args.score_threshold,
         precision=args.precision,
         compile_backbone=args.compile,
+        proposals=args.proposals,
     )
     failures: dict[str, InputError] = {}
     start = time.perf_counter()
