@@ -182,9 +182,10 @@ def check_train_settings(settings: DictConfig) -> None:
     hooks = settings.get("hooks")
     if hooks is not None and not isinstance(hooks, ListConfig | list):
         raise InputError(f"train.hooks must be a list of hooks, or null (none), got {hooks!r}.")
-    precision = settings.get("precision", "auto")
-    if precision not in ("auto", "float32", "bfloat16", "float16"):
-        raise InputError(f"train.precision must be {_TEXTS['precision']}, got '{precision}'.")
+    for key in ("precision", "eval_precision"):
+        precision = settings.get(key, "auto")
+        if precision not in ("auto", "float32", "bfloat16", "float16"):
+            raise InputError(f"train.{key} must be {_TEXTS['precision']}, got '{precision}'.")
     mode = settings.get("best_metric_mode", "max")
     if mode not in ("max", "min"):
         raise InputError(f"train.best_metric_mode must be max or min, got '{mode}'.")

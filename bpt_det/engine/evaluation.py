@@ -17,6 +17,7 @@ from bpt_det.utils.errors import InputError
 from bpt_det.utils.progress import Tracked
 
 from .ema import EMA_SUFFIX, Ema
+from .precision import Precision, resolve_precision
 from .processes import peers_of_run
 from .protocols import UsesLoader, WrapsModel
 
@@ -40,10 +41,11 @@ def evaluate(
 ) -> dict:
     """Run a model over data, log and return the metrics by task, rates in percent.
 
-    Computes in float32, as Detectron2 does. Processes other than the main one return {}.
+    Computes in `train.eval_precision`; Detectron2 does in float32. Processes other than the main
+    one return {}.
 
     Args:
-        cfg: config with `dataloader`.
+        cfg: config with `dataloader` and `train`.
         model: takes the batches of ``test_loader``.
         test_loader: None builds `dataloader.test`.
         evaluator_key: key in `dataloader` of what computes the metrics.
@@ -61,12 +63,19 @@ def evaluate(
     if isinstance(evaluator, WrapsModel):
         model = evaluator.wrap_model(model)
     batches = Tracked(test_loader, "evaluating")
-    results = inference_on_dataset(model, batches, _Patient(evaluator)) or {}
+    precision = evaluation_precision(cfg, next(model.parameters()).device.type)
+    with precision.autocast():
+        results = inference_on_dataset(model, batches, _Patient(evaluator)) or {}
     wait_for_all()  # the main process has computed the metrics
     results = {f"{task}{suffix}": metrics for task, metrics in results.items()}
     if comm.is_main_process():
         print_csv_format(results)
     return results
+
+
+def evaluation_precision(cfg: DictConfig, device: str) -> Precision:
+    """Return the precision in which a config is evaluated."""
+    return resolve_precision(cfg.train.get("eval_precision", "float32"), device, "eval_precision")
 
 
 class _Patient(DatasetEvaluator):

@@ -47,13 +47,14 @@ def resolve_device(name: str) -> str:
     return name
 
 
-def resolve_precision(name: str, device: str) -> Precision:
+def resolve_precision(name: str, device: str, key: str = "precision") -> Precision:
     """Return the precision for a configured name on a device.
 
     Args:
         name: ``auto`` (bfloat16 on GPUs that have it, float16 on others, float32 without CUDA) or
             one of float32, bfloat16, float16.
         device: of `resolve_device`.
+        key: of the setting in `train`, for the error.
 
     Raises:
         InputError: the name is unknown.
@@ -65,5 +66,5 @@ def resolve_precision(name: str, device: str) -> Precision:
             has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
             name = "bfloat16" if has_bfloat16 else "float16"
     if name not in _DTYPES:
-        raise InputError(f"train.precision must be auto or one of {', '.join(_DTYPES)}: '{name}'.")
+        raise InputError(f"train.{key} must be auto or one of {', '.join(_DTYPES)}: '{name}'.")
     return Precision(device, _DTYPES[name])

@@ -22,7 +22,12 @@ from bpt_det.vit.statistics import load_statistics
 
 from .checkpoint import BEST_NAME, FrozenAwareCheckpointer
 from .ema import EMA, build_ema
-from .evaluation import EVALUATOR, FINAL_EVALUATOR, evaluate_with_averages
+from .evaluation import (
+    EVALUATOR,
+    FINAL_EVALUATOR,
+    evaluate_with_averages,
+    evaluation_precision,
+)
 from .faults import explained_faults
 from .hooks import (
     BestCheckpoint,
@@ -40,7 +45,7 @@ from .hooks import (
 )
 from .loaders import build_named_loader, find_category_ids, find_class_names
 from .optim import build_optimizer, scale_learning_rate
-from .precision import Precision, resolve_device, resolve_precision
+from .precision import resolve_device, resolve_precision
 from .processes import check_equal
 from .protocols import FeatureCache, prompted_networks
 from .report import reported
@@ -284,7 +289,7 @@ def evaluate_checkpoint(
         FrozenAwareCheckpointer(model, class_names=names, **averages).load(checkpoint)
         if output_dir and comm.is_main_process():
             save_config(cfg, Path(output_dir))
-        precision = Precision(device, torch.float32)
+        precision = evaluation_precision(cfg, device)
         logger.info("%s", summarize_evaluation(cfg, model, loader, precision, checkpoint))
         model = _distribute(model, device, cfg.train.ddp)
         results = evaluate_with_averages(cfg, model, loader, evaluator, ema)

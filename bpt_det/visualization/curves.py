@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 
 from bpt_det.utils.atomic import atomic_write
 
+from .picture_files import PNG_LEVEL
+
 CURVES_NAME = "curves.png"
 _TOTAL_LOSS = "total_loss"
 _LEARNING_RATE = "lr"
@@ -78,7 +80,7 @@ def draw_curves(
         if title == "loss":
             _use_log_scale(axes, named)
     with atomic_write(output_png) as partial:
-        figure.savefig(partial, format="png")
+        figure.savefig(partial, format="png", pil_kwargs={"compress_level": PNG_LEVEL})
 
 
 def draw_prompt_norms(records: Iterable[Mapping[str, float]], output_png: str | Path) -> bool:
@@ -100,7 +102,7 @@ def draw_prompt_norms(records: Iterable[Mapping[str, float]], output_png: str | 
     blocks = {f"block {name.removeprefix(PROMPT_RMS)}": curve for name, curve in curves.items()}
     _draw(figure.subplots(), "root mean square of the prompts", blocks)
     with atomic_write(output_png) as partial:
-        figure.savefig(partial, format="png")
+        figure.savefig(partial, format="png", pil_kwargs={"compress_level": PNG_LEVEL})
     return True
 
 

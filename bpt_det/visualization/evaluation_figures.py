@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from bpt_det.utils.atomic import atomic_write
 
 from .fonts import drawable_names, font_families
+from .picture_files import PNG_LEVEL
 
 MASKS_FOLDER = (
     "masks"  # in the folder of an evaluation: files of masks, as those of boxes beside it
@@ -119,4 +120,4 @@ def _set_font(text: object) -> None:
 
 def _save(figure: Figure, output_png: str | Path) -> None:
     with atomic_write(output_png) as partial:
-        figure.savefig(partial, format="png")
+        figure.savefig(partial, format="png", pil_kwargs={"compress_level": PNG_LEVEL})

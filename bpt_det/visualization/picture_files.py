@@ -12,7 +12,7 @@ from bpt_det.utils.errors import InputError
 
 _JPEG_QUALITY = 95
 _MAX_STEM = 200  # bytes; file systems allow 255 for a whole name
-_PNG_LEVEL = 1  # of zlib: a quarter of the time of its default for a fifth more bytes
+PNG_LEVEL = 1  # of zlib: a quarter of the time of its default for a fifth more bytes
 
 
 def picture_names(
@@ -76,6 +76,6 @@ def save_picture(picture: np.ndarray, path: Path) -> None:
     """
     try:
         # Each format takes its own setting.
-        Image.fromarray(picture).save(path, quality=_JPEG_QUALITY, compress_level=_PNG_LEVEL)
+        Image.fromarray(picture).save(path, quality=_JPEG_QUALITY, compress_level=PNG_LEVEL)
     except OSError as error:
         raise InputError(f"cannot write '{path}': {error.strerror or error}.") from error

@@ -14,6 +14,7 @@ from bpt_det.utils.opencv import cv2
 
 from .fonts import default_font, drawable_text, load_font, split_by_font
 from .labels import text_width
+from .picture_files import PNG_LEVEL
 
 # All in pixels.
 SHEET_WIDTH = 1150  # of a contact sheet: that of a page, on which its labels are legible
@@ -79,7 +80,7 @@ class Sheet:
             InputError: it cannot be written.
         """
         with atomic_write(path) as partial:
-            self._picture.save(partial, format="png")
+            self._picture.save(partial, format="png", compress_level=PNG_LEVEL)
 
 
 def shrink(picture: np.ndarray, longest: int) -> np.ndarray:

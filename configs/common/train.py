@@ -40,6 +40,7 @@ train = dict(
     max_time=None,
     device="auto",  # auto, cuda or cpu
     precision="auto",  # auto, float32, bfloat16 or float16
+    eval_precision="float32",  # the same for evaluations
     seed=0,  # of weights, data order and augmentation
     cudnn_benchmark=False,  # lets cuDNN time its kernels for each size of image
     peer_timeout=60,  # seconds of silence after which one of several processes counts as lost

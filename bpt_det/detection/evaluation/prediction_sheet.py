@@ -20,6 +20,7 @@ from bpt_det.visualization.annotations import (
     scale_annotation,
 )
 from bpt_det.visualization.draw import draw_annotations
+from bpt_det.visualization.picture_files import PNG_LEVEL
 from bpt_det.visualization.sheet import contact_sheet, shrink, side_by_side
 
 from .analysis import errors_by_image
@@ -80,7 +81,7 @@ class PredictionSheet:
             return
         sheet = contact_sheet(tiles, labels)
         with atomic_write(path) as partial:
-            Image.fromarray(sheet).save(partial, format="png")
+            Image.fromarray(sheet).save(partial, format="png", compress_level=PNG_LEVEL)
         with contextlib.suppress(AssertionError):  # Detectron2's, where nothing is being trained
             name = path.relative_to(self._root).with_suffix("").as_posix()
             get_event_storage().put_image(name, torch.from_numpy(sheet).permute(2, 0, 1))

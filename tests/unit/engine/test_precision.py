@@ -2,7 +2,10 @@
 
 import pytest
 import torch
+from detectron2.evaluation import DatasetEvaluator
+from omegaconf import OmegaConf
 
+from bpt_det.engine.evaluation import evaluate, evaluation_precision
 from bpt_det.engine.precision import Precision, resolve_device, resolve_precision
 from bpt_det.utils.errors import InputError
 
@@ -54,3 +57,34 @@ def test_an_unknown_device_is_refused():
         InputError, match=r"train.device must be auto, cpu, cuda or mps, got 'tpu'\."
     ):
         resolve_device("tpu")
+
+
+class Recording(DatasetEvaluator):
+    """Keeps the dtypes of what a model returns."""
+
+    def reset(self):
+        self.dtypes = []
+
+    def process(self, inputs, outputs):
+        self.dtypes.append(outputs.dtype)
+
+    def evaluate(self):
+        return {"task": {"AP": float(len(self.dtypes))}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "dtype"),
+    [({}, torch.float32), ({"eval_precision": "bfloat16"}, torch.bfloat16)],
+)
+def test_an_evaluation_has_a_precision_of_its_own(settings, dtype):
+    cfg = OmegaConf.create({"train": {"precision": "float16", **settings}, "dataloader": {}})
+    evaluator = Recording()
+    results = evaluate(cfg, torch.nn.Linear(3, 2), [torch.ones(1, 3)], evaluators={"": evaluator})
+    assert results == {"task": {"AP": 1.0}} and evaluator.dtypes == [dtype]
+    assert torch.nn.Linear(3, 2)(torch.ones(1, 3)).dtype == torch.float32  # afterwards
+
+
+def test_an_unknown_precision_of_evaluations_is_named():
+    cfg = OmegaConf.create({"train": {"eval_precision": "int4"}})
+    with pytest.raises(InputError, match="train.eval_precision must be auto or one of float32"):
+        evaluation_precision(cfg, "cpu")
