@@ -107,6 +107,7 @@ def _fonts() -> Iterator[tuple[str, frozenset[int]]]:
 
 @functools.cache
 def _installed() -> list[tuple[str, frozenset[int]]]:
+    """Return the fonts of the system, regular ones before bold and other styles."""
     fonts = []
     for path in sorted(font_manager.findSystemFonts()):
         if any(name in path for name in _BOXES):
@@ -116,8 +117,8 @@ def _installed() -> list[tuple[str, frozenset[int]]]:
         except (OSError, RuntimeError):  # damaged, or of pixels
             continue
         if font.scalable:
-            fonts.append((path, frozenset(font.get_charmap())))
-    return fonts
+            fonts.append((font.style_name != "Regular", path, frozenset(font.get_charmap())))
+    return [font[1:] for font in sorted(fonts, key=lambda font: font[:2])]
 
 
 def split_by_font(text: str, bold: bool = False) -> list[tuple[str, str]]:

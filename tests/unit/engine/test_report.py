@@ -18,7 +18,9 @@ from bpt_det.utils.atomic import write_rows
 from bpt_det.utils.errors import InputError
 from tests.support.regression import regression_config
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 NAMES = ("cat", "<b>dog</b>", "a class of a rather long name")
 
 

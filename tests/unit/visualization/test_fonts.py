@@ -32,7 +32,7 @@ def installed(tmp_path, monkeypatch):
         cached.cache_clear()
 
 
-def write_font(path, letter, family="Solid"):
+def write_font(path, letter, family="Solid", style="Regular"):
     """Write a font with one letter, a full square."""
     builder = FontBuilder(1000, isTTF=True)
     builder.setupGlyphOrder([".notdef", "letter"])
@@ -45,7 +45,7 @@ def write_font(path, letter, family="Solid"):
     builder.setupGlyf({".notdef": TTGlyphPen(None).glyph(), "letter": pen.glyph()})
     builder.setupHorizontalMetrics({".notdef": (1000, 0), "letter": (1000, 0)})
     builder.setupHorizontalHeader(ascent=800, descent=-200)
-    builder.setupNameTable({"familyName": family, "styleName": "Regular"})
+    builder.setupNameTable({"familyName": family, "styleName": style})
     builder.setupOS2(sTypoAscender=800, usWinAscent=800, usWinDescent=200)
     builder.setupPost()
     builder.save(path)
@@ -89,6 +89,13 @@ def test_a_letter_is_drawn_with_an_installed_font_that_has_it(installed, tmp_pat
     difference = (panel(CAT) != panel("a")).any(axis=2)
     rows, columns = difference.nonzero()
     assert len(rows) > 50 and np.ptp(rows) < 40 and np.ptp(columns) < 60  # in the label alone
+
+
+def test_a_regular_font_is_taken_before_a_bold_one(installed, tmp_path):
+    installed.append(write_font(tmp_path / "a-bold.ttf", CAT, style="Bold"))
+    regular = write_font(tmp_path / "b-regular.ttf", CAT)
+    installed.append(regular)
+    assert fonts.font_of(CAT) == regular
 
 
 def test_fonts_of_boxes_and_damaged_ones_count_for_nothing(installed, tmp_path):
