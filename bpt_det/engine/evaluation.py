@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterable
 
+import torch
 import torch.distributed as dist
 from detectron2.config import instantiate
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset, print_csv_format
@@ -63,7 +64,8 @@ def evaluate(
     if isinstance(evaluator, WrapsModel):
         model = evaluator.wrap_model(model)
     batches = Tracked(test_loader, "evaluating")
-    precision = evaluation_precision(cfg, next(model.parameters()).device.type)
+    weights = next(model.parameters(), torch.empty(0))
+    precision = evaluation_precision(cfg, weights.device.type)
     with precision.autocast():
         results = inference_on_dataset(model, batches, _Patient(evaluator)) or {}
     wait_for_all()  # the main process has computed the metrics

@@ -19,7 +19,7 @@ from tests.support.processes import run_in_two_processes
 
 FILES = ("predictions.csv", "confusion.csv", "per_class.csv", "most_confused.png")
 LIMIT = 1.0  # seconds that communication may last
-NO_CONFIG = OmegaConf.create({"dataloader": {}})
+NO_CONFIG = OmegaConf.create({"dataloader": {}, "train": {}})
 
 
 def work(rank, folder, sampler):

@@ -25,8 +25,9 @@ def texts_of(output):
             yield "".join(value) if isinstance(value, list) else str(value)
 
 
-def test_there_are_the_three_demos_of_the_paper():
-    assert {path.stem for path in NOTEBOOKS} == {"distributions", "classification", "detection"}
+def test_there_are_the_three_demos_of_the_paper_and_the_way_to_a_service():
+    expected = {"distributions", "classification", "detection", "own_data"}
+    assert {path.stem for path in NOTEBOOKS} == expected
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
