@@ -26,7 +26,6 @@ _LOADERS = {"train": "train", "val": "test"}  # key of `data`: key of `dataloade
 _NUM_CLASSES = "model.roi_heads.num_classes"
 _TEST_CLASSES = "dataloader.test.dataset.class_names"
 _REFERENCE = "train.reference_batch_size"
-_OWN_REFERENCE = "data.reference_batch_size"  # of runs on a user's own data
 _WARMUP = "lr_multiplier.warmup_iters"
 # What the iterations of an epoch depend on, and epochs themselves.
 _LENGTHS = {
@@ -80,8 +79,6 @@ def use_detection_data(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
         )
     check_levels(cfg)
     chosen = chosen_keys(overrides)
-    if chosen & {_REFERENCE, "optimizer.lr"} and OmegaConf.select(cfg, _OWN_REFERENCE) is not None:
-        OmegaConf.update(cfg, _OWN_REFERENCE, None)  # in later runs of the saved config too
     sources = find_sources(data)
     if all(_is_set(cfg, split, source) for split, source in sources.items()):
         _set_schedule(cfg, None, chosen)
@@ -101,7 +98,7 @@ def use_detection_data(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
         cfg.dataloader.train.dataset.names = None  # load_dataset says what to do about it
     _fit_masks(cfg, summaries)
     if "train" in summaries:
-        _set_reference_batch(cfg)
+        _set_reference_batch(cfg, chosen)
         _write_split(cfg, sources)
     _set_schedule(cfg, summaries.get("train"), chosen)
 
@@ -140,10 +137,11 @@ def _is_path(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip()) and source_exists(value)
 
 
-def _set_reference_batch(cfg: DictConfig) -> None:
+def _set_reference_batch(cfg: DictConfig, chosen: set[str]) -> None:
     """Scale the config's learning rate to the batch, unless a user has set either of them."""
-    own = OmegaConf.select(cfg, _OWN_REFERENCE)
-    if own is not None and OmegaConf.select(cfg, _REFERENCE) is None:
+    own = OmegaConf.select(cfg, "data.reference_batch_size")
+    keys = {"train.reference_batch_size", "optimizer.lr"}
+    if own is not None and OmegaConf.select(cfg, _REFERENCE) is None and not keys & chosen:
         OmegaConf.update(cfg, _REFERENCE, own, force_add=True)
 
 

@@ -240,11 +240,6 @@ def test_epochs_become_iterations_and_the_learning_rate_is_scaled(tmp_path, val)
     assert first.train.reference_batch_size == 16
     assert fitted(first, "train.epochs=20").train.max_iter == 120
     assert fitted(cfg, "optimizer.lr=0.1").train.reference_batch_size is None
-    other = new_config(train=None, val=None, reference_batch_size=16)
-    other.train = {"reference_batch_size": None}
-    saved = fitted(other, "optimizer.lr=0.1")  # of a run on COCO; now on a user's own data
-    saved.data.update(train=data, val=val)
-    assert fitted(saved).train.reference_batch_size is None
     assert fitted(cfg, "train.eval_period=7").train.eval_period == 7
     file.unlink()
     assert fitted(first, "train.epochs=20").train.max_iter == 60  # for pictures, elsewhere
