@@ -1,8 +1,8 @@
 """COCO annotation files: reader, and sources FILE:FOLDER."""
 
 import json
-import math
 import os
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import TypeGuard
@@ -145,7 +145,7 @@ def is_area(value: object) -> TypeGuard[float]:
     """Return whether a value can be the area of an object: a positive, finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return 0 < value < math.inf
+    return 0 < value <= sys.float_info.max  # an integer may have hundreds of digits
 
 
 def absolute_path(path: str) -> str:

@@ -16,7 +16,6 @@ from .packed_results import PackedResults
 
 CLASSIFICATION, LOCALIZATION, BOTH, DUPLICATE, BACKGROUND, MISSED = range(6)
 KINDS = ("classification", "localization", "both", "duplicate", "background", "missed")
-_LARGEST = np.finfo(np.float64).max  # an area in JSON may have more digits
 CORRECT, IGNORED = -1, -2  # of a prediction that is no error
 
 FOREGROUND_IOU, BACKGROUND_IOU = 0.5, 0.1
@@ -122,7 +121,7 @@ def match_predictions(
         kinds,
         targets,
         object_classes,
-        np.array([min(a["area"], _LARGEST) for a in objects], np.float64),
+        np.array([a["area"] for a in objects], np.float64),
         np.array([a["image_id"] for a in objects], np.int64),
         matched_by,
         num_classes,
