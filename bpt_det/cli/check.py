@@ -81,6 +81,6 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, check the dataset, and return the exit status."""
     args = build_parser().parse_args(argv)
-    from .actions.check import run  # once the arguments are right: it imports torch
+    from .actions.check import run
 
     return run(args)

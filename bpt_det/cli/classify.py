@@ -36,6 +36,6 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, classify, and return the exit status."""
     args = build_parser().parse_intermixed_args(argv)
-    from .actions.classify import run  # once the arguments are right: it imports torch
+    from .actions.classify import run
 
     return run(args)

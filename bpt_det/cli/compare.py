@@ -51,6 +51,6 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, compare, and return the exit status."""
     args = build_parser().parse_intermixed_args(argv)
-    from .actions.compare import run  # once the arguments are right: it imports torch
+    from .actions.compare import run
 
     return run(args, sys.argv[1:] if argv is None else argv)

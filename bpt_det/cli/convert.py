@@ -37,6 +37,6 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, convert, and return the exit status."""
     args = build_parser().parse_args(argv)
-    from .actions.convert import run  # once the arguments are right: it imports torch
+    from .actions.convert import run
 
     return run(args)

@@ -17,6 +17,6 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, run the demo, and return the exit status."""
     args = build_parser().parse_args(argv)
-    from .actions.demo import run  # once the arguments are right: it imports torch
+    from .actions.demo import run
 
     return run(args)

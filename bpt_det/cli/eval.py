@@ -34,6 +34,6 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, evaluate, and return the exit status."""
     args = build_parser().parse_intermixed_args(argv)
-    from .actions.eval import run  # once the arguments are right: it imports torch
+    from .actions.eval import run
 
     return run(args)

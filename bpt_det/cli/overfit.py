@@ -20,6 +20,6 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, train, check, and return the exit status."""
     args = build_parser().parse_args(argv)
-    from .actions.overfit import run  # once the arguments are right: it imports torch
+    from .actions.overfit import run
 
     return run(args)

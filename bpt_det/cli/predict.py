@@ -95,6 +95,6 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, predict, and return the exit status."""
     args = build_parser().parse_intermixed_args(argv)
-    from .actions.predict import run  # once the arguments are right: it imports torch
+    from .actions.predict import run
 
     return run(args)

@@ -27,9 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, pre-train or evaluate, and return the exit status."""
     args = build_parser().parse_intermixed_args(argv)
-    from bpt_det.pretraining import (
-        use_pretraining_data,  # once the arguments are right: it imports torch
-    )
+    from bpt_det.pretraining import use_pretraining_data
 
     from .launch import run_training_tool
 

@@ -24,6 +24,6 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, write the reports, and return the exit status."""
     args = build_parser().parse_args(argv)
-    from .actions.report import run  # once the arguments are right: it imports torch
+    from .actions.report import run
 
     return run(args)

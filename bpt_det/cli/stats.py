@@ -59,6 +59,6 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, collect the statistics, and return the exit status."""
     args = build_parser().parse_intermixed_args(argv)
-    from .actions.stats import run  # once the arguments are right: it imports torch
+    from .actions.stats import run
 
     return run(args)

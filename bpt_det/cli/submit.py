@@ -46,6 +46,6 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, submit, and return the exit status."""
     args = build_parser().parse_args(argv)
-    from .actions.submit import run  # once the arguments are right: it imports torch
+    from .actions.submit import run
 
     return run(args)

@@ -28,9 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, train or evaluate, and return the exit status."""
     args = build_parser().parse_intermixed_args(argv)
-    from bpt_det.detection import (
-        use_detection_data,  # once the arguments are right: it imports torch
-    )
+    from bpt_det.detection import use_detection_data
 
     from .launch import run_training_tool
 

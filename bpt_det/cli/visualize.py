@@ -59,6 +59,6 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, draw the pictures, and return the exit status."""
     args = build_parser().parse_intermixed_args(argv)
-    from .actions.visualize import run  # once the arguments are right: it imports torch
+    from .actions.visualize import run
 
     return run(args)

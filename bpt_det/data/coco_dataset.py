@@ -19,6 +19,7 @@ from bpt_det.utils.errors import InputError
 
 from .coco import LVIS_LISTS
 from .formats import read_annotations, source_files
+from .rle import encode_segmentation
 from .validation import ERROR, NOTE, WARNING, Findings, check_content
 from .validation.coco_entries import Entries
 from .validation.coco_shapes import has_mask, sound_parts
@@ -188,9 +189,7 @@ def _usable_mask(segmentation: list | dict, image: dict) -> list | dict:
     if isinstance(segmentation, list):
         return sound_parts(segmentation)
     size = [image["height"], image["width"]]
-    if isinstance(segmentation["counts"], list):
-        return coco_mask.frPyObjects({"size": size, "counts": segmentation["counts"]}, *size)
-    return {"size": size, "counts": segmentation["counts"]}
+    return encode_segmentation({"size": size, "counts": segmentation["counts"]}, *size)
 
 
 def measure_area(annotation: dict, image: dict) -> float:
@@ -199,7 +198,4 @@ def measure_area(annotation: dict, image: dict) -> float:
     if not segmentation:
         _, _, width, height = annotation["bbox"]
         return float(width * height)
-    if isinstance(segmentation, dict):
-        return float(coco_mask.area(segmentation))
-    parts = coco_mask.frPyObjects(segmentation, image["height"], image["width"])
-    return float(coco_mask.area(coco_mask.merge(parts)))
+    return float(coco_mask.area(encode_segmentation(segmentation, image["height"], image["width"])))

@@ -5,7 +5,11 @@ of 5 bits each, lowest first, with a sign; from the fourth on, it is the differe
 two before. Source: rleToString and rleFrString of cocodataset/cocoapi common/maskApi.c.
 """
 
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 import numpy as np
+from pycocotools import mask as coco_mask
 
 _FIRST, _BITS, _MORE, _SIGN = 48, 5, 0x20, 0x10
 _LARGEST = 2**32  # a run is an unsigned 32-bit number
@@ -99,3 +103,26 @@ def encode_counts(lengths: np.ndarray, num_runs: np.ndarray) -> list[str]:
     text = np.stack(characters, axis=1)[used].tobytes().decode("ascii")
     stops = np.cumsum(used.sum(axis=1))[end - 1].tolist()
     return [text[start:stop] for start, stop in zip([0, *stops], stops, strict=False)]
+
+
+def encode_segmentation(
+    segmentation: Sequence | dict[str, Any], height: int, width: int
+) -> dict[str, Any]:
+    """Return a mask in COCO's format, polygons or runs as list or text, as compressed run lengths.
+
+    Args:
+        segmentation: of an annotation.
+        height: of the image, pixels.
+        width: of it.
+    """
+    if not isinstance(segmentation, dict):
+        return coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+    if isinstance(segmentation["counts"], list):
+        return coco_mask.frPyObjects(segmentation, height, width)
+    return segmentation
+
+
+def mask_areas(codes: Iterable[dict[str, Any]]) -> np.ndarray:
+    """Return the pixels of each mask, (N,) int64, of compressed run lengths."""
+    # One by one: pycocotools 2.0.11 fails on a list of more than 255.
+    return np.array([coco_mask.area(code) for code in codes], np.int64)

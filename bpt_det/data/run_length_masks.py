@@ -8,7 +8,7 @@ import pycocotools.mask as mask_util
 import torch
 from torch import Tensor
 
-from .rle import decode_counts
+from .rle import decode_counts, mask_areas
 
 
 class RunLengthMasks:
@@ -82,8 +82,7 @@ class RunLengthMasks:
     @property
     def areas(self) -> np.ndarray:
         """Pixels of each mask, (N,) int64."""
-        # One by one: pycocotools 2.0.11 fails on a list of more than 255.
-        return np.array([mask_util.area(code) for code in self.codes], np.int64)
+        return mask_areas(self.codes)
 
     def union(self) -> dict:
         """Return the code of all pixels that are in any of the masks."""

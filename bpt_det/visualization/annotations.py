@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import pycocotools.mask as mask_util
 
+from bpt_det.data.rle import encode_segmentation
 from bpt_det.data.run_length_masks import RunLengthMasks
 from bpt_det.utils.opencv import cv2  # before detectron2 imports it: explains a missing libGL
 
 # isort: split
 from detectron2.structures import BoxMode, Instances
 
+Box = tuple[float, float, float, float]  # XYXY, pixels
 Mask = np.ndarray | dict[str, Any]
 
 
@@ -30,7 +32,7 @@ class Annotation:
     """
 
     class_index: int
-    box: tuple[float, float, float, float]
+    box: Box
     mask: Mask | None = None
     score: float | None = None
     is_crowd: bool = False
@@ -42,22 +44,15 @@ def ground_truth_annotations(record: dict, height: int, width: int) -> list[Anno
     annotations = []
     for entry in record.get("annotations", ()):
         box = BoxMode.convert(entry["bbox"], entry["bbox_mode"], BoxMode.XYXY_ABS)
+        mask = entry.get("segmentation")
         annotation = Annotation(
             class_index=entry["category_id"],
             box=tuple(box),
-            mask=_encode(entry["segmentation"], *size) if entry.get("segmentation") else None,
+            mask=None if not mask else encode_segmentation(mask, *size),
             is_crowd=bool(entry.get("iscrowd", 0)),
         )
         annotations.append(scale_annotation(annotation, size, (height, width)))
     return annotations
-
-
-def _encode(segmentation: list | dict, height: int, width: int) -> dict[str, Any]:
-    if isinstance(segmentation, list):
-        return mask_util.merge(mask_util.frPyObjects(segmentation, height, width))
-    if isinstance(segmentation["counts"], list):
-        return mask_util.frPyObjects(segmentation, height, width)
-    return segmentation
 
 
 def predicted_annotations(
@@ -103,6 +98,13 @@ def mask_pixels(mask: Mask, height: int, width: int) -> np.ndarray:
         return mask_util.decode(mask).astype(bool)
     (pixels,) = RunLengthMasks([mask]).resized(height, width)
     return pixels
+
+
+def mask_contours(mask: np.ndarray) -> list[np.ndarray]:
+    """Return the borders of a mask (H, W) and of its holes, each (N, 2) as (x, y) of pixels."""
+    pixels = mask.astype(np.uint8)
+    contours, _ = cv2.findContours(pixels, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    return [contour[:, 0] for contour in contours]
 
 
 def resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -45,7 +45,11 @@ def source_name(source: str) -> str:
 
 
 def check_path(path: str) -> None:
-    """Refuse a path that OpenCV would crash on."""
+    """Check that OpenCV does not crash on a path.
+
+    Raises:
+        InputError: it is no UTF-8.
+    """
     if printable(path) != path:
         raise InputError(
             f"video '{printable(path)}' has a path that is no UTF-8; rename the file or its folder."

@@ -15,7 +15,7 @@ from bpt_det.utils.opencv import cv2  # before detectron2 imports it: explains a
 # isort: split
 from detectron2.utils.visualizer import Visualizer
 
-from .annotations import Annotation, mask_pixels, mask_share, scale_annotation
+from .annotations import Annotation, Box, mask_contours, mask_pixels, mask_share, scale_annotation
 from .fonts import font_families
 from .labels import label_text, place_labels
 from .style import DrawStyle
@@ -129,7 +129,7 @@ class _Shape:
         center: (x, y) of the label: the median of the mask, else the middle of the box.
     """
 
-    box: tuple[float, float, float, float]
+    box: Box
     contours: Sequence[np.ndarray]
     center: tuple[float, float]
 
@@ -185,10 +185,8 @@ def _fill(
         fill = mask & (np.indices(mask.shape).sum(axis=0) // _STRIPE % 2 == 0)
     if opacity:
         image[fill] = (1 - opacity) * gray[fill][:, None] + opacity * 255 * color
-    pixels = mask.astype(np.uint8)
-    contours, _ = cv2.findContours(pixels, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     center = (_median(mask.sum(axis=0)), _median(mask.sum(axis=1)))
-    return _Shape(annotation.box, [contour[:, 0] for contour in contours], center)
+    return _Shape(annotation.box, mask_contours(mask), center)
 
 
 def _median(counts: np.ndarray) -> float:

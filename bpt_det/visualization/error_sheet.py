@@ -12,8 +12,8 @@ from pycocotools import mask as coco_mask
 
 from bpt_det.data.images import read_rgb
 from bpt_det.utils.errors import InputError
-from bpt_det.utils.opencv import cv2
 
+from .annotations import Box, mask_contours
 from .fonts import drawable_text
 from .labels import text_width
 from .sheet import Sheet
@@ -28,8 +28,6 @@ _WIDTH = 2 * _MARGIN + MAX_EXAMPLES * (_SIDE + _GAP) - _GAP
 _HEADER, _TITLE, _CAPTION, _TEXT = 64, 30, 44, 13
 _LEAST_CROP = 48  # of an image
 _PREDICTED, _TRUE, _GRAY = "#e6194b", "#1b9e3c", "#666666"
-
-Box = tuple[float, float, float, float]  # XYXY, pixels of the image
 
 
 class Outline(NamedTuple):
@@ -132,9 +130,8 @@ def _lines(outline: Outline) -> list[np.ndarray]:
     if outline.mask is None:
         x0, y0, x1, y1 = outline.box
         return [np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)])]
-    pixels = coco_mask.decode(outline.mask)
-    contours, _ = cv2.findContours(pixels, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    return [np.concatenate([contour, contour[:1]])[:, 0] + 0.5 for contour in contours]
+    contours = mask_contours(coco_mask.decode(outline.mask))
+    return [np.concatenate([contour, contour[:1]]) + 0.5 for contour in contours]
 
 
 def _fit(text: str) -> str:

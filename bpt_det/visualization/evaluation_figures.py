@@ -11,9 +11,8 @@ from bpt_det.utils.atomic import atomic_write
 from .fonts import drawable_names, font_families
 from .picture_files import PNG_LEVEL
 
-MASKS_FOLDER = (
-    "masks"  # in the folder of an evaluation: files of masks, as those of boxes beside it
-)
+# In the folder of an evaluation: files of masks, as those of boxes beside it.
+MASKS_FOLDER = "masks"
 _DOTS_PER_INCH = 100
 _NAMED_CURVES = 10  # more classes than these get gray curves
 _MOST_ROWS = 40  # of a confusion matrix; larger ones show the most confused classes

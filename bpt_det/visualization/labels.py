@@ -4,10 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .annotations import Annotation
+from .annotations import Annotation, Box
 from .fonts import drawable_names, load_font, split_by_font
-
-Box = tuple[float, float, float, float]  # XYXY, pixels
 
 _POINT = 100 / 72  # pixels in a typographic point at Matplotlib's 100 dpi
 

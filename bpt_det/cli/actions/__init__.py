@@ -1,1 +1,1 @@
-"""Work of the larger commands, imported when they run: it takes torch and Detectron2."""
+"""Work of the larger commands. It takes torch, so it is imported once the arguments are right."""

@@ -8,7 +8,7 @@ from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
 from bpt_det.data.coco import is_area
-from bpt_det.data.rle import RleError, RleSizeError, decode_rle
+from bpt_det.data.rle import RleError, RleSizeError, decode_rle, mask_areas
 
 from .coco_bulk import CHUNK, LARGEST, LEAST_SIDE, clear_boxes, clear_masks
 from .coco_entries import Entries, is_size_valid, shown
@@ -248,7 +248,7 @@ def _measure_polygons(
         detail = f"the mask reaches from {extent[:2]} to {extent[2:]} in {width} x {height} pixels"
         raise _UnusableMask("far_outside", detail)
     parts = coco_mask.frPyObjects(polygons, height, width)
-    areas = [int(coco_mask.area(part)) for part in parts]  # of a list: 255 of them at most
+    areas = mask_areas(parts).tolist()
     area = max(areas)
     if area < min_area and len(parts) > 1:
         area = int(coco_mask.area(coco_mask.merge(parts)))

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from pycocotools.mask import area as mask_area
 from pycocotools.mask import iou as coco_iou
+
+from bpt_det.data.rle import mask_areas
 
 from .packed_results import PackedResults
 
@@ -192,7 +193,7 @@ def _codes(masks: Iterable[dict]) -> np.ndarray:
 
 def _areas(shapes: np.ndarray) -> np.ndarray:
     if shapes.ndim == 1:
-        return np.array([mask_area(code) for code in shapes], np.float64)
+        return mask_areas(shapes)
     return shapes[:, 2] * shapes[:, 3]
 
 

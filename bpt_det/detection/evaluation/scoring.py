@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
-from pycocotools.mask import area as mask_area
+
+from bpt_det.data.rle import mask_areas
 
 from .packed_results import PackedResults
 
@@ -121,7 +122,7 @@ def load_results(truth: COCO, results: PackedResults, task: str) -> COCO:
         for index, result in enumerate(results, 1)
     ]
     if task == "segm":
-        areas = [mask_area(annotation[shape]) for annotation in annotations]  # of a list, in uint8
+        areas = mask_areas(annotation[shape] for annotation in annotations)
     else:
         areas = results.boxes[:, 2] * results.boxes[:, 3]
     for annotation, area in zip(annotations, areas, strict=True):

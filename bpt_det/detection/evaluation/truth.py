@@ -7,10 +7,9 @@ small, medium and large. An annotation file promises neither.
 import logging
 from collections.abc import Hashable
 
-from pycocotools import mask as coco_mask
-
 from bpt_det.data.coco import is_area
 from bpt_det.data.coco_dataset import CocoDataset, measure_area
+from bpt_det.data.rle import encode_segmentation
 
 logger = logging.getLogger(__name__)
 
@@ -53,15 +52,9 @@ def encode_masks(content: dict) -> dict:
     """Return content of `prepare_truth` with each mask as its run-length code."""
     sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
     annotations = [
-        {**a, "segmentation": _encode(a["segmentation"], *sizes[a["image_id"]])}
+        {**a, "segmentation": encode_segmentation(a["segmentation"], *sizes[a["image_id"]])}
         if "segmentation" in a
         else a
         for a in content["annotations"]
     ]
     return {**content, "annotations": annotations}
-
-
-def _encode(segmentation: list | dict, height: int, width: int) -> dict:
-    if isinstance(segmentation, dict):
-        return segmentation
-    return coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
