@@ -152,5 +152,5 @@ def printable(text: str) -> str:
 
 
 def one_line(error: Exception | str) -> str:
-    """Return the text of an error on one line, to quote it in another message."""
-    return " ".join(printable(str(error)).split())
+    """Return the text of an error on one line without objects of Python, to quote it in another."""
+    return " ".join(re.sub(r"<_io\.[^>]*>", "", printable(str(error))).split())

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from bpt_det.data.archives import FileTree, archive_at, find_tree, is_file
 from bpt_det.data.coco import absolute_path
+from bpt_det.data.splits import SPLIT_NAMES
 from bpt_det.utils.errors import InputError, shorten
 
 from .base import FormattedDataset, split_of
@@ -23,7 +24,7 @@ from .yolo import YoloDataset
 
 TRAIN_SHARE, VAL_SHARE = "80%", "20%"
 _SHARE = 0.2  # of the images, for validation
-_PART = re.compile(r"#(train|val|test)?,?(80%|20%)?$")
+_PART = re.compile(rf"#({'|'.join(SPLIT_NAMES)})?,?(80%|20%)?$")
 _MOST_SNIFFED = 50  # files of one suffix and folder that are looked into, or up to twice as many
 _HEAD = 2**16  # bytes of each
 _ROBOFLOW_COPY = re.compile(r"\.rf\.\w+(?=\.\w+$)")  # in names of several copies of one image
@@ -60,7 +61,8 @@ def parse_source(text: str) -> AnnotationSource:
     match = _PART.search(text)
     if whole.exists or not match or not (match[1] or match[2]):
         return whole
-    return AnnotationSource(absolute_path(text[: match.start()]), match[1], match[2] or "")
+    split = SPLIT_NAMES[match[1]] if match[1] else None
+    return AnnotationSource(absolute_path(text[: match.start()]), split, match[2] or "")
 
 
 def source_exists(source: str | os.PathLike) -> bool:
@@ -175,7 +177,7 @@ def _sniff(tree: FileTree, file: str) -> str | None:
         head = head.replace(b"\0", b"")
     lower = file.lower()
     if lower.endswith(".xml"):
-        return "voc" if b"<annotation" in head else None
+        return "voc" if re.search(rb"<annotation[\s/>]", head) else None
     if lower.endswith(".json"):
         if re.search(rb'"shapes"\s*:\s*\[', head):
             return "labelme"

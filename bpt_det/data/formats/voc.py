@@ -231,7 +231,8 @@ def _read_numbers(name: str) -> np.ndarray:
         with open_file(name) as stream, Image.open(stream, formats=["PNG"]) as image:
             if image.mode not in ("P", "L"):
                 raise InputError(
-                    f"'{name}' holds colors, not object numbers; save its palette too."
+                    f"'{name}' is of mode {image.mode}, not object numbers of 8 bits; save it with "
+                    "a palette."
                 )
             return np.array(image)
     except UNREADABLE as error:
@@ -241,7 +242,7 @@ def _read_numbers(name: str) -> np.ndarray:
 def _add_masks(shapes: list[Shape], numbers: np.ndarray) -> None:
     """Give objects their masks; object i of the XML file has the number i in the picture."""
     for number, shape in enumerate(shapes, 1):
-        shape.mask = encode_mask(numbers == number)
+        shape.mask = encode_mask((numbers == number) & (numbers != _VOID))
 
 
 def _stem(path: str) -> str:

@@ -78,26 +78,31 @@ class YoloDataset:
     def _read_settings(self) -> dict[str, Any]:
         if self.file.endswith(".txt"):
             return {"names": read_text(self.tree, self.file).split("\n")}
+        text = read_text(self.tree, self.file)
         try:
-            settings = yaml.safe_load(read_text(self.tree, self.file))
+            settings = yaml.safe_load(text)
         except (yaml.YAMLError, RecursionError, ValueError) as error:
             raise InputError(f"{self.what} is not YAML ({one_line(error)}); correct it.") from error
         if not isinstance(settings, dict):
             raise InputError(f"{self.what} has no keys such as names and train; correct it.")
         if "validation" in settings or "valid" in settings:
             settings.setdefault("val", settings.get("validation", settings.get("valid")))
+        # As they are written: to YAML, a class called no is False, and 01 is 1.
+        settings["names"] = yaml.load(text, Loader=yaml.BaseLoader).get("names")
         return settings
 
     def _read_names(self) -> dict[int, str]:
         names = self.settings.get("names")
         if isinstance(names, list):
             names = dict(enumerate(names))
-        if not isinstance(names, dict) or not all(str(key).isdecimal() for key in names):
+        if not isinstance(names, dict) or not all(
+            str(key).isdecimal() and isinstance(name, str) for key, name in names.items()
+        ):
             raise InputError(
                 f"{self.what}: names must be a list, or a mapping of class numbers to names, got "
                 f"{str(names)[:60]}."
             )
-        named = {int(key): str(name).strip() for key, name in names.items()}
+        named = {int(key): name.strip() for key, name in names.items()}
         named = {key: name for key, name in sorted(named.items()) if name}
         count = self.settings.get("nc")
         if isinstance(count, int) and count != len(named):

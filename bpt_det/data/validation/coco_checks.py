@@ -193,5 +193,5 @@ def _read_fault(path: str, image: dict) -> tuple[str, str] | None:
         return None
     detail = f"{width} x {height} pixels, recorded as {image['width']} x {image['height']}"
     if (width, height) == (image["height"], image["width"]):
-        detail += "; it is turned upright as its EXIF data say, the record is not"
+        detail += "; images are turned upright as EXIF data say, this record is not"
     return "image_size_differs", detail

@@ -25,6 +25,7 @@ def test_a_long_list_is_shortened_to_its_first_names_and_a_count():
 
 def test_an_error_is_quoted_without_line_breaks():
     assert one_line(ValueError("first\n  second\t third")) == "first second third"
+    assert one_line(ValueError("no image <_io.BytesIO object at 0x7f>")) == "no image"
 
 
 @pytest.mark.parametrize("value", [1, -1, 2.0, "2", None, True])

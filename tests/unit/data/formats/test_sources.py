@@ -85,6 +85,13 @@ def test_a_folder_without_annotations_is_refused_with_the_formats(tmp_path):
     assert "holds no annotations in a known format: a YOLO data.yaml, a Pascal VOC folder" in text
 
 
+def test_cvats_own_xml_is_no_voc(tmp_path):
+    (tmp_path / "annotations.xml").write_text(
+        "<annotations><image id='0' name='a.jpg'/></annotations>"
+    )
+    assert "holds no annotations in a known format" in refusal(tmp_path)
+
+
 def test_the_file_of_one_image_is_no_dataset(tmp_path):
     write_labelme(tmp_path)
     assert "is of one image; give the folder" in refusal(tmp_path / "a.json")
@@ -101,6 +108,7 @@ def test_a_part_follows_the_path_unless_a_file_is_called_so(tmp_path):
     (tmp_path / "a#train").mkdir()
     assert parse_source(f"{tmp_path}/a#train").split is None
     assert parse_source("/x/a.json#").path == "/x/a.json#"
+    assert str(parse_source("/x/data.yaml#valid")) == "/x/data.yaml#val"  # Roboflow's folder
 
 
 @pytest.fixture

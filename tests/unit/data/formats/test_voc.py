@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 from pycocotools import mask as coco_mask
 
 from bpt_det.data.coco_dataset import read_coco
@@ -50,6 +51,20 @@ def test_masks_are_those_of_segmentation_object(tmp_path):
     expected = [masks["a"] == 1, masks["b"] == 1, masks["b"] == 2]
     for code, mask in zip(found, expected, strict=True):
         assert (coco_mask.decode(code) == mask).all()
+
+
+def test_what_separates_objects_is_the_mask_of_none(tmp_path):
+    images = {"a": ((12, 20), [(0, BOX)] * 255)}
+    write_voc(tmp_path, images, masks={"a": np.full((12, 20), 255)})
+    annotations = read_annotations(str(tmp_path))["annotations"]
+    assert len(annotations) == 255 and not any(a["area"] for a in annotations)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "I;16"])
+def test_masks_that_are_no_numbers_of_8_bits_are_refused_with_their_mode(tmp_path, mode):
+    write_voc(tmp_path, masks={name: numbers_of(name) for name in BOXES})
+    Image.new(mode, (20, 12)).save(tmp_path / "SegmentationObject/a.png")
+    assert f"a.png' is of mode {mode}, not object numbers of 8 bits" in refusal(tmp_path)
 
 
 def test_masks_of_some_images_alone_are_left_out(tmp_path, caplog):

@@ -52,6 +52,15 @@ def test_names_are_a_list_or_a_mapping(tmp_path, names):
     assert [c["name"] for c in content["categories"]] == ["cat", "dog"]
 
 
+@pytest.mark.parametrize("names", ["[no, 01, null]", "{0: no, 1: 01, 2: null}"])
+def test_names_are_read_as_they_are_written(tmp_path, names):
+    """YAML's own reading makes a class called "no" False, and 01 the number 1."""
+    file = write_yolo(tmp_path)
+    file.write_text(file.read_text().split("names:")[0] + f"names: {names}\ntrain: images/train\n")
+    found = [c["name"] for c in read_annotations(str(file))["categories"]]
+    assert found == ["no", "01", "null"]
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -154,6 +163,7 @@ def test_rounding_at_the_edge_is_no_error(tmp_path):
     ("settings", "text"),
     [
         ({"names": "cat"}, "names must be a list"),
+        ({"names": [["cat"], "dog"]}, "names must be a list"),
         ({"nc": 3}, "says nc: 3 but names 2 classes"),
         ({"train": "nowhere"}, "'nowhere' does not exist"),
         ({"train": "list.txt"}, "1 of 1 images do not exist"),

@@ -203,7 +203,7 @@ def test_an_image_turned_by_its_exif_data_is_explained(content, images):
     image.save(path, exif=exif)
     examples = check_coco(content, str(images)).examples["image_size_differs"]
     assert [example["detail"] for example in examples] == [
-        "64 x 48 pixels, recorded as 48 x 64; it is turned upright as its EXIF data say, the "
+        "64 x 48 pixels, recorded as 48 x 64; images are turned upright as EXIF data say, this "
         "record is not"
     ]
 
