@@ -117,18 +117,26 @@ def contact_sheet_tile(picture: np.ndarray) -> np.ndarray:
     return _resize(picture, (max(1, round(height * scale)), max(1, round(width * scale))))
 
 
-def contact_sheet(tiles: Sequence[np.ndarray], labels: Sequence[str]) -> np.ndarray:
+def contact_sheet(
+    tiles: Sequence[np.ndarray], labels: Sequence[str], *, one_per_row: bool = False
+) -> np.ndarray:
     """Return tiles in rows as wide as the sheet, each under its label, `SHEET_WIDTH` wide.
 
     A row takes as many as fit by their aspect ratios, in their order, and is lower the more tiles
     there are. None is enlarged. A label that is too long is cut at its start.
+
+    Args:
+        tiles: pictures, RGB (H, W, 3), uint8.
+        labels: of the tiles.
+        one_per_row: a row takes one tile, as high as it is unless the sheet would be too long.
     """
     sizes = [tile.shape[:2] for tile in tiles]
-    height: float = _ROW_HEIGHT
-    rows = pack_rows(sizes, SHEET_WIDTH, height)
+    height: float = max(h for h, _ in sizes) if one_per_row else _ROW_HEIGHT
+    most = 1 if one_per_row else len(tiles)
+    rows = pack_rows(sizes, SHEET_WIDTH, height, most)
     while _total_height(rows) > _MOST_HEIGHT and height > _LEAST_HEIGHT:
         height *= 0.9
-        rows = pack_rows(sizes, SHEET_WIDTH, height)
+        rows = pack_rows(sizes, SHEET_WIDTH, height, most)
     sheet = Sheet(SHEET_WIDTH, _total_height(rows))
     top = _GAP
     for row in rows:
@@ -142,13 +150,14 @@ def contact_sheet(tiles: Sequence[np.ndarray], labels: Sequence[str]) -> np.ndar
     return sheet.pixels
 
 
-def pack_rows(sizes: Sequence[tuple[int, int]], width: int, height: float) -> list[Row]:
+def pack_rows(sizes: Sequence[tuple[int, int]], width: int, height: float, most: int) -> list[Row]:
     """Return which pictures stand in which row, and the size of each there.
 
     Args:
         sizes: (H, W) of the pictures.
         width: of a row with gaps around its pictures, in pixels.
         height: of a picture at most.
+        most: pictures in a row.
     """
     rows: list[Row] = []
     members: list[int] = []
@@ -157,7 +166,7 @@ def pack_rows(sizes: Sequence[tuple[int, int]], width: int, height: float) -> li
         scales = [min(1.0, height / sizes[i][0]) for i in members]
         needed = sum(sizes[i][1] * scale for i, scale in zip(members, scales, strict=True))
         room = width - _GAP * (len(members) + 1)
-        if needed >= room or index == len(sizes) - 1:
+        if needed >= room or len(members) == most or index == len(sizes) - 1:
             scales = [scale * min(1.0, room / needed) for scale in scales]
             rows.append([(i, _scale(sizes[i], s)) for i, s in zip(members, scales, strict=True)])
             members = []

@@ -14,6 +14,7 @@ from PIL import Image
 from bpt_det.data.images import read_rgb, spread_evenly
 from bpt_det.utils.atomic import atomic_write
 from bpt_det.utils.errors import InputError
+from bpt_det.utils.opencv import cv2
 from bpt_det.visualization.annotations import (
     Annotation,
     ground_truth_annotations,
@@ -22,18 +23,20 @@ from bpt_det.visualization.annotations import (
 from bpt_det.visualization.draw import draw_annotations
 from bpt_det.visualization.picture_files import PNG_LEVEL
 from bpt_det.visualization.sheet import contact_sheet, shrink, side_by_side
+from bpt_det.visualization.style import DrawStyle
 
 from .analysis import errors_by_image
 from .analyzed_evaluation import AnalyzedEvaluation
 
 logger = logging.getLogger(__name__)
 
-_PANEL = 567  # pixels of the longest side: two of them are as wide as a contact sheet
+_PANEL = 563  # pixels of the longest side: two of them are as wide as a contact sheet
+_STYLE = DrawStyle(font_size=12)
 
 
 @dataclass(frozen=True)
 class _Truth:
-    picture: np.ndarray  # of the image, shrunk
+    picture: np.ndarray  # of the image, as large as a panel
     panel: np.ndarray  # the same with the annotations
     size: tuple[int, int]  # (H, W) of the image
     count: int  # of the annotations
@@ -79,7 +82,7 @@ class PredictionSheet:
             labels.append(f"{name}: {wrong} wrong, {unmatched} not found")
         if not tiles:
             return
-        sheet = contact_sheet(tiles, labels)
+        sheet = contact_sheet(tiles, labels, one_per_row=True)
         with atomic_write(path) as partial:
             Image.fromarray(sheet).save(partial, format="png", compress_level=PNG_LEVEL)
         with contextlib.suppress(AssertionError):  # Detectron2's, where nothing is being trained
@@ -97,7 +100,7 @@ class PredictionSheet:
             _annotation(evaluation.results[index], truth.size, truth.picture.shape[:2])
             for index in np.flatnonzero(is_shown)
         ]
-        panel = draw_annotations(truth.picture, kept, evaluation.class_names)
+        panel = draw_annotations(truth.picture, kept, evaluation.class_names, style=_STYLE)
         titles = (
             f"ground truth: {truth.count}",
             f"predictions: {len(kept)} (score > {evaluation.threshold:.2f})",
@@ -108,6 +111,10 @@ class PredictionSheet:
         pixels = read_rgb(evaluation.files[image])
         height, width = pixels.shape[:2]
         picture = shrink(pixels, _PANEL)
+        if max(height, width) < _PANEL:
+            scale = _PANEL / max(height, width)
+            enlarged = (max(1, round(width * scale)), max(1, round(height * scale)))
+            picture = cv2.resize(pixels, enlarged, interpolation=cv2.INTER_CUBIC)
         entries = [
             {**a, "bbox_mode": BoxMode.XYWH_ABS, "category_id": a["category_id"] - 1}
             for a in self._content["annotations"]
@@ -115,7 +122,7 @@ class PredictionSheet:
         ]
         record = {"height": height, "width": width, "annotations": entries}
         truth = ground_truth_annotations(record, *picture.shape[:2])
-        panel = draw_annotations(picture, truth, evaluation.class_names)
+        panel = draw_annotations(picture, truth, evaluation.class_names, style=_STYLE)
         return _Truth(picture, panel, (height, width), len(truth))
 
 

@@ -240,6 +240,9 @@ def assert_analyzed(shapes, task, results, folder):
     assert pictures == {path.name for path in folder.glob("*.png")}
     with Image.open(folder / "predictions.png") as picture:
         assert picture.width == SHEET_WIDTH
+        is_blank = (np.asarray(picture) == 255).all(axis=(1, 2))
+        # Panels keep the size that they were drawn in, so labels keep their 12 pixels.
+        assert 563 in np.diff(np.flatnonzero(np.diff(is_blank)))
 
 
 def test_pictures_can_be_left_out(shapes, tmp_path):
