@@ -13,12 +13,14 @@ from .feature_pyramid import SimpleFeaturePyramid
 from .federated_loss import FederatedOutputLayers, ImageCountWeights
 from .large_scale_jitter import LargeScaleJitter
 from .mapper import ImageNamingMapper
+from .roi_pooler import EmbeddingBagROIPooler
 from .split_files import WriteSplit
 from .vitdet import ViTDetBackbone
 
 __all__ = [
     "CocoEvaluator",
     "ColorJitter",
+    "EmbeddingBagROIPooler",
     "FederatedOutputLayers",
     "ImageCountWeights",
     "ImageNamingMapper",

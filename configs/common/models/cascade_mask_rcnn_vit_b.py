@@ -10,7 +10,6 @@ from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
 from detectron2.modeling.backbone.fpn import LastLevelMaxPool
 from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.modeling.matcher import Matcher
-from detectron2.modeling.poolers import ROIPooler
 from detectron2.modeling.proposal_generator import RPN, StandardRPNHead
 from detectron2.modeling.roi_heads import (
     CascadeROIHeads,
@@ -19,7 +18,12 @@ from detectron2.modeling.roi_heads import (
     MaskRCNNConvUpsampleHead,
 )
 
-from bpt_det.detection import LayerNorm2d, PromptedViTBackbone, SimpleFeaturePyramid
+from bpt_det.detection import (
+    EmbeddingBagROIPooler,
+    LayerNorm2d,
+    PromptedViTBackbone,
+    SimpleFeaturePyramid,
+)
 from bpt_det.vit import ARCHITECTURES, build_vit
 
 model = L(GeneralizedRCNN)(
@@ -77,7 +81,7 @@ model = L(GeneralizedRCNN)(
         batch_size_per_image=512,
         positive_fraction=0.25,
         box_in_features=["p2", "p3", "p4", "p5"],
-        box_pooler=L(ROIPooler)(
+        box_pooler=L(EmbeddingBagROIPooler)(
             output_size=7,
             scales=[1 / 4, 1 / 8, 1 / 16, 1 / 32],
             sampling_ratio=0,
@@ -109,7 +113,7 @@ model = L(GeneralizedRCNN)(
             for iou in [0.5, 0.6, 0.7]
         ],
         mask_in_features="${.box_in_features}",
-        mask_pooler=L(ROIPooler)(
+        mask_pooler=L(EmbeddingBagROIPooler)(
             output_size=14,
             scales="${..box_pooler.scales}",
             sampling_ratio=0,
