@@ -228,7 +228,7 @@ class Predictor(TrainedModel):
 
         Args:
             image: a single one, see `__call__`.
-            tile: side of a tile, pixels of the image.
+            tile: side of a tile, pixels of the image; 16 or more.
             overlap: of neighboring tiles, at least; share of the side, in [0, 0.9].
             whole_image: also looks at the whole image, for objects larger than a tile.
             batch_size: tiles that run together.

@@ -18,7 +18,7 @@ from detectron2.structures.boxes import pairwise_intersection
 from bpt_det.data.run_length_masks import RunLengthMasks
 from bpt_det.utils.errors import InputError, check_count
 
-from .defaults import MAX_OVERLAP
+from .defaults import LEAST_TILE, MAX_OVERLAP
 
 
 def tile_boxes(height: int, width: int, tile: int, overlap: float) -> list[tuple[int, ...]]:
@@ -27,13 +27,14 @@ def tile_boxes(height: int, width: int, tile: int, overlap: float) -> list[tuple
     Args:
         height: of the image, and
         width: of it.
-        tile: side in pixels; an image that is smaller along an axis has one tile along it.
+        tile: side in pixels, 16 or more; an image that is smaller along an axis has one tile
+            along it.
         overlap: of neighbors, at least; share of the side, in [0, 0.9].
 
     Raises:
         InputError: an argument is out of range.
     """
-    check_count("tile", tile)
+    check_count("tile", tile, LEAST_TILE)
     if not 0 <= overlap <= MAX_OVERLAP:
         raise InputError(
             f"overlap must be a share of the tile in [0, {MAX_OVERLAP}], got {overlap}; 0.2 lets "

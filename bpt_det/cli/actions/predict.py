@@ -16,7 +16,7 @@ from bpt_det import Predictor
 from bpt_det.config import load_config
 from bpt_det.data.images import read_rgb
 from bpt_det.detection import use_detection_data
-from bpt_det.inference.defaults import DEFAULT_OVERLAP, MAX_OVERLAP
+from bpt_det.inference.defaults import DEFAULT_OVERLAP, LEAST_TILE, MAX_OVERLAP
 from bpt_det.inference.predictions_file import CocoFile
 from bpt_det.inference.runs import default_checkpoint
 from bpt_det.utils.errors import InputError
@@ -95,7 +95,7 @@ def predict_all(args: argparse.Namespace) -> int:
     check_range(args, "--proposals")
     check_range(args, "--score-threshold", least=0, most=1)
     style = drawing_style(args)
-    check_range(args, "--tile")
+    check_range(args, "--tile", least=LEAST_TILE)
     check_range(args, "--overlap", least=0, most=MAX_OVERLAP)
     if args.overlap is not None and args.tile is None:
         raise InputError("--overlap is that of tiles; give --tile too.")

@@ -183,14 +183,17 @@ class CocoEvaluator(COCOEvaluator):
         best = evaluation.best
         metrics["F1"] = best.f1
         metrics["F1_threshold"] = math.nan if best.threshold is None else best.threshold
-        logger.info(
-            "%s: largest F1 %.2f at scores above %.2f, precision %.2f, recall %.2f",
-            task,
-            best.f1,
-            metrics["F1_threshold"],
-            best.precision,
-            best.recall,
-        )
+        if best.threshold is None:
+            logger.info("%s: no prediction is matched with an object", task)
+        else:
+            logger.info(
+                "%s: largest F1 %.2f at scores above %.2f, precision %.2f, recall %.2f",
+                task,
+                best.f1,
+                best.threshold,
+                best.precision,
+                best.recall,
+            )
         if not self._output_dir:
             return
         folder = Path(self._output_dir)

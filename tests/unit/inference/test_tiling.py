@@ -35,7 +35,11 @@ def test_no_more_tiles_than_needed():
 
 @pytest.mark.parametrize(
     ("tile", "overlap", "fact"),
-    [(0, 0.2, "tile must be"), (64, 1, "overlap must be a share"), (64, 200, "got 200")],
+    [
+        (15, 0.2, "tile must be an integer >= 16"),
+        (64, 1, "overlap must be a share"),
+        (64, 200, "got 200"),
+    ],
 )
 def test_what_cannot_be_is_refused(tile, overlap, fact):
     with pytest.raises(InputError, match=fact):

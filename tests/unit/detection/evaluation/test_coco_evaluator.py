@@ -245,6 +245,18 @@ def assert_analyzed(shapes, task, results, folder):
         assert 563 in np.diff(np.flatnonzero(np.diff(is_blank)))
 
 
+def test_where_no_object_is_found_there_is_no_threshold_to_tell(shapes, caplog):
+    category, sizes = shapes.category_ids[0], shapes.truth.imgs
+    predictions = {
+        i: [(0.9, category, [0, 0, 1, 1], np.eye(sizes[i]["height"], sizes[i]["width"]))]
+        for i in shapes.image_ids
+    }
+    with caplog.at_level("INFO"):
+        evaluate(shapes, predictions)
+    assert "bbox: no prediction is matched with an object" in caplog.text
+    assert "nan" not in caplog.text.split("largest F1")[-1]
+
+
 def test_pictures_can_be_left_out(shapes, tmp_path):
     evaluate(shapes, jittered_predictions(shapes), output_dir=str(tmp_path), num_pictures=0)
     assert (tmp_path / "masks/per_class.csv").is_file() and not list(tmp_path.rglob("*.png"))
