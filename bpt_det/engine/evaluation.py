@@ -77,7 +77,8 @@ def evaluate(
 
 def evaluation_precision(cfg: DictConfig, device: str) -> Precision:
     """Return the precision in which a config is evaluated."""
-    return resolve_precision(cfg.train.get("eval_precision", "float32"), device, "eval_precision")
+    name = cfg.train.get("eval_precision", "float32")
+    return resolve_precision(name, device, "train.eval_precision")
 
 
 class _Patient(DatasetEvaluator):

@@ -54,7 +54,7 @@ def resolve_precision(name: str, device: str, key: str = "precision") -> Precisi
         name: ``auto`` (bfloat16 on GPUs that have it, float16 on others, float32 without CUDA) or
             one of float32, bfloat16, float16.
         device: of `resolve_device`.
-        key: of the setting in `train`, for the error.
+        key: of the setting, for the error.
 
     Raises:
         InputError: the name is unknown.
@@ -66,5 +66,6 @@ def resolve_precision(name: str, device: str, key: str = "precision") -> Precisi
             has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
             name = "bfloat16" if has_bfloat16 else "float16"
     if name not in _DTYPES:
-        raise InputError(f"train.{key} must be auto or one of {', '.join(_DTYPES)}: '{name}'.")
+        known = ", ".join(_DTYPES)
+        raise InputError(f"{key} must be auto or one of {known}, got '{name}'.")
     return Precision(device, _DTYPES[name])

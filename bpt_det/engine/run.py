@@ -124,7 +124,7 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
             distributed,
             train_loader,
             optimizer,
-            resolve_precision(settings.precision, device),
+            resolve_precision(settings.precision, device, "train.precision"),
             settings.seed,
             accumulate_steps=accumulate_steps,
             clip_grad_norm=settings.get("clip_grad_norm"),

@@ -37,7 +37,7 @@ def test_only_float16_scales_the_loss():
 
 
 def test_an_unknown_precision_is_refused_with_the_known_ones():
-    with pytest.raises(InputError, match=r"auto or one of float32, bfloat16, float16: 'fp8'"):
+    with pytest.raises(InputError, match=r"auto or one of float32, bfloat16, float16, got 'fp8'"):
         resolve_precision("fp8", "cpu")
 
 
