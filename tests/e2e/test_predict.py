@@ -92,7 +92,7 @@ def test_images_give_pictures_and_a_coco_file(predict, photos, clip, tmp_path, r
     assert [image["file_name"] for image in coco.dataset["images"]] == [str(f) for f in files]
     assert [image.get("frame_number") for image in coco.dataset["images"]][2:] == [None, *range(5)]
     assert coco.cats[1]["name"] == "disc"
-    assert f"{len(coco.anns)} objects in 8 images" in caplog.text
+    assert f"{len(coco.anns)} objects in 8 images and frames" in caplog.text
     assert "--score-threshold" not in caplog.text
     predictor = Predictor(
         run_dir / "config.yaml", run_dir / "model_final.pth", score_threshold=0.09

@@ -149,7 +149,8 @@ def predict_all(args: argparse.Namespace) -> int:
 
 
 def _unit(sources: Sequence[str]) -> str:
-    return "frames" if all(map(is_video, sources)) else "images"
+    videos = sum(map(is_video, sources))
+    return "images" if not videos else "frames" if videos == len(sources) else "images and frames"
 
 
 def _predictions(
