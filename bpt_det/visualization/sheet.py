@@ -19,6 +19,7 @@ from .picture_files import PNG_LEVEL
 # All in pixels.
 SHEET_WIDTH = 1150  # of a contact sheet: that of a page, on which its labels are legible
 _ROW_HEIGHT, _LEAST_HEIGHT = 460, 80  # of its pictures, at most and at least
+_LEAST_FIT = 0.6  # by which the pictures of a row are made smaller, so that it is full
 _MOST_HEIGHT = 9000  # of a sheet, unless its pictures would be lower than the least
 _LABEL_SIZE, _STRIP = 14, 22  # _STRIP holds the label
 _GAP = 8  # between panels and tiles
@@ -118,7 +119,7 @@ def contact_sheet_tile(picture: np.ndarray) -> np.ndarray:
 
 
 def contact_sheet(
-    tiles: Sequence[np.ndarray], labels: Sequence[str], *, one_per_row: bool = False
+    tiles: Sequence[np.ndarray], labels: Sequence[str], row_height: float = _ROW_HEIGHT
 ) -> np.ndarray:
     """Return tiles in rows as wide as the sheet, each under its label, `SHEET_WIDTH` wide.
 
@@ -128,15 +129,13 @@ def contact_sheet(
     Args:
         tiles: pictures, RGB (H, W, 3), uint8.
         labels: of the tiles.
-        one_per_row: a row takes one tile, as high as it is unless the sheet would be too long.
+        row_height: of a tile at most, in pixels.
     """
     sizes = [tile.shape[:2] for tile in tiles]
-    height: float = max(h for h, _ in sizes) if one_per_row else _ROW_HEIGHT
-    most = 1 if one_per_row else len(tiles)
-    rows = pack_rows(sizes, SHEET_WIDTH, height, most)
-    while _total_height(rows) > _MOST_HEIGHT and height > _LEAST_HEIGHT:
-        height *= 0.9
-        rows = pack_rows(sizes, SHEET_WIDTH, height, most)
+    rows = pack_rows(sizes, SHEET_WIDTH, row_height)
+    while _total_height(rows) > _MOST_HEIGHT and row_height > _LEAST_HEIGHT:
+        row_height *= 0.9
+        rows = pack_rows(sizes, SHEET_WIDTH, row_height)
     sheet = Sheet(SHEET_WIDTH, _total_height(rows))
     top = _GAP
     for row in rows:
@@ -150,27 +149,29 @@ def contact_sheet(
     return sheet.pixels
 
 
-def pack_rows(sizes: Sequence[tuple[int, int]], width: int, height: float, most: int) -> list[Row]:
+def pack_rows(sizes: Sequence[tuple[int, int]], width: int, height: float) -> list[Row]:
     """Return which pictures stand in which row, and the size of each there.
+
+    A picture that would make the others of its row much smaller begins the next one.
 
     Args:
         sizes: (H, W) of the pictures.
         width: of a row with gaps around its pictures, in pixels.
         height: of a picture at most.
-        most: pictures in a row.
     """
-    rows: list[Row] = []
-    members: list[int] = []
+    scales = [min(1.0, height / size[0]) for size in sizes]
+
+    def fit(members: list[int]) -> float:  # below 1: they are wider than the row
+        needed = sum(sizes[i][1] * scales[i] for i in members)
+        return (width - _GAP * (len(members) + 1)) / needed
+
+    groups: list[list[int]] = []
     for index in range(len(sizes)):
-        members.append(index)
-        scales = [min(1.0, height / sizes[i][0]) for i in members]
-        needed = sum(sizes[i][1] * scale for i, scale in zip(members, scales, strict=True))
-        room = width - _GAP * (len(members) + 1)
-        if needed >= room or len(members) == most or index == len(sizes) - 1:
-            scales = [scale * min(1.0, room / needed) for scale in scales]
-            rows.append([(i, _scale(sizes[i], s)) for i, s in zip(members, scales, strict=True)])
-            members = []
-    return rows
+        if groups and fit(groups[-1]) > 1 and fit([*groups[-1], index]) >= _LEAST_FIT:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    return [[(i, _scale(sizes[i], scales[i] * min(1.0, fit(g)))) for i in g] for g in groups]
 
 
 def _scale(size: tuple[int, int], scale: float) -> tuple[int, int]:

@@ -82,7 +82,7 @@ class PredictionSheet:
             labels.append(f"{name}: {wrong} wrong, {unmatched} not found")
         if not tiles:
             return
-        sheet = contact_sheet(tiles, labels, one_per_row=True)
+        sheet = contact_sheet(tiles, labels, row_height=max(len(tile) for tile in tiles))
         with atomic_write(path) as partial:
             Image.fromarray(sheet).save(partial, format="png", compress_level=PNG_LEVEL)
         with contextlib.suppress(AssertionError):  # Detectron2's, where nothing is being trained
