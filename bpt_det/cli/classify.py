@@ -5,7 +5,9 @@ prediction, confidence, ranked: names of the likeliest classes, separated by " |
 predictions.json: a list of images with file_name and classes, each with name, class_index and
 probability. A file that cannot be read is named, the others go on, and the exit status is 1.
 
-Without --checkpoint it is train.init_checkpoint, or else the last one of train.output_dir:
+Without --checkpoint it is train.init_checkpoint=FILE of the command line, else the last one of the
+run whose config.yaml is given or that lies in train.output_dir, else the one that the config starts
+from:
 
     bpt-det classify --config-file output/birds/config.yaml --input bird.jpg
     bpt-det classify --config-file output/birds/config.yaml \\

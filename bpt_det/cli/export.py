@@ -6,8 +6,9 @@ for one image of a fixed size; --onnx-pyramid writes pyramid.onnx, backbone and 
 number and size of images. An ONNX file is compared with the model on noise, or a whole detector on
 --images, and is removed if it differs. ONNX takes `pip install bpt_det[onnx]`.
 
-Without --checkpoint it is train.init_checkpoint, else the last one of train.output_dir, else the
-one that comes with the package for a config of shapes:
+Without --checkpoint it is train.init_checkpoint=FILE of the command line, else the last one of the
+run whose config.yaml is given or that lies in train.output_dir, else the one that the config starts
+from, or that comes with the package for a config of shapes:
 
     bpt-det export --config-file run/config.yaml --checkpoint run/model_best.pth \\
         --output output/task --task

@@ -11,8 +11,9 @@ frame_number counted from 0 and its time in seconds), categories (id, name) and 
 XYWH in pixels, score, RLE segmentation, area). category_id is that of the dataset that was trained
 on; of a checkpoint that does not hold them it is the class index + 1.
 
-Without --checkpoint it is train.init_checkpoint, else the last one of train.output_dir, else the
-one that comes with the package for a config of shapes.
+Without --checkpoint it is train.init_checkpoint=FILE of the command line, else the last one of the
+run whose config.yaml is given or that lies in train.output_dir, else the one that the config starts
+from, or that comes with the package for a config of shapes.
 
 A file that cannot be read is named, the others go on, and the exit status is 1. To measure AP from
 the file, let low scores in with --score-threshold 0.05 --no-pictures. Settings of the config are

@@ -8,9 +8,10 @@ The images are spread evenly over the data: sorted by image_id (files: by name) 
 --num-images stretches of the same length, and the middle image of each is drawn. So the same call
 draws the same images, for every model.
 
-The checkpoint is --checkpoint, else train.init_checkpoint, else the last one of train.output_dir,
-else the one that comes with the package for a config of shapes; predictions have the class names
-that it holds.
+Without --checkpoint it is train.init_checkpoint=FILE of the command line, else the last one of the
+run whose config.yaml is given or that lies in train.output_dir, else the one that the config starts
+from, or that comes with the package for a config of shapes. Predictions have the class
+names that it holds.
 Settings of the config are changed as key=value:
 
     bpt-det visualize --config-file shapes/cascade_bpt_s \\

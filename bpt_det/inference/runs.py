@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from omegaconf import DictConfig
 
+from bpt_det.config.custom_data import chosen_keys
 from bpt_det.config.loading import Adapt, load_config
 from bpt_det.config.overrides import apply_overrides
 from bpt_det.data.images import ImageLike, to_rgb
@@ -142,26 +143,42 @@ def read_pixels(image: ImageLike, channel_order: ChannelOrder) -> np.ndarray:
     return pixels[:, :, ::-1] if is_bgr else pixels
 
 
-def default_checkpoint(cfg: DictConfig, config_file: str) -> str:
-    """Return ``train.init_checkpoint``, else the last checkpoint of ``train.output_dir``.
+def default_checkpoint(cfg: DictConfig, config_file: str, overrides: Sequence[str] = ()) -> str:
+    """Return the checkpoint to take where none is named, and log it.
 
-    Where that folder holds no run, and the config is not a run's own, it is the checkpoint that
-    comes with the package for it, if there is one: ``bpt_det:cascade_bpt_s_shapes.pth`` for
-    ``shapes/cascade_bpt_s``. Which one is taken is logged.
+    It is ``train.init_checkpoint`` of the overrides; else the last checkpoint of a run, which is
+    that of a ``config.yaml`` in its folder, or lies in ``train.output_dir``; else
+    ``train.init_checkpoint`` of the config, which a run starts from. Without any of these, it is
+    the checkpoint that comes with the package for a config that is no run's own, if there is one:
+    ``bpt_det:cascade_bpt_s_shapes.pth`` for ``shapes/cascade_bpt_s``.
 
     Args:
         cfg: the loaded config.
         config_file: what it was loaded from.
+        overrides: settings as ``key=value`` that it was loaded with.
 
     Raises:
         InputError: there is none.
     """
-    if cfg.train.init_checkpoint:
+    chosen = chosen_keys(overrides)
+    if cfg.train.init_checkpoint and "train.init_checkpoint" in chosen:
         return cfg.train.init_checkpoint
     folder = Path(cfg.train.output_dir)
-    checkpoint = f"{SHIPPED_PREFIX}{folder.name}_{folder.parent.name}.pth"
-    is_run = Path(config_file).suffix == ".yaml" or (folder / LAST_CHECKPOINT).is_file()
-    if is_run or checkpoint.removeprefix(SHIPPED_PREFIX) not in shipped_names():
-        checkpoint = last_checkpoint(str(folder))
+    own = Path(config_file).expanduser()
+    if own.name == CONFIG_NAME and "train.output_dir" not in chosen and _has_checkpoint(own.parent):
+        folder = own.parent
+    shipped = f"{SHIPPED_PREFIX}{folder.name}_{folder.parent.name}.pth"
+    if _has_checkpoint(folder):
+        checkpoint = last_checkpoint(folder)
+    elif cfg.train.init_checkpoint:
+        checkpoint = cfg.train.init_checkpoint
+    elif own.suffix != ".yaml" and shipped.removeprefix(SHIPPED_PREFIX) in shipped_names():
+        checkpoint = shipped
+    else:
+        checkpoint = last_checkpoint(folder)
     logger.info("No checkpoint was named: using '%s'", checkpoint)
     return checkpoint
+
+
+def _has_checkpoint(folder: Path) -> bool:
+    return (folder / LAST_CHECKPOINT).is_file()

@@ -43,7 +43,9 @@ def classify_all(args: argparse.Namespace) -> int:
     if args.output is not None:
         prepare_output(Path(args.output), [CSV_NAME, JSON_NAME], option="--output")
     cfg = load_config(args.config_file, [*settings, *args.opts])
-    checkpoint = args.checkpoint or default_checkpoint(cfg, args.config_file)
+    checkpoint = args.checkpoint or default_checkpoint(
+        cfg, args.config_file, [*settings, *args.opts]
+    )
     classifier = ImageClassifier(cfg, checkpoint)
     failures: dict[str, InputError] = {}
     results: dict[str, list[ClassScore]] = {}

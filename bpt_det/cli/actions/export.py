@@ -44,7 +44,7 @@ def export(args: argparse.Namespace) -> None:
             raise InputError(f"{flag} is an option of --{kind}; add that, or leave {flag} out.")
     make_writable(args.output, "--output")
     cfg = load_config(args.config_file, args.opts, _use_data)
-    checkpoint = args.checkpoint or default_checkpoint(cfg, args.config_file)
+    checkpoint = args.checkpoint or default_checkpoint(cfg, args.config_file, args.opts)
     if args.onnx or args.onnx_pyramid:
         _export_onnx(args, cfg, checkpoint)
     if args.task:

@@ -107,7 +107,9 @@ def predict_all(args: argparse.Namespace) -> int:
     written = [] if args.no_pictures else names.values()
     prepare_output(folder, [JSON_NAME, *written], option="--output")
     cfg = load_config(args.config_file, [*settings, *args.opts], use_detection_data)
-    checkpoint = args.checkpoint or default_checkpoint(cfg, args.config_file)
+    checkpoint = args.checkpoint or default_checkpoint(
+        cfg, args.config_file, [*settings, *args.opts]
+    )
     predictor = Predictor(
         cfg,
         checkpoint,

@@ -63,7 +63,7 @@ def visualize(args: argparse.Namespace) -> None:
         draw = partial(_sample_panels, mapper=mapper, metadata=metadata, style=style)
         seed_all_rng(cfg.train.seed)
     else:
-        checkpoint = args.checkpoint or default_checkpoint(cfg, args.config_file)
+        checkpoint = args.checkpoint or default_checkpoint(cfg, args.config_file, args.opts)
         predictor = Predictor(cfg, checkpoint, score_threshold=args.score_threshold)
         draw = partial(_titled_panels, predictor=predictor, metadata=metadata, style=style)
     tiles = []

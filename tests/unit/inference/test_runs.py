@@ -1,4 +1,4 @@
-"""Default checkpoint: that of the config, that of its run, that of the package, in this order."""
+"""Default checkpoint: that of the run, that of the config, that of the package, in this order."""
 
 import logging
 
@@ -20,6 +20,12 @@ def _in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+def write_run(folder):
+    folder.mkdir(parents=True)
+    (folder / "last_checkpoint").write_text("model_0000009.pth")
+    (folder / "model_0000009.pth").touch()
+
+
 @pytest.mark.parametrize("arguments", SHIPPED)
 def test_a_config_of_the_demo_has_the_detector_of_the_package_and_says_so(arguments, caplog):
     name, *overrides = arguments
@@ -29,18 +35,24 @@ def test_a_config_of_the_demo_has_the_detector_of_the_package_and_says_so(argume
 
 
 def test_a_run_of_the_same_config_comes_first(tmp_path):
-    folder = tmp_path / "output/shapes/cascade_bpt_s"
-    folder.mkdir(parents=True)
-    (folder / "last_checkpoint").write_text("model_0000009.pth")
-    (folder / "model_0000009.pth").touch()
+    write_run(tmp_path / "output/shapes/cascade_bpt_s")
     name = "shapes/cascade_bpt_s"
     expected = "output/shapes/cascade_bpt_s/model_0000009.pth"
     assert default_checkpoint(load_config(name), name) == expected
 
 
-def test_the_checkpoint_that_a_config_names_comes_before_all(tmp_path):
-    cfg = load_config("shapes/cascade_bpt_s", ["train.init_checkpoint=mine.pth"])
-    assert default_checkpoint(cfg, "shapes/cascade_bpt_s") == "mine.pth"
+@pytest.mark.parametrize("config_file", ["run/config.yaml", "shapes/cascade_bpt_s"])
+def test_a_run_that_has_started_from_a_checkpoint_has_its_own(tmp_path, config_file):
+    """Not the one in its config, which it was trained from."""
+    write_run(tmp_path / "run")
+    overrides = ["train.init_checkpoint=start.pth", "train.output_dir=run"]
+    cfg = load_config("shapes/cascade_bpt_s", overrides)
+    assert default_checkpoint(cfg, config_file) == "run/model_0000009.pth"
+    cfg.train.output_dir = "moved"
+    if config_file == "run/config.yaml":
+        assert default_checkpoint(cfg, config_file) == "run/model_0000009.pth"
+    assert default_checkpoint(cfg, config_file, ["train.output_dir=moved"]) == "start.pth"
+    assert default_checkpoint(cfg, config_file, overrides) == "start.pth"
 
 
 @pytest.mark.parametrize(
