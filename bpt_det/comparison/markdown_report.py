@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 
-from matplotlib.figure import Figure
 from tabulate import tabulate
 
 from bpt_det.engine.metrics import METRICS_NAME, read_records
 from bpt_det.utils.atomic import atomic_write
 from bpt_det.visualization.curves import collect_curves
+from bpt_det.visualization.figures import new_figure, save_figure
 
 from .experiment import Experiment, Method, Settings
 from .results import Result, choose_point, mean_values
 
-_FIGURE_SIZE, _DOTS_PER_INCH = (8, 4.5), 100  # inches
+_FIGURE_SIZE = (8, 4.5)  # inches
 # What `train.prompt_rms` records, with the index of a block behind it, and its label.
 _PROMPT_RMS, _RMS_LABEL = "prompt_rms", "root mean square of the prompts"
 _HEADING = "# Results\n"
@@ -120,7 +120,7 @@ def format_grid(experiment: Experiment, results: Sequence[Result]) -> str:
 
 def draw_method_curves(curves: Mapping[str, Mapping[int, float]], label: str, path: Path) -> None:
     """Draw curves over the training: values by iteration, by name; ``label`` is what they show."""
-    figure = Figure(figsize=_FIGURE_SIZE, dpi=_DOTS_PER_INCH, layout="constrained")
+    figure = new_figure(*_FIGURE_SIZE)
     axes = figure.subplots()
     for name, curve in curves.items():
         axes.plot(list(curve), list(curve.values()), marker=".", label=name)
@@ -128,8 +128,7 @@ def draw_method_curves(curves: Mapping[str, Mapping[int, float]], label: str, pa
     axes.set_ylabel(label)
     axes.grid(alpha=0.3)
     axes.legend()
-    with atomic_write(path) as partial:
-        figure.savefig(partial, format="png")
+    save_figure(figure, path)
 
 
 def _method_curves(

@@ -95,7 +95,7 @@ def _identify(json_file: str | Path) -> tuple:
 
 
 @contextmanager
-def _without_garbage_collection() -> Iterator[None]:
+def without_garbage_collection() -> Iterator[None]:
     """Keep Python from looking for cycles among millions of lists that hold none."""
     was_enabled = gc.isenabled()
     gc.disable()
@@ -106,7 +106,7 @@ def _without_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-@_without_garbage_collection()
+@without_garbage_collection()
 def _read(json_file: str | Path) -> CocoDataset:
     content = read_annotations(json_file)
     entries, findings = check_content(content)

@@ -20,7 +20,7 @@ from detectron2.data.datasets import register_coco_instances
 from detectron2.structures import BoxMode
 
 from bpt_det.data.archives import find_tree
-from bpt_det.data.coco_dataset import CocoDataset, read_coco
+from bpt_det.data.coco_dataset import CocoDataset, read_coco, without_garbage_collection
 from bpt_det.data.coco_files import check_image_sizes, explain_missing, find_image_files
 from bpt_det.data.formats import source_exists
 from bpt_det.data.validation.coco_shapes import are_finite
@@ -168,6 +168,7 @@ def match_classes(
     return indexes
 
 
+@without_garbage_collection()
 def _records(dataset: CocoDataset, metadata: Metadata) -> list[dict]:
     """Return Detectron2's records, whose ``file_name`` is still that of the annotation file.
 

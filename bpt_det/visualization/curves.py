@@ -1,23 +1,22 @@
 """Curves of losses, metrics, learning rate and prompts over the iterations, as pictures."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from .figures import new_figure, save_figure
 
-from bpt_det.utils.atomic import atomic_write
-
-from .picture_files import PNG_LEVEL
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 CURVES_NAME = "curves.png"
 _TOTAL_LOSS = "total_loss"
 _LEARNING_RATE = "lr"
 PROMPT_RMS = "prompt_rms_"  # with the index of a block behind it
 _SIZE = (14, 4.5)  # inches
-_DOTS_PER_INCH = 100
-
 _MARKED = 50  # curves of so few points get a mark at each
 
 Curve = list[tuple[int, float]]  # (iteration, value) with rising iterations
@@ -73,14 +72,13 @@ def draw_curves(
     curves = {title: collect_curves(records, chosen) for title, chosen in kinds.items()}
     if not (curves["loss"] or curves["metrics (percent)"]):
         return
-    figure = Figure(figsize=_SIZE, dpi=_DOTS_PER_INCH, layout="constrained")
+    figure = new_figure(*_SIZE)
     panels = figure.subplots(1, len(curves), width_ratios=(5, 5, 3))
     for axes, (title, named) in zip(panels, curves.items(), strict=True):
         _draw(axes, title, named)
         if title == "loss":
             _use_log_scale(axes, named)
-    with atomic_write(output_png) as partial:
-        figure.savefig(partial, format="png", pil_kwargs={"compress_level": PNG_LEVEL})
+    save_figure(figure, output_png)
 
 
 def draw_prompt_norms(records: Iterable[Mapping[str, float]], output_png: str | Path) -> bool:
@@ -98,11 +96,10 @@ def draw_prompt_norms(records: Iterable[Mapping[str, float]], output_png: str | 
     curves = collect_curves(records, sorted(names, key=lambda name: (len(name), name)))
     if not curves:
         return False
-    figure = Figure(figsize=(6.4, 4.0), dpi=_DOTS_PER_INCH, layout="constrained")
+    figure = new_figure(6.4, 4.0)
     blocks = {f"block {name.removeprefix(PROMPT_RMS)}": curve for name, curve in curves.items()}
     _draw(figure.subplots(), "root mean square of the prompts", blocks)
-    with atomic_write(output_png) as partial:
-        figure.savefig(partial, format="png", pil_kwargs={"compress_level": PNG_LEVEL})
+    save_figure(figure, output_png)
     return True
 
 

@@ -4,21 +4,24 @@ Pictures are RGB arrays (H, W, 3), uint8. Outlines and text are drawn by Detectr
 Not its `overlay_instances`, which fills the holes of a mask and scatters random colors.
 """
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bpt_det.utils.opencv import cv2  # before detectron2 imports it: explains a missing libGL
-
-# isort: split
-from detectron2.utils.visualizer import Visualizer
+from bpt_det.utils.opencv import cv2
 
 from .annotations import Annotation, Box, mask_contours, mask_pixels, mask_share, scale_annotation
 from .fonts import font_families
 from .labels import label_text, place_labels
 from .style import DrawStyle
+
+if TYPE_CHECKING:
+    from detectron2.utils.visualizer import Visualizer
 
 MIN_PANEL_SIDE = 512  # pixels along the longest side
 MAX_PANEL_SIDE = 1024
@@ -103,6 +106,8 @@ def draw_annotations(
     resized = sorted(resized, key=lambda each: _share(each, size), reverse=True)
     colors = instance_colors([annotation.class_index for annotation in resized], class_colors)
     gray = image.mean(axis=2)
+    from detectron2.utils.visualizer import Visualizer  # imports Matplotlib: see `figures`
+
     # One mask at a time is held as pixels.
     shapes = [
         _fill(canvas, annotation, color, gray, style.opacity)

@@ -4,16 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from bpt_det.utils.atomic import atomic_write
-
+from .figures import new_figure, save_figure
 from .fonts import drawable_names, font_families
-from .picture_files import PNG_LEVEL
 
 # In the folder of an evaluation: files of masks, as those of boxes beside it.
 MASKS_FOLDER = "masks"
-_DOTS_PER_INCH = 100
 _NAMED_CURVES = 10  # more classes than these get gray curves
 _MOST_ROWS = 40  # of a confusion matrix; larger ones show the most confused classes
 _MOST_COUNTS = 16  # rows of a matrix whose cells hold their numbers
@@ -39,7 +35,7 @@ def draw_precision_recall(
     """
     class_names = drawable_names(class_names)
     known = np.flatnonzero(~np.isnan(curves[:, 0]))
-    figure = Figure(figsize=(6.4, 4.4), dpi=_DOTS_PER_INCH, layout="constrained")
+    figure = new_figure(6.4, 4.4)
     axes = figure.subplots()
     recalls = np.linspace(0, 1, curves.shape[1])
     are_named = len(known) <= _NAMED_CURVES
@@ -60,7 +56,7 @@ def draw_precision_recall(
     if len(known):
         for text in axes.legend(fontsize=8).get_texts():
             _set_font(text)
-    _save(figure, output_png)
+    save_figure(figure, output_png)
 
 
 def draw_confusion_matrix(
@@ -87,7 +83,7 @@ def draw_confusion_matrix(
     part = counts[np.ix_(shown, shown)]
     names = [_shorten(class_names[index]) for index in shown.tolist()]
     side = min(10.0, 2.6 + 0.42 * len(shown))
-    figure = Figure(figsize=(side + 0.8, side), dpi=_DOTS_PER_INCH, layout="constrained")
+    figure = new_figure(side + 0.8, side)
     axes = figure.subplots()
     totals = counts[shown].sum(axis=1, keepdims=True)
     shares = np.divide(part, totals, out=np.zeros(part.shape), where=totals > 0)
@@ -105,7 +101,7 @@ def draw_confusion_matrix(
                 color = "white" if shares[row, column] > 0.5 else "black"
                 axes.text(column, row, str(count), ha="center", va="center", color=color, size=8)
     figure.colorbar(image, label="share of the row", shrink=0.7)
-    _save(figure, output_png)
+    save_figure(figure, output_png)
 
 
 def _shorten(name: str) -> str:
@@ -115,8 +111,3 @@ def _shorten(name: str) -> str:
 def _set_font(text: object) -> None:
     text.set_parse_math(False)  # type: ignore[attr-defined]  # a name may have a $
     text.set_fontfamily(font_families(text.get_text()))  # type: ignore[attr-defined]
-
-
-def _save(figure: Figure, output_png: str | Path) -> None:
-    with atomic_write(output_png) as partial:
-        figure.savefig(partial, format="png", pil_kwargs={"compress_level": PNG_LEVEL})

@@ -1,4 +1,7 @@
-"""Fonts for texts of any script: Matplotlib's own, and those installed for what it lacks."""
+"""Fonts for texts of any script: Matplotlib's own, and those installed for what it lacks.
+
+Matplotlib is imported where it is used: `figures` says why.
+"""
 
 import functools
 import logging
@@ -6,9 +9,6 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import matplotlib
-from matplotlib import font_manager
-from matplotlib.ft2font import FT2Font
 from PIL import ImageFont
 
 from bpt_det.utils.errors import printable
@@ -20,6 +20,8 @@ _BOXES = ("LastResort", "AdobeBlank")  # fonts that draw a box, or nothing, for 
 
 def default_font(bold: bool = False) -> str:
     """Return the file of the font that Matplotlib draws with, and so Detectron2's `Visualizer`."""
+    import matplotlib
+
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return str(Path(matplotlib.get_data_path(), "fonts/ttf", name))
 
@@ -89,6 +91,8 @@ def font_families(text: str) -> list[str]:
 
 @functools.cache
 def _family(path: str) -> str:
+    from matplotlib import font_manager
+
     if path != default_font():
         font_manager.fontManager.addfont(path)
     return font_manager.FontProperties(fname=path).get_name()
@@ -96,6 +100,8 @@ def _family(path: str) -> str:
 
 @functools.cache
 def _default_letters() -> tuple[str, frozenset[int]]:
+    from matplotlib.ft2font import FT2Font
+
     return default_font(), frozenset(FT2Font(default_font()).get_charmap())
 
 
@@ -108,6 +114,9 @@ def _fonts() -> Iterator[tuple[str, frozenset[int]]]:
 @functools.cache
 def _installed() -> list[tuple[str, frozenset[int]]]:
     """Return the fonts of the system, regular ones before bold and other styles."""
+    from matplotlib import font_manager
+    from matplotlib.ft2font import FT2Font
+
     fonts = []
     for path in sorted(font_manager.findSystemFonts()):
         if any(name in path for name in _BOXES):

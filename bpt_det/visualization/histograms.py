@@ -1,15 +1,20 @@
 """Histograms of many samples in one figure, with fitted densities and logarithmic counts."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+
+from .figures import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _PANEL_SIZE = (2.6, 1.35)  # inches
-_DOTS_PER_INCH = 100
 _NUM_BINS = 121
 _MAX_REACH = 30.0  # standard deviations; what lies beyond is counted in the outermost bins
 _FILL, _NORMAL = "#9db8d2", "#777777"
@@ -48,7 +53,7 @@ def draw_histograms(
         column_titles: one per column.
     """
     size = _PANEL_SIZE[0] * len(column_titles), _PANEL_SIZE[1] * len(rows) + 0.9
-    figure = Figure(figsize=size, dpi=_DOTS_PER_INCH, layout="constrained")
+    figure = new_figure(*size)
     axes = figure.subplots(len(rows), len(column_titles), squeeze=False)
     for column, title in enumerate(column_titles):
         panels = [panels[column] for panels in rows.values()]
@@ -85,6 +90,8 @@ def _draw_panel(ax: Axes, panel: Panel | None, reach: float) -> None:
     if panel is None:
         ax.set_axis_off()
         return
+    from matplotlib import ticker
+
     mean, deviation = panel.values.mean(dtype=np.float64), panel.values.std(dtype=np.float64)
     edges = np.linspace(-reach, reach, _NUM_BINS + 1)
     values = _standardized(panel.values).clip(-reach, reach)
@@ -101,7 +108,7 @@ def _draw_panel(ax: Axes, panel: Panel | None, reach: float) -> None:
     ax.set_yscale("log")
     ax.set_ylim(0.5, 4 * max(counts.max(), 1))
     ax.set_xlim(-reach, reach)
-    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    ax.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
     ax.tick_params(labelsize=7)
     ax.spines[["top", "right"]].set_visible(False)
     ax.text(0.98, 0.97, panel.note, transform=ax.transAxes, ha="right", va="top", fontsize=7.5)

@@ -51,6 +51,8 @@ sys.meta_path.insert(0, Blocker())
         ("bpt_det.data.validation", ("torch", "detectron2", "timm", "omegaconf", "cv2")),
         ("bpt_det.cli.setup_detectron2", ("torch", "detectron2", "numpy", "omegaconf", "cv2")),
         ("bpt_det.classification.layouts", ("torch", "detectron2", "timm", "omegaconf", "cv2")),
+        ("bpt_det.engine.run", ("matplotlib",)),  # half a second of a start
+        ("bpt_det.detection", ("matplotlib",)),
     ],
 )
 def test_the_core_imports_without(package, blocked, repository_root, tmp_path):

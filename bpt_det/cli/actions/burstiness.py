@@ -17,8 +17,8 @@ from bpt_det.data.images import folder_records, read_rgb, spread_evenly
 from bpt_det.engine.protocols import prompted_networks
 from bpt_det.engine.run import load_trained_model
 from bpt_det.prompts import Whitening
-from bpt_det.utils.atomic import atomic_write
 from bpt_det.utils.errors import InputError
+from bpt_det.visualization.figures import save_figure
 from bpt_det.visualization.histograms import Panel, draw_histograms
 from bpt_det.vit import PromptedViT
 from bpt_det.vit.analysis import Burstiness, Entries, describe_entries, measure_burstiness
@@ -59,8 +59,7 @@ def measure(args: argparse.Namespace) -> None:
         print(f"\nprompts of block {index}: excess kurtosis {entries.kurtosis:.1f}, a {a:.2f}")
     if args.picture:
         figure = draw_burstiness(groups[0], prompts)
-        with atomic_write(args.picture) as partial:
-            figure.savefig(partial, format="png")
+        save_figure(figure, args.picture)
 
 
 def format_table(groups: Sequence[Sequence[Burstiness]], eps: float) -> str:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib import font_manager
 
 from bpt_det.visualization import fonts
 from bpt_det.visualization.annotations import Annotation
@@ -24,7 +25,7 @@ CACHES = (fonts._installed, fonts.font_of, fonts._drawable_names, fonts._family)
 def installed(tmp_path, monkeypatch):
     """Make installed fonts those of a list, none at first."""
     paths = []
-    monkeypatch.setattr(fonts.font_manager, "findSystemFonts", lambda: paths)
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: paths)
     for cached in CACHES:
         cached.cache_clear()
     yield paths
