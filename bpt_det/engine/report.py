@@ -68,10 +68,14 @@ def write_report(folder: str | Path) -> Path:
 
 @contextlib.contextmanager
 def reported(folder: str | Path, *, is_on: bool = True) -> Iterator[None]:
-    """Write a run's report after a block that did not fail; failing to is no failure of the run."""
+    """Write a run's report after a block that did not fail."""
     yield
-    if not is_on:
-        return
+    if is_on:
+        try_to_report(folder)
+
+
+def try_to_report(folder: str | Path) -> None:
+    """Write a run's report; failing to is no failure of the run."""
     try:
         write_report(folder)
     except Exception as error:

@@ -48,7 +48,7 @@ from .optim import build_optimizer, scale_learning_rate
 from .precision import resolve_device, resolve_precision
 from .processes import check_equal
 from .protocols import FeatureCache, prompted_networks
-from .report import reported
+from .report import REPORT_NAME, reported, try_to_report
 from .result import list_settings, read_result
 from .run_folder import last_checkpoint, run_folder
 from .sharing import build_around, frozen_vit_of
@@ -94,6 +94,8 @@ def train(cfg: DictConfig, *, resume: bool = False, datasets: Datasets | None = 
         is_resumed = start is not None
         has_ended = is_resumed and _has_ended(folder)
         has_report = is_main and bool(settings.get("report"))
+        if has_ended and has_report and not (folder / REPORT_NAME).is_file():
+            try_to_report(folder)  # the run was killed between its result and its report
         stack.enter_context(reported(folder, is_on=has_report))  # of the result
         recorder = stack.enter_context(
             ResultRecorder(cfg, folder, is_resumed=is_resumed, metric=metric)

@@ -68,6 +68,14 @@ def kill_at(run, event):
     assert run.differences() == []
 
 
+def test_a_kill_between_result_and_report_leaves_no_run_without_one(tmp_path):
+    run = regression(tmp_path, report=True)
+    run.make_reference()
+    events = (run.folder / "events.txt").read_text().splitlines()
+    kill_at(run, 1 + next(i for i, event in enumerate(events) if "report.html" in event))
+    assert (run.output / "report.html").is_file()
+
+
 SAMPLE, NUM_KILLS = 8, 200  # kills of `make test`; at random times, of `make test-all`
 
 
