@@ -161,8 +161,13 @@ def check_trackers(names: Sequence[str]) -> None:
     """Check that trackers are known and their libraries installed.
 
     Raises:
-        InputError: one is not.
+        InputError: one is not, or they are no list.
     """
+    if isinstance(names, str) or not isinstance(names, Sequence):
+        raise InputError(
+            f"trackers must be a list such as [tensorboard,wandb], got {names!r}.",
+            parameter="trackers",
+        )
     for name in names:
         if name not in _KINDS:
             raise InputError(

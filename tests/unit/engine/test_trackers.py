@@ -107,3 +107,9 @@ def test_what_cannot_track_is_refused_before_the_run(name, package, message, mon
     monkeypatch.setitem(kinds, "wandb", (package, kinds["wandb"][1]))
     with pytest.raises(InputError, match=message):
         check_trackers([name])
+
+
+@pytest.mark.parametrize("names", ["tensorboard", 5])
+def test_trackers_that_are_no_list_are_refused(names):
+    with pytest.raises(InputError, match=r"must be a list such as \[tensorboard,wandb\], got"):
+        check_trackers(names)
