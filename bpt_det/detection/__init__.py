@@ -5,7 +5,7 @@ from bpt_det.detection.evaluation.coco_evaluator import CocoEvaluator
 from bpt_det.detection.evaluation.lvis_evaluator import LvisEvaluator
 from bpt_det.utils.compat import LayerNorm2d
 
-from .augmentations import ColorJitter, RandomBlur, RandomRotation
+from .augmentations import ColorJitter, RandomBlur, RandomRotation, RandomVerticalFlip
 from .backbone import PromptedViTBackbone
 from .datasets import load_dataset
 from .detection_data import use_detection_data
@@ -30,6 +30,7 @@ __all__ = [
     "PromptedViTBackbone",
     "RandomBlur",
     "RandomRotation",
+    "RandomVerticalFlip",
     "SimpleFeaturePyramid",
     "ViTDetBackbone",
     "WriteSplit",

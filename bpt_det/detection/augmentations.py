@@ -1,4 +1,4 @@
-"""Augmentations beyond flip and jitter: rotation, color and blur, off at the strength 0.
+"""Augmentations beyond flip and jitter: vertical flip, rotation, color and blur, off at 0.
 
 They are made of Detectron2's and torchvision's own parts, with one number each.
 """
@@ -21,6 +21,21 @@ from torchvision.transforms.functional import gaussian_blur
 from bpt_det.utils.errors import InputError
 
 _LUMA = (0.299, 0.587, 0.114)  # weights of R, G, B in gray
+
+
+class RandomVerticalFlip(T.RandomFlip):
+    """Detectron2's flip upside down, of a probability that is looked at.
+
+    Args:
+        prob: probability, in [0, 1].
+
+    Raises:
+        InputError: it is out of range.
+    """
+
+    def __init__(self, prob: float) -> None:
+        _check("vertical_flip", prob, 1)
+        super().__init__(prob, horizontal=False, vertical=True)
 
 
 class RandomRotation(T.Augmentation):

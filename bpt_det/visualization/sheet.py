@@ -19,7 +19,7 @@ from .picture_files import PNG_LEVEL
 # All in pixels.
 SHEET_WIDTH = 1150  # of a contact sheet: that of a page, on which its labels are legible
 _ROW_HEIGHT, _LEAST_HEIGHT = 460, 80  # of its pictures, at most and at least
-_LEAST_FIT = 0.6  # by which the pictures of a row are made smaller, so that it is full
+_LEAST_FIT = 0.7  # by which the pictures of a row are made smaller, so that it is full
 _MOST_HEIGHT = 9000  # of a sheet, unless its pictures would be lower than the least
 _LABEL_SIZE, _STRIP = 14, 22  # _STRIP holds the label
 _GAP = 8  # between panels and tiles

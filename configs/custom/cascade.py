@@ -8,10 +8,9 @@ Data:   docs/how_to/custom_data.md; DINOv2 weights (Apache 2.0: products are all
 Result: not measured
 """
 
-import detectron2.data.transforms as T
 from detectron2.config import LazyCall as L
 
-from bpt_det.detection import ColorJitter, RandomBlur, RandomRotation
+from bpt_det.detection import ColorJitter, RandomBlur, RandomRotation, RandomVerticalFlip
 from bpt_det.engine import build_cosine_schedule
 
 from ..common.data.coco_lsj import data, dataloader
@@ -36,9 +35,7 @@ _flip, _jitter = dataloader.train.mapper.augmentations
 _jitter.update(min_scale=0.5, max_scale=1.5)  # runs are short
 dataloader.train.mapper.augmentations = [
     _flip,
-    L(T.RandomFlip)(
-        prob="${dataloader.augmentation.vertical_flip}", horizontal=False, vertical=True
-    ),
+    L(RandomVerticalFlip)(prob="${dataloader.augmentation.vertical_flip}"),
     L(RandomRotation)(max_angle="${dataloader.augmentation.rotation}"),
     _jitter,
     L(ColorJitter)(

@@ -8,7 +8,7 @@ from fvcore.transforms.transform import NoOpTransform
 from pycocotools import mask as coco_mask
 
 from bpt_det.config import get_config
-from bpt_det.detection import ColorJitter, RandomBlur, RandomRotation
+from bpt_det.detection import ColorJitter, RandomBlur, RandomRotation, RandomVerticalFlip
 from bpt_det.utils.errors import InputError
 from tests.support.label_files import polygons_to_mask
 
@@ -77,6 +77,7 @@ def test_strength_0_is_off(image):
     ("build", "value", "text"),
     [
         (RandomRotation, 181, r"augmentation.rotation must be in \[0, 180\], got 181"),
+        (RandomVerticalFlip, 2, r"augmentation.vertical_flip must be in \[0, 1\], got 2"),
         (RandomRotation, -1, "augmentation.rotation"),
         (ColorJitter, 1, r"augmentation.color must be in \[0, 1\), got 1"),
         (ColorJitter, "much", "got 'much'"),
