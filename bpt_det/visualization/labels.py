@@ -7,6 +7,7 @@ import numpy as np
 from .annotations import Annotation, Box
 from .fonts import drawable_names, load_font, split_by_font
 
+_MOST_LETTERS = 40  # of a name; a longer one would hide what it names
 _POINT = 100 / 72  # pixels in a typographic point at Matplotlib's 100 dpi
 
 
@@ -15,6 +16,8 @@ def label_text(annotation: Annotation, class_names: Sequence[str] | None) -> str
     index, text = annotation.class_index, f"class {annotation.class_index}"
     if class_names is not None and index < len(class_names):
         text = drawable_names(class_names)[index]
+        if len(text) > _MOST_LETTERS:
+            text = f"{text[: _MOST_LETTERS - 1]}…"
     if annotation.score is not None:
         text += f" {annotation.score:.0%}"
     return f"{text} (crowd)" if annotation.is_crowd else text

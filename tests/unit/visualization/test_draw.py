@@ -134,6 +134,11 @@ def test_a_label_has_class_and_score(image, texts):
     assert [text for text, _, _ in texts] == ["ring 97%", "disc"]
 
 
+def test_a_long_name_is_cut(image, texts):
+    draw_annotations(image, [rectangle(2, 2, 20, 20, score=0.5)], ["x" * 200])
+    assert [text for text, _, _ in texts] == [f"{'x' * 39}… 50%"]
+
+
 def test_a_class_without_a_name_is_shown_by_its_number(image, texts):
     draw_annotations(image, [rectangle(2, 2, 20, 20, class_index=1)])
     draw_annotations(image, [rectangle(2, 2, 20, 20, class_index=4)], ["disc"])
