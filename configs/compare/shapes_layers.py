@@ -2,7 +2,7 @@
 
 Run:    python tools/compare.py --plan configs/compare/shapes_layers.py
 Data:   rendered by the commands of `before`
-Result: not measured yet
+Result: docs/reproduction/frozen_backbones.md
 """
 
 from ..common.detection_report import REPORT
