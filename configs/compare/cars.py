@@ -19,7 +19,7 @@ _SHALLOW, _DEEP = {_LENGTH: 32}, {_LENGTH: 16, _PLACEMENT: "all"}
 _LOW_RANK = {_RANK: 8}
 # VPT's own rates, chosen with the first seed; head and prompts have one decay.
 _VPT = {"recipe": "vpt", _DECAY: 1e-3, _HEAD_DECAY: None}
-_VPT_GRID = {_LR: [0.05, 0.1]}  # the lowest of VPT's own; at 0.25 the loss is above 25
+_VPT_GRID = {_LR: [0.05, 0.1, 0.25]}  # the lowest of VPT's own; at 1 the loss is above 200
 _ONE_SEED = [0]
 
 
