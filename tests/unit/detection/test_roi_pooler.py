@@ -120,7 +120,7 @@ def test_other_settings_are_left_to_detectron2(settings):
     torch.testing.assert_close(actual, expected, atol=0, rtol=0)
 
 
-@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
 def test_a_trace_holds_the_operator_of_detectron2():
     """So that ONNX has RoiAlign, and no number of samples is a constant of the example."""
 
