@@ -4,7 +4,7 @@ Run:    python tools/compare.py --plan configs/compare/cars.py
 Data:   Stanford Cars, laid out as in datasets/README.md; the first Run also fetches timm's
         ViT-Ti/16 (AugReg, ImageNet-21k then 1k). Others by key=value: data=folder:PATH,
         model.backbone.vit.checkpoint=PATH
-Result: docs/reproduction/raw/2026-11-29_cars.md, five methods at half length
+Result: docs/reproduction/raw/2026-11-29_cars.md, six rows at half length
 """
 
 from bpt_det.vit import ARCHITECTURES as _ARCHITECTURES
@@ -19,7 +19,7 @@ _SHALLOW, _DEEP = {_LENGTH: 32}, {_LENGTH: 16, _PLACEMENT: "all"}
 _LOW_RANK = {_RANK: 8}
 # VPT's own rates, chosen with the first seed; head and prompts have one decay.
 _VPT = {"recipe": "vpt", _DECAY: 1e-3, _HEAD_DECAY: None}
-_VPT_GRID = {_LR: [0.05, 0.1, 0.25]}  # the lowest of VPT's own; at 1 the loss is above 200
+_VPT_GRID = {_LR: [0.05, 0.1, 0.25]}  # VPT tries 0.1 to 50; at 1 the loss is above 200
 _ONE_SEED = [0]
 
 
