@@ -140,8 +140,8 @@ def _is_path(value: object) -> bool:
 def _set_reference_batch(cfg: DictConfig, chosen: set[str]) -> None:
     """Scale the config's learning rate to the batch, unless a user has set either of them."""
     own = OmegaConf.select(cfg, "data.reference_batch_size")
-    keys = {"train.reference_batch_size", "optimizer.lr"}
-    if own is not None and OmegaConf.select(cfg, _REFERENCE) is None and not keys & chosen:
+    is_set = OmegaConf.select(cfg, _REFERENCE) is not None
+    if own is not None and not is_set and not chosen & {_REFERENCE, "optimizer.lr"}:
         OmegaConf.update(cfg, _REFERENCE, own, force_add=True)
 
 

@@ -30,7 +30,7 @@ class EmbeddingBagROIPooler(ROIPooler):
 
     def forward(self, x: list[Tensor], box_lists: list[Boxes]) -> Tensor:
         """Return the regions of maps (B, C, H, W), one box list for each image: (R, C, Y, X)."""
-        if not self._is_written_here(x, box_lists):
+        if not self._uses_embedding_bag(x, box_lists):
             return super().forward(x, box_lists)
         dtype = torch.promote_types(x[0].dtype, torch.float32)
         regions = torch.cat([boxes.tensor for boxes in box_lists]).detach().to(dtype)
@@ -67,7 +67,7 @@ class EmbeddingBagROIPooler(ROIPooler):
         pooled = bins.view(len(regions), num_rows, num_columns, -1).permute(0, 3, 1, 2)
         return pooled.to(table.dtype)
 
-    def _is_written_here(self, x: list[Tensor], box_lists: list[Boxes]) -> bool:
+    def _uses_embedding_bag(self, x: list[Tensor], box_lists: list[Boxes]) -> bool:
         pooler = self.level_poolers[0]
         return (
             x[0].device.type == "cpu"
@@ -114,7 +114,7 @@ def _sampled_cells(
 
     below = at.floor().long()
     first = torch.where(counted, below, last).amin(2, keepdim=True)
-    # Rounding can put the last sample on the cell n; the share of the cell before is then 0.
+    # Rounding can put a sample past cell n - 1 of its bin: it stays there, with a share of 1.
     offset = (below - first).clamp(min=0).minimum((num_samples - 1).clamp(min=0)[:, None, None])
     share = torch.where(counted, at - (first + offset), 0.0)
     weights = at.new_zeros(*at.shape[:2], most + 1)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from .figures import new_figure, save_figure
-from .fonts import drawable_names, font_families
+from .fonts import cut_text, drawable_names, font_families
 
 # In the folder of an evaluation: files of masks, as those of boxes beside it.
 MASKS_FOLDER = "masks"
@@ -40,7 +40,7 @@ def draw_precision_recall(
     recalls = np.linspace(0, 1, curves.shape[1])
     are_named = len(known) <= _NAMED_CURVES
     for index in known[np.argsort(-curves[known].mean(axis=1))].tolist():
-        label = f"{_shorten(class_names[index])} {100 * curves[index].mean():.1f}"
+        label = f"{cut_text(class_names[index], _NAME_LENGTH)} {100 * curves[index].mean():.1f}"
         color = None if are_named else "0.8"
         axes.plot(
             recalls, curves[index], color=color, linewidth=1, label=label if are_named else None
@@ -81,7 +81,7 @@ def draw_confusion_matrix(
         confused = wrong.sum(axis=1) + wrong.sum(axis=0)
         shown = np.sort(np.argsort(-confused, kind="stable")[:_MOST_ROWS])
     part = counts[np.ix_(shown, shown)]
-    names = [_shorten(class_names[index]) for index in shown.tolist()]
+    names = [cut_text(class_names[index], _NAME_LENGTH) for index in shown.tolist()]
     side = min(10.0, 2.6 + 0.42 * len(shown))
     figure = new_figure(side + 0.8, side)
     axes = figure.subplots()
@@ -102,10 +102,6 @@ def draw_confusion_matrix(
                 axes.text(column, row, str(count), ha="center", va="center", color=color, size=8)
     figure.colorbar(image, label="share of the row", shrink=0.7)
     save_figure(figure, output_png)
-
-
-def _shorten(name: str) -> str:
-    return name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 1]}…"
 
 
 def _set_font(text: object) -> None:

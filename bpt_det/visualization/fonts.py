@@ -44,6 +44,11 @@ def one_line_text(text: str) -> str:
     return " ".join("".join(letters).split())
 
 
+def cut_text(text: str, most: int) -> str:
+    """Return a text of at most ``most`` letters, the last an ellipsis where it is cut."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def drawable_names(names: Sequence[str]) -> list[str]:
     """Return class names as they can be drawn, on one line each.
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .annotations import Annotation, Box
-from .fonts import drawable_names, load_font, split_by_font
+from .fonts import cut_text, drawable_names, load_font, split_by_font
 
 _MOST_LETTERS = 40  # of a name; a longer one would hide what it names
 _POINT = 100 / 72  # pixels in a typographic point at Matplotlib's 100 dpi
@@ -15,9 +15,7 @@ def label_text(annotation: Annotation, class_names: Sequence[str] | None) -> str
     """Return the class and score; the class's number where its name is not known."""
     index, text = annotation.class_index, f"class {annotation.class_index}"
     if class_names is not None and index < len(class_names):
-        text = drawable_names(class_names)[index]
-        if len(text) > _MOST_LETTERS:
-            text = f"{text[: _MOST_LETTERS - 1]}…"
+        text = cut_text(drawable_names(class_names)[index], _MOST_LETTERS)
     if annotation.score is not None:
         text += f" {annotation.score:.0%}"
     return f"{text} (crowd)" if annotation.is_crowd else text

@@ -42,10 +42,9 @@ def classify_all(args: argparse.Namespace) -> int:
         raise InputError(f"--input '{source}' is a video; give images or folders of images.")
     if args.output is not None:
         prepare_output(Path(args.output), [CSV_NAME, JSON_NAME], option="--output")
-    cfg = load_config(args.config_file, [*settings, *args.opts])
-    checkpoint = args.checkpoint or default_checkpoint(
-        cfg, args.config_file, [*settings, *args.opts]
-    )
+    overrides = [*settings, *args.opts]
+    cfg = load_config(args.config_file, overrides)
+    checkpoint = args.checkpoint or default_checkpoint(cfg, args.config_file, overrides)
     classifier = ImageClassifier(cfg, checkpoint)
     failures: dict[str, InputError] = {}
     results: dict[str, list[ClassScore]] = {}

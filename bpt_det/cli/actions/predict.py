@@ -106,10 +106,9 @@ def predict_all(args: argparse.Namespace) -> int:
     folder = Path(args.output)
     written = [] if args.no_pictures else names.values()
     prepare_output(folder, [JSON_NAME, *written], option="--output")
-    cfg = load_config(args.config_file, [*settings, *args.opts], use_detection_data)
-    checkpoint = args.checkpoint or default_checkpoint(
-        cfg, args.config_file, [*settings, *args.opts]
-    )
+    overrides = [*settings, *args.opts]
+    cfg = load_config(args.config_file, overrides, use_detection_data)
+    checkpoint = args.checkpoint or default_checkpoint(cfg, args.config_file, overrides)
     predictor = Predictor(
         cfg,
         checkpoint,
