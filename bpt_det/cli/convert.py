@@ -30,6 +30,11 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="write masks as polygons along their pixels, where they have no hole",
     )
+    add(
+        "--single-class",
+        action="store_true",
+        help="write all classes as one, for a detector of objects of any class",
+    )
     add_log_options(parser)
     return parser
 

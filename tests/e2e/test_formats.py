@@ -70,6 +70,18 @@ def test_it_is_checked_and_converted_from_an_archive_too(file, tmp_path, capsys)
     ]
 
 
+def test_all_classes_are_written_as_one(file, tmp_path):
+    contents = []
+    for name, options in (("all", []), ("one", ["--single-class"])):
+        assert run_command("convert", file, "--output", tmp_path / name, *options) == 0
+        contents.append(json.loads((tmp_path / name / "train.json").read_text()))
+    every, single = contents
+    assert len({annotation["category_id"] for annotation in every["annotations"]}) == 2
+    assert single["categories"] == [{"id": 1, "name": "object"}]
+    expected = [{**annotation, "category_id": 1} for annotation in every["annotations"]]
+    assert single["annotations"] == expected
+
+
 def test_images_of_one_name_are_not_copied_over_each_other(tmp_path, capsys):
     entries = []
     for index, folder in enumerate("ab"):

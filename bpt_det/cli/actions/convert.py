@@ -37,7 +37,8 @@ def convert(args: argparse.Namespace) -> None:
         paths, missing = find_image_files(names, root)
         if missing:
             raise InputError(f"'{file}': {explain_missing(missing, len(names), root)}")
-        contents[split] = clean_content(dataset, as_polygons=args.polygons), paths
+        content = clean_content(dataset, as_polygons=args.polygons, single_class=args.single_class)
+        contents[split] = content, paths
     copies: dict[str, str] = {}  # path of the image, by its name in the folder of copies
     if args.copy_images:
         for content, paths in contents.values():
