@@ -1,40 +1,38 @@
-"""Detection of real photographs with a frozen ViT-Tiny under Mask R-CNN with slim heads.
+"""Objects of any class in real photographs: a frozen ViT-Tiny under Mask R-CNN with slim heads.
 
-Run:    python tools/compare.py --plan configs/compare/photographs.py
-Data:   COCO 2017, laid out as in datasets/README.md; 112 training and 40 validation images are what
-        the schedule is for. timm's ViT-Ti/16 (AugReg, ImageNet-21k then 1k) is fetched by the first
-        run, or model.backbone.net.vit.checkpoint=PATH
-Result: not measured yet
+Run:    python tools/compare.py --plan configs/compare/photographs.py data.train=... data.val=...
+Data:   COCO with its classes as one, see docs/how_to/compare.md. The first run fetches timm's
+        ViT-Ti/16 (AugReg, ImageNet-21k then 1k), or model.backbone.net.vit.checkpoint=PATH
+Result: docs/reproduction/results.md, docs/reproduction/frozen_backbones.md
 """
 
 from bpt_det.vit import ARCHITECTURES as _ARCHITECTURES
 
 from ..common.detection_report import REPORT
 
-_BASE = "configs/coco/mask_rcnn.py"
-_VIT, _PROMPT = "model.backbone.net.vit.", "model.backbone.net.prompt."
-_HEADS = "model.roi_heads."
-_LENGTH, _RANK = _PROMPT + "prompt_length", _PROMPT + "rank"
-_SHALLOW, _DEEP = {_LENGTH: 32}, {_LENGTH: 16, "model.backbone.net.placement": "all"}
-_METHODS = {
-    "frozen": ("none", "frozen", {}),
-    "vpt_s": ("VPT-S", "vpt_s", _SHALLOW),
-    "bpt_s": ("BPT-S", "bpt_s", {**_SHALLOW, _RANK: 8}),
-    "bpt_d": ("BPT-D", "bpt_d", {**_DEEP, _RANK: 8}),
-}
-# The other fold: trained on the validation images, evaluated on the training images.
-_REVERSE = {
-    "dataloader.train.dataset.names": "coco_2017_val",
-    "dataloader.test.dataset.names": "coco_2017_train",
-}
+_NET, _HEADS = "model.backbone.net.", "model.roi_heads."
+_VIT = _NET + "vit."
+_LENGTH, _LOW_RANK = _NET + "prompt.prompt_length", {_NET + "prompt.rank": 8}
+_SHALLOW, _DEEP = {_LENGTH: 32}, {_LENGTH: 16, _NET + "placement": "all"}
+_BPT_S = {**_SHALLOW, **_LOW_RANK}
+_FOUR = {_NET + "layers": [2, 5, 8, 11]}
+_NECK = {_NET + "neck_blocks": 1}
+
+
+def _row(label, settings, method="frozen"):
+    return dict(label=label, config="configs/coco/mask_rcnn.py", method=method, settings=settings)
+
 
 plan = dict(
     name="photographs",
     title="Photographs of COCO, frozen ViT-Tiny under Mask R-CNN",
     about=(
         "ViT-Tiny/16, supervised on ImageNet-21k and then ImageNet-1k, frozen, under Mask R-CNN "
-        "with slim heads at 256 pixels; 1120 iterations of 4 images, rate 1e-3. Shallow: P = 32; "
-        "deep: P = 16 in every block; bilinear: R = 8. Mean ± standard deviation over the seeds."
+        "with slim heads at 256 pixels; COCO's classes as one; 1120 iterations of 4 images, rate "
+        "1e-3. Shallow: P = 32; deep: P = 16 in every block; bilinear: R = 8. The last layer "
+        "unless it says otherwise. Four layers: blocks 2, 5, 8 and 11, joined by 1x1. One layer: "
+        "the last, with the norm and the 1x1 layer that several have. Mean ± standard deviation "
+        "over the seeds."
     ),
     command="train",
     settings={
@@ -66,11 +64,18 @@ plan = dict(
     seeds=[0, 1, 2],
     select="bbox/AP",
     report=REPORT,
+    # What matters first; each is reported when it has ended.
     methods={
-        f"{name}{suffix}": dict(
-            label=label + note, config=_BASE, method=method, settings={**settings, **fold}
-        )
-        for suffix, note, fold in (("", "", {}), ("_reverse", ", other fold", _REVERSE))
-        for name, (label, method, settings) in _METHODS.items()
+        "last": _row("no prompts", {}),
+        "four": _row("no prompts, four layers", _FOUR),
+        "one": _row("no prompts, one layer, norm and 1x1", {_NET + "layers": [11]}),
+        "bpt_s": _row("BPT-S", _BPT_S, "bpt_s"),
+        "vpt_s": _row("VPT-S", _SHALLOW, "vpt_s"),
+        "bpt_d": _row("BPT-D", {**_DEEP, **_LOW_RANK}, "bpt_d"),
+        "lora": _row("LoRA", {}, "lora"),
+        "neck": _row("no prompts, one neck block", _NECK),
+        "bpt_s_four": _row("BPT-S, four layers", {**_BPT_S, **_FOUR}, "bpt_s"),
+        "lora_four": _row("LoRA, four layers", _FOUR, "lora"),
+        "four_neck": _row("no prompts, four layers, one neck block", {**_FOUR, **_NECK}),
     },
 )
