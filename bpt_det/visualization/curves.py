@@ -17,6 +17,7 @@ _TOTAL_LOSS = "total_loss"
 _LEARNING_RATE = "lr"
 PROMPT_RMS = "prompt_rms_"  # with the index of a block behind it
 _SIZE = (14, 4.5)  # inches
+_MANY = 5  # curves of a panel: its legend stands below
 _MARKED = 50  # curves of so few points get a mark at each
 
 Curve = list[tuple[int, float]]  # (iteration, value) with rising iterations
@@ -116,5 +117,7 @@ def _draw(axes: Axes, title: str, curves: Mapping[str, Curve]) -> None:
     axes.set_title(title)
     axes.set_xlabel("iteration")
     axes.grid(alpha=0.3)
-    if curves:
+    if len(curves) > _MANY:  # a legend inside would cover some
+        axes.legend(fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.15))
+    elif curves:
         axes.legend(fontsize=8)

@@ -5,13 +5,12 @@ import os
 from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
 
-from tqdm import tqdm
-
 from bpt_det.data.archives import is_file, read_bytes
 from bpt_det.data.coco import LISTS
 from bpt_det.data.coco_files import find_image_files
 from bpt_det.data.images import read_rgb
 from bpt_det.utils.errors import InputError
+from bpt_det.utils.progress import progress_bar
 
 from .coco_entries import Entries, check_entries, is_size_valid
 from .coco_plausibility import check_plausibility
@@ -139,7 +138,7 @@ def check_images(
             findings.add("image_name_differs", place("images", index, image), detail)
     with ThreadPoolExecutor(num_workers or os.cpu_count()) as pool:
         faults = pool.map(_read_fault, paths, (image for _, image in entries.images))
-        progress = tqdm(faults, total=len(paths), desc="images", disable=None)
+        progress = progress_bar(iterable=faults, total=len(paths), desc="images")
         for (index, image), fault in zip(entries.images, progress, strict=True):
             if fault:
                 findings.add(fault[0], place("images", index, image), fault[1])
@@ -162,7 +161,7 @@ def check_leakage(
     own: dict[bytes, str] = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         digests = pool.map(_digest, paths.values())
-        progress = tqdm(digests, total=len(paths), desc="leakage", disable=None)
+        progress = progress_bar(iterable=digests, total=len(paths), desc="leakage")
         for (index, image), digest in zip(entries.images, progress, strict=True):
             if digest is None:
                 continue

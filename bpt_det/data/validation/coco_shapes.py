@@ -5,10 +5,10 @@ from typing import TypeGuard
 
 import numpy as np
 from pycocotools import mask as coco_mask
-from tqdm import tqdm
 
 from bpt_det.data.coco import is_area
 from bpt_det.data.rle import RleError, RleSizeError, decode_rle, mask_areas
+from bpt_det.utils.progress import progress_bar
 
 from .coco_bulk import CHUNK, LARGEST, LEAST_SIDE, clear_boxes, clear_masks
 from .coco_entries import Entries, is_size_valid, shown
@@ -123,7 +123,7 @@ def has_mask(annotation: dict) -> bool:
 def check_masks(entries: Entries, limits: Limits, findings: Findings) -> None:
     """Check every mask, and that either all annotations have one or none has."""
     without = []
-    progress = tqdm(total=len(entries.annotations), desc="masks", disable=None)
+    progress = progress_bar(total=len(entries.annotations), desc="masks")
     least = (limits.min_mask_area, limits.min_box_iou)
     for start in range(0, len(entries.annotations), CHUNK):
         part = slice(start, start + CHUNK)

@@ -7,13 +7,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from tqdm import tqdm
-
 from bpt_det.data.archives import open_file
 from bpt_det.data.images import decode_rgb
 from bpt_det.data.labeled_dataset import LabeledDataset
 from bpt_det.data.splits import LabeledImage
 from bpt_det.utils.errors import InputError
+from bpt_det.utils.progress import progress_bar
 
 from .findings import ERROR, WARNING, Findings, Kind
 
@@ -70,7 +69,7 @@ def _check_contents(
     first: dict[bytes, LabeledImage] = {}
     with ThreadPoolExecutor(num_workers) as pool:
         contents = pool.map(_read, (dataset.tree.file_name(image.path) for image in images))
-        progress = tqdm(contents, total=len(images), desc="images", disable=None)
+        progress = progress_bar(iterable=contents, total=len(images), desc="images")
         for image, content in zip(images, progress, strict=True):
             if isinstance(content, str):
                 findings.add("image_unreadable", _describe(image), content)
