@@ -79,15 +79,21 @@ def _export_onnx(args: argparse.Namespace, cfg: DictConfig, checkpoint: str) -> 
         except BaseException:  # whatever it is, the file has not been checked
             path.unlink()
             raise
+        masks = ""
+        if getattr(predictor.model.roi_heads, "mask_on", False):
+            masks = f", masks within {compared.mask_pixels:.1g} of their pixels"
         logger.log(
             RESULT,
             "%s, %.1f MB, for images up to %d x %d; %d objects compared with the model: boxes "
-            "within %.1g pixels, scores within %.1g, masks within %.1g of their pixels",
+            "within %.1g pixels, scores within %.1g%s",
             path,
             path.stat().st_size / 1e6,
             side,
             side,
-            *compared,
+            compared.num_objects,
+            compared.pixels,
+            compared.score,
+            masks,
         )
         if not compared.num_objects:
             logger.warning("no object was found to compare; name photographs with --images")
