@@ -31,11 +31,12 @@ def _tuning(name: str, **settings: str) -> dict[str, dict[str, str]]:
     return {"tuning": {"_target_": f"bpt_det.vit.tuning.{name}", **settings}}
 
 
-BARE, DETECTRON2_VITDET = "bare", "detectron2_vitdet"
+BARE, OWN, DETECTRON2_VITDET = "bare", "config", "detectron2_vitdet"
 # Sizes and placements of the methods of the same names, as a test checks. They are not composed: a
 # benchmark takes any config of detection, also one that is no base and has no methods to choose.
 VARIANTS = {
     BARE: Variant("bare timm ViT, as many tokens as BPT-S", prompt_length=100),
+    OWN: Variant("as the config says"),
     "frozen": Variant("frozen, no prompts"),
     "bpt_s": Variant("BPT-S, P = 100", prompt_length=100),
     "bpt_s_checkpointed": Variant("BPT-S, checkpointed", 100, {"activation_checkpointing": True}),

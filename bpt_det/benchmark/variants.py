@@ -22,7 +22,7 @@ from bpt_det.vit import adapt
 from bpt_det.vit.embedding import embed_images, grid_size
 from bpt_det.vit.prompted_vit import insert_prompts
 
-from .variant_table import BARE, VARIANTS, Variant
+from .variant_table import BARE, OWN, VARIANTS, Variant
 
 WHY_NO_DETECTRON2_VITDET = f"the installed Detectron2 has no {DETECTRON2_VIT}; its main has."
 _WINDOW_SIZE = 14
@@ -65,7 +65,10 @@ def build_detector(cfg: DictConfig, name: str) -> nn.Module:
         InputError: the config has no ViT, or this Detectron2 has no ViTDet.
     """
     cfg = copy.deepcopy(cfg)
-    cfg.model.backbone.net = _backbone_config(cfg, VARIANTS[name])
+    if name == OWN:
+        cfg.model.backbone.net.vit = _random_vit(cfg)
+    else:
+        cfg.model.backbone.net = _backbone_config(cfg, VARIANTS[name])
     return instantiate(cfg.model)
 
 

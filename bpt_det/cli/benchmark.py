@@ -2,6 +2,7 @@
 
 All variants have random weights and are measured with interleaved repeats in one process: a bare
 ViT with as many tokens, BPT-S, BPT-D, full fine-tuning, and ViTDet (windows, relative positions).
+They have prompts of their own; the variant `config` is the detector with those of the config.
 Measures are
 
     forward        the ViT alone, without gradients
@@ -19,6 +20,8 @@ Prints tables; --output keeps all numbers as JSON:
         --measure forward backbone_step --output benchmark.json
     bpt-det benchmark --config-file coco/cascade method=bpt_d vit=vit_h \\
         --image-size 1024 --measure train_step --variants bpt_d
+    bpt-det benchmark --config-file coco/cascade method=vpt_s --measure train_step \\
+        --variants config model.backbone.net.prompt.prompt_length=200
     bpt-det benchmark --config-file coco/cascade_bpt_s \\
         --measure evaluation scoring --repeats 3
 """

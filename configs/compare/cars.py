@@ -107,13 +107,14 @@ plan = dict(
         "twhiten_s": _variant("tWhiten-S", "twhiten_s", _SHALLOW, statistics="whiten_s"),
         # What decides: one seed each.
         **{
-            f"vpt_s_factor_{factor}": _variant(
-                f"VPT-S, prompt rate times {factor}",
-                "vpt_s",
-                {**_SHALLOW, _FACTOR: factor},
+            f"{method}_factor_{factor}": _variant(
+                f"{label}, prompt rate times {factor}",
+                method,
+                {**_SHALLOW, **rank, _FACTOR: factor},
                 seeds=_ONE_SEED,
             )
             for factor in (3, 10)
+            for method, label, rank in (("vpt_s", "VPT-S", {}), ("bpt_s", "BPT-S", _LOW_RANK))
         },
         **{
             f"{method}_head_decay_{decay}": _variant(

@@ -51,6 +51,14 @@ def trained(net) -> set[str]:
     return {name.removeprefix("prompted_vit.") for name in names}
 
 
+def test_the_config_is_measured_with_its_own_prompts(cfg):
+    cfg.model.backbone.net.prompt.update(prompt_length=7, rank=3)
+    cfg.model.backbone.net.vit.checkpoint = "missing.pth"
+    net = build_detector(cfg, "config").backbone.net
+    assert trained(net) == {"prompts.0.coeff", "prompts.0.basis"}
+    assert net.prompted_vit.prompts["0"].coeff.shape == (7, 3)
+
+
 def test_what_is_trained_of_a_backbone(cfg):
     nets = {
         name: build_detector(cfg, name).backbone.net
