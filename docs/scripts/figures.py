@@ -41,6 +41,7 @@ def draw_all(folder: Path) -> None:
         "results": draw_results,
         "kurtosis": draw_kurtosis,
         "soak": draw_soak,
+        "scale": draw_scale,
     }
     with plt.rc_context(STYLE):
         for name, draw in drawings.items():
@@ -235,6 +236,31 @@ def draw_soak() -> plt.Figure:
     panels[0, 0].set_ylabel("resident memory, MB")
     panels[1, 0].set_ylabel("number")
     panels[1, -1].legend(frameon=False, fontsize=9)
+    figure.tight_layout()
+    return figure
+
+
+def draw_scale() -> plt.Figure:
+    """Draw time and memory of a training step as work grows, from the tables of summary.md."""
+    titles = ("pixels", "prompts", "images", "backbone")
+    figure, panels = plt.subplots(2, len(titles), figsize=(9, 4.2), sharex="col")
+    for (seconds, memory), title in zip(panels.T, titles, strict=True):
+        names, times, _, sizes = zip(*_table("performance/summary.md", f"{title} | s"), strict=True)
+        is_number = names[0].isdecimal()
+        x = [int(name) for name in names] if is_number else range(len(names))
+        for axes, cells in ((seconds, times), (memory, sizes)):
+            values = [float(cell) for cell in cells]
+            axes.plot(x, values, "o-" if is_number else "o", color=INK)
+            axes.set_ylim(0, 1.1 * max(values))
+            axes.grid(axis="y", color="#dddddd")
+            axes.set_axisbelow(True)
+        memory.set_xlabel(title)
+        if is_number:
+            memory.locator_params(axis="x", integer=True)
+        else:
+            memory.set_xticks(x, names, rotation=90, fontsize=9)
+    panels[0, 0].set_ylabel("s of a step")
+    panels[1, 0].set_ylabel("activations, GB")
     figure.tight_layout()
     return figure
 
