@@ -14,6 +14,7 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from bpt_det.utils.errors import InputError
+from bpt_det.vit.attention import attention_kernel
 from bpt_det.vit.embedding import embed_images, grid_size
 
 from .patches import draw_order, mask_of, patch_statistics, take, to_images, to_patches
@@ -163,8 +164,9 @@ class MaskedAutoencoder(nn.Module):
             num_prefix = self.encoder.num_prefix_tokens
             prefix, patches = tokens[:, :num_prefix], tokens[:, num_prefix:]
             tokens = torch.cat([prefix, take(patches, kept)], dim=1)
-        for block in self.encoder.blocks:
-            tokens = block(tokens)
+        with attention_kernel(tokens):
+            for block in self.encoder.blocks:
+                tokens = block(tokens)
         return self.encoder.norm(tokens)
 
     def _decode(self, encoded: Tensor, restore: Tensor) -> Tensor:
@@ -175,8 +177,9 @@ class MaskedAutoencoder(nn.Module):
         masked = self.mask_token.to(shown.dtype).expand(shown.shape[0], num_masked, -1)
         patches = take(torch.cat([shown, masked], dim=1), restore) + self.decoder_positions
         tokens = torch.cat([prefix, patches.to(prefix.dtype)], dim=1)  # the class token has none
-        for block in self.decoder_blocks:
-            tokens = block(tokens)
+        with attention_kernel(tokens):
+            for block in self.decoder_blocks:
+                tokens = block(tokens)
         return self.decoder_pred(self.decoder_norm(tokens[:, num_prefix:]))
 
     def draw_scores(self, batch: list[dict]) -> Tensor:

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from bpt_det.prompts import FactoredPrompt, Placement, Prompt, resolve_placement
 from bpt_det.utils.errors import InputError, check_probability
 
+from .attention import attention_kernel
 from .embedding import embed_images, grid_size
 from .network import ColumnarViT, adapt
 from .statistics import TokenStatistics, check_statistics
@@ -346,11 +347,13 @@ class PromptedViT(nn.Module):
     def _run_block(
         self, network: ColumnarViT, index: int, tokens: Tensor, positions: Any, num_prompts: int
     ) -> Tensor:
+        def run(tokens: Tensor) -> Tensor:
+            with attention_kernel(tokens):
+                return network.run_block(index, tokens, positions, num_prompts)
+
         if self.activation_checkpointing and tokens.requires_grad:
-            return checkpoint(
-                network.run_block, index, tokens, positions, num_prompts, use_reentrant=False
-            )
-        return network.run_block(index, tokens, positions, num_prompts)
+            return checkpoint(run, tokens, use_reentrant=False)
+        return run(tokens)
 
 
 def insert_prompts(
