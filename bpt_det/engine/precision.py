@@ -30,6 +30,16 @@ class Precision:
         return torch.amp.GradScaler(self.device, enabled=self.dtype == torch.float16)
 
 
+def computes_bfloat16(device: str) -> bool:
+    """Return whether a device computes matrix products in bfloat16, and faster than in float32."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device != "cpu" or not hasattr(torch.cpu, "get_capabilities"):  # PyTorch before 2.11
+        return False
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
+
+
 def resolve_device(name: str) -> str:
     """Return ``cuda``, ``cpu`` or ``mps`` for a configured device; ``auto`` prefers CUDA's GPU.
 
@@ -63,8 +73,7 @@ def resolve_precision(name: str, device: str, key: str = "precision") -> Precisi
         if device != "cuda":
             name = "float32"
         else:
-            has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
-            name = "bfloat16" if has_bfloat16 else "float16"
+            name = "bfloat16" if computes_bfloat16(device) else "float16"
     if name not in _DTYPES:
         known = ", ".join(_DTYPES)
         raise InputError(f"{key} must be auto or one of {known}, got '{name}'.")

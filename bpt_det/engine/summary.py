@@ -12,7 +12,7 @@ from bpt_det.prompts import FactoredPrompt
 from bpt_det.vit import adapt
 
 from .loaders import find_class_names
-from .precision import Precision
+from .precision import Precision, computes_bfloat16
 from .protocols import prompted_networks
 
 _WIDTH = 12  # of the labels
@@ -96,7 +96,7 @@ def _summarize(
         ("parameters", f"{trained:,} trained, {frozen:,} frozen"),
         *((name, _describe_data(cfg, name, loader)) for name, loader in loaders.items() if loader),
         *lines.items(),
-        ("device", f"{_device_name(precision.device)}, {precision.dtype_name}"),
+        ("device", _describe_device(precision)),
         ("output", str(cfg.train.output_dir)),
     ]
     labels = {"train": "train data", "test": "test data", "final_test": "final test"}
@@ -151,5 +151,10 @@ def _size(loader: Any) -> int | None:
     return len(dataset) if hasattr(dataset, "__len__") else None
 
 
-def _device_name(device: str) -> str:
-    return f"GPU ({torch.cuda.get_device_name()})" if device == "cuda" else device.upper()
+def _describe_device(precision: Precision) -> str:
+    device = precision.device
+    name = f"GPU ({torch.cuda.get_device_name()})" if device == "cuda" else device.upper()
+    text = f"{name}, {precision.dtype_name}"
+    if device == "cpu" and precision.dtype == torch.float32 and computes_bfloat16(device):
+        text += "; train.precision=bfloat16 is faster on it"
+    return text

@@ -3,6 +3,7 @@
 import contextlib
 
 import pytest
+import torch
 
 from bpt_det.cli.actions import demo, overfit
 from bpt_det.cli.actions.demo_steps import run_module
@@ -25,6 +26,21 @@ def test_the_demo_renders_trains_and_draws_with_one_config(tmp_path, monkeypatch
     cfg = load_config(training[3], training[4:])
     assert (cfg.train.seed, cfg.train.output_dir) == (3, str(tmp_path))
     assert cfg.model.backbone.net.prompt is not None
+
+
+@pytest.mark.parametrize(("has_bfloat16", "expected"), [(True, "bfloat16"), (False, "auto")])
+def test_the_demo_trains_in_bfloat16_where_the_cpu_has_it(
+    has_bfloat16, expected, tmp_path, monkeypatch
+):
+    commands = []
+    monkeypatch.setattr(demo, "run_module", lambda words, datasets: commands.append(words))
+    monkeypatch.setattr(demo, "read_final_metrics", lambda folder: {"bbox/AP": 1.0})
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(demo, "computes_bfloat16", lambda device: has_bfloat16)
+    demo.demo(tmp_path, [])
+    assert load_config(commands[1][3], commands[1][4:]).train.precision == expected
+    demo.demo(tmp_path, ["train.precision=float32"])
+    assert load_config(commands[4][3], commands[4][4:]).train.precision == "float32"
 
 
 @pytest.mark.parametrize("status", [0, 3])

@@ -6,7 +6,12 @@ from detectron2.evaluation import DatasetEvaluator
 from omegaconf import OmegaConf
 
 from bpt_det.engine.evaluation import evaluate, evaluation_precision
-from bpt_det.engine.precision import Precision, resolve_device, resolve_precision
+from bpt_det.engine.precision import (
+    Precision,
+    computes_bfloat16,
+    resolve_device,
+    resolve_precision,
+)
 from bpt_det.utils.errors import InputError
 
 
@@ -24,6 +29,19 @@ def test_auto_on_a_gpu_prefers_bfloat16(monkeypatch, has_bfloat16, dtype):
 
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_supported)
     assert resolve_precision("auto", "cuda").dtype == getattr(torch, dtype)
+
+
+@pytest.mark.parametrize("name", ["avx512_bf16", "amx_bf16", "avx512_f"])
+def test_a_cpu_with_instructions_for_bfloat16_is_known(monkeypatch, name):
+    capabilities = {name: True, "avx2": True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert computes_bfloat16("cpu") == name.endswith("bf16")
+    assert not computes_bfloat16("mps")
+
+
+def test_an_older_pytorch_does_not_know_what_the_cpu_computes(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert not computes_bfloat16("cpu")
 
 
 def test_bfloat16_computes_matrix_products_in_bfloat16():
