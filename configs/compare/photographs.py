@@ -74,8 +74,5 @@ plan = dict(
         "bpt_d": _row("BPT-D", {**_DEEP, **_LOW_RANK}, "bpt_d"),
         "lora": _row("LoRA", {}, "lora"),
         "neck": _row("no prompts, one neck block", _NECK),
-        "bpt_s_four": _row("BPT-S, four layers", {**_BPT_S, **_FOUR}, "bpt_s"),
-        "lora_four": _row("LoRA, four layers", _FOUR, "lora"),
-        "four_neck": _row("no prompts, four layers, one neck block", {**_FOUR, **_NECK}),
     },
 )
