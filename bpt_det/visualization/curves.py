@@ -17,7 +17,7 @@ _TOTAL_LOSS = "total_loss"
 _LEARNING_RATE = "lr"
 PROMPT_RMS = "prompt_rms_"  # with the index of a block behind it
 _SIZE = (14, 4.5)  # inches
-_MANY = 5  # curves of a panel: its legend stands below
+_MANY = 5  # curves; of more, the legend stands below the panel
 _MARKED = 50  # curves of so few points get a mark at each
 
 Curve = list[tuple[int, float]]  # (iteration, value) with rising iterations

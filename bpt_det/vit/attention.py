@@ -69,11 +69,11 @@ def attention_kernel(tokens: Tensor) -> AbstractContextManager:
     products take its place there (docs/performance/raw/2026-11-29_whole_step.md). Elsewhere the
     context does nothing.
     """
-    dtype = tokens.dtype
-    if torch.is_autocast_enabled(tokens.device.type):
-        dtype = torch.get_autocast_dtype(tokens.device.type)
-    is_slow = tokens.device.type == "cpu" and dtype == torch.bfloat16
-    if not is_slow or tokens.shape[1] > _MOST_TOKENS or torch.compiler.is_compiling():
+    if tokens.device.type != "cpu" or torch.compiler.is_compiling():
+        return nullcontext()
+    is_cast = torch.is_autocast_enabled("cpu")
+    dtype = torch.get_autocast_dtype("cpu") if is_cast else tokens.dtype
+    if dtype != torch.bfloat16 or tokens.shape[1] > _MOST_TOKENS:
         return nullcontext()
     return _MatmulAttention()
 

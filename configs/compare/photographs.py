@@ -14,7 +14,6 @@ _NET, _HEADS = "model.backbone.net.", "model.roi_heads."
 _VIT = _NET + "vit."
 _LENGTH, _LOW_RANK = _NET + "prompt.prompt_length", {_NET + "prompt.rank": 8}
 _SHALLOW, _DEEP = {_LENGTH: 32}, {_LENGTH: 16, _NET + "placement": "all"}
-_BPT_S = {**_SHALLOW, **_LOW_RANK}
 _FOUR = {_NET + "layers": [2, 5, 8, 11]}
 _NECK = {_NET + "neck_blocks": 1}
 
@@ -69,7 +68,7 @@ plan = dict(
         "last": _row("no prompts", {}),
         "four": _row("no prompts, four layers", _FOUR),
         "one": _row("no prompts, one layer, norm and 1x1", {_NET + "layers": [11]}),
-        "bpt_s": _row("BPT-S", _BPT_S, "bpt_s"),
+        "bpt_s": _row("BPT-S", {**_SHALLOW, **_LOW_RANK}, "bpt_s"),
         "vpt_s": _row("VPT-S", _SHALLOW, "vpt_s"),
         "bpt_d": _row("BPT-D", {**_DEEP, **_LOW_RANK}, "bpt_d"),
         "lora": _row("LoRA", {}, "lora"),

@@ -15,6 +15,7 @@ from bpt_det.benchmark.memory_model import MemoryModel, usable_bytes
 from bpt_det.benchmark.saved_activations import SavedActivations, cast_weight_bytes
 from bpt_det.config import load_config
 from bpt_det.utils.errors import InputError
+from bpt_det.vit import attention
 from tests.support.detectors import shrink
 from tests.support.families import EVA
 
@@ -41,14 +42,17 @@ def tiny_config(name, *overrides, compute_bytes=4):
 
 @contextlib.contextmanager
 def autocast_as_on_a_gpu(compute_bytes):
-    """Autocast of the CPU leaves LayerNorm as it is; that of a GPU computes it in float32."""
+    """Autocast of the CPU leaves LayerNorm as it is; that of a GPU computes it in float32.
+
+    Attention is fused there.
+    """
     normalize = F.layer_norm
 
     def in_float32(features, *arguments, **options):
         return normalize(features.float(), *arguments, **options)
 
-    dtype = DTYPES[compute_bytes]
-    with mock.patch.object(F, "layer_norm", in_float32), torch.autocast("cpu", dtype):
+    dtype, fused = DTYPES[compute_bytes], mock.patch.object(attention, "_MOST_TOKENS", 0)
+    with fused, mock.patch.object(F, "layer_norm", in_float32), torch.autocast("cpu", dtype):
         yield
 
 

@@ -1,5 +1,6 @@
 """Attention in bfloat16 on the CPU: by matrix products, and equal to the fused kernel's."""
 
+from contextlib import nullcontext
 from unittest import mock
 
 import pytest
@@ -73,6 +74,13 @@ def test_every_family_computes_it_so_and_as_exactly_as_fused(family):
                 fused = model(images)
     errors = [(each.float() - exact).norm() / exact.norm() for each in (output, fused)]
     assert errors[0] < 1.5 * errors[1] < 0.2
+
+
+def test_other_devices_are_left_alone():
+    with torch.autocast("cpu", torch.bfloat16):
+        assert isinstance(
+            attention.attention_kernel(torch.empty(1, 4, 8, device="meta")), nullcontext
+        )
 
 
 def test_a_checkpointed_block_computes_it_again_the_same_way():
