@@ -90,7 +90,10 @@ def test_evaluation_is_skipped_without_data(benchmark, capsys):
     ("arguments", "text"),
     [
         (["--measure", "speed"], "--measure speed is unknown; choose from forward, backbone_step"),
-        (["--variants", "bpt"], "--variants bpt is unknown; choose from bare, frozen, bpt_s"),
+        (
+            ["--variants", "bpt"],
+            "--variants bpt is unknown; choose from bare, config, frozen, bpt_s",
+        ),
         (["--device", "tpu"], "--device tpu is unknown; choose from auto, cpu, cuda."),
         (["--precision", "int8"], "--precision int8 is unknown; choose from auto, float32"),
         (["--image-size", "100"], "--image-size must be a multiple of the patch size 8, got 100."),
