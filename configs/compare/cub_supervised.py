@@ -2,7 +2,7 @@
 
 Run:    python tools/compare.py --plan configs/compare/cub_supervised.py
 Data:   CUB-200-2011, laid out as in datasets/README.md, and the weights of cars.py
-Result: not measured yet
+Result: docs/reproduction/raw/2026-11-29_cars.md, two rows at half length
 """
 
 from .cars import plan
