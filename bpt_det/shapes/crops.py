@@ -17,9 +17,9 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from bpt_det.utils.opencv import cv2
+from bpt_det.utils.progress import progress_bar
 
 from .categories import CATEGORIES
 from .output_folder import check_at_least, make_folder, write_jpeg
@@ -79,7 +79,7 @@ def _write_split(root: Path, split: str, num_crops: int, crop_size: int, seed: i
         (root / split / name).mkdir(parents=True)
     counts: Counter[str] = Counter()
     total, image_size = num_crops * len(names), _IMAGE_SCALE * crop_size
-    with tqdm(total=total, desc=f"crops {split}", disable=None) as progress:
+    with progress_bar(total=total, desc=f"crops {split}") as progress:
         index = 0
         while counts.total() < total:
             image, instances = render_image(seed, index, split=split, image_size=image_size)

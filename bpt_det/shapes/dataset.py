@@ -13,7 +13,7 @@ import logging
 import os
 from pathlib import Path
 
-from tqdm import tqdm
+from bpt_det.utils.progress import progress_bar
 
 from .categories import CATEGORIES
 from .output_folder import check_at_least, make_folder, write_jpeg
@@ -42,7 +42,7 @@ def _write_split(root: Path, split: str, num_images: int, image_size: int, seed:
     folder = root / split
     folder.mkdir()
     images, annotations = [], []
-    for index in tqdm(range(num_images), desc=f"shapes {split}", disable=None):
+    for index in progress_bar(iterable=range(num_images), desc=f"shapes {split}"):
         pixels, instances = render_image(seed, index, split=split, image_size=image_size)
         image_id = index + 1
         file_name = f"{image_id:012d}.jpg"
