@@ -70,7 +70,7 @@ def _draw_curves(
             continue
         label = _RMS_LABEL if suffix else metric
         picture = report.parent / f"{report.stem}_{experiment.name}{suffix}.png"
-        draw_method_curves(curves, f"{label}, mean of the seeds", picture)
+        draw_method_curves(curves, f"{label}, mean ± standard deviation", picture)
         lines += [f"![{label} over the training]({picture.name})", ""]
     return lines
 
@@ -118,12 +118,25 @@ def format_grid(experiment: Experiment, results: Sequence[Result]) -> str:
     return tabulate(rows, ["method", f"{which} {experiment.select}"], tablefmt="pipe")
 
 
-def draw_method_curves(curves: Mapping[str, Mapping[int, float]], label: str, path: Path) -> None:
-    """Draw curves over the training: values by iteration, by name; ``label`` is what they show."""
+def draw_method_curves(
+    curves: Mapping[str, Mapping[int, Sequence[float]]], label: str, path: Path
+) -> None:
+    """Draw means over the training, in bands of ± the standard deviation.
+
+    Args:
+        curves: values of the seeds by iteration, by name.
+        label: what they are.
+        path: of the picture.
+    """
     figure = new_figure(*_FIGURE_SIZE)
     axes = figure.subplots()
     for name, curve in curves.items():
-        axes.plot(list(curve), list(curve.values()), marker=".", label=name)
+        iterations, by_seed = list(curve), list(curve.values())
+        means = [fmean(values) for values in by_seed]
+        (line,) = axes.plot(iterations, means, marker=".", label=name)
+        spreads = [stdev(values) if len(values) > 1 else 0 for values in by_seed]
+        low, high = zip(*((m - s, m + s) for m, s in zip(means, spreads, strict=True)), strict=True)
+        axes.fill_between(iterations, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
     axes.set_xlabel("iteration")
     axes.set_ylabel(label)
     axes.grid(alpha=0.3)
@@ -133,8 +146,8 @@ def draw_method_curves(curves: Mapping[str, Mapping[int, float]], label: str, pa
 
 def _method_curves(
     experiment: Experiment, results: Sequence[Result], output: Path, metric: str
-) -> dict[str, dict[int, float]]:
-    """Return the mean of the seeds by iteration, by label; of methods that have a curve."""
+) -> dict[str, dict[int, list[float]]]:
+    """Return the values of the seeds by iteration, by label; of methods that have a curve."""
     curves = {}
     for method in experiment.methods:
         if method.name not in experiment.curves:
@@ -146,7 +159,7 @@ def _method_curves(
         ]
         shared = sorted(set.intersection(*map(set, of_seeds))) if of_seeds else []
         if shared:
-            curves[method.label] = {i: fmean(curve[i] for curve in of_seeds) for i in shared}
+            curves[method.label] = {i: [curve[i] for curve in of_seeds] for i in shared}
     return curves
 
 

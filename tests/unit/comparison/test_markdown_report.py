@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from bpt_det.comparison import load_experiment, run_experiment, write_report
+from bpt_det.comparison.markdown_report import draw_method_curves
 from tests.support.plans import PLAN
 
 
@@ -38,7 +39,7 @@ def test_the_report_has_means_and_spreads_and_keeps_other_sections(
         assert Image.open(report.parent / name).size == (800, 450)
 
 
-def test_curves_are_means_of_the_seeds_and_prompts_a_root_mean_square_over_blocks(
+def test_curves_have_the_values_of_the_seeds_and_prompts_a_root_mean_square_over_blocks(
     experiment, output, program, tmp_path, monkeypatch
 ):
     drawn = {}
@@ -51,11 +52,26 @@ def test_curves_are_means_of_the_seeds_and_prompts_a_root_mean_square_over_block
     text = (tmp_path / "results.md").read_text()
     assert all(f"]({name})" in text for name in drawn)
     assert drawn["results_birds.png"] == (
-        {"BPT": {9: 13.5, 19: 11.5}},
-        "val/top1, mean of the seeds",
+        {"BPT": {9: [13.0, 14.0], 19: [11.0, 12.0]}},
+        "val/top1, mean ± standard deviation",
     )
     sizes, label = drawn["results_birds_rms.png"]
-    assert sizes == {"BPT": {9: pytest.approx(12.5**0.5)}} and "root mean square" in label
+    assert sizes == {"BPT": {9: [pytest.approx(12.5**0.5)] * 2}} and "root mean square" in label
+
+
+def test_a_curve_is_drawn_as_the_mean_of_the_seeds_in_a_band_of_the_standard_deviation(
+    tmp_path, monkeypatch
+):
+    drawn = []
+    monkeypatch.setattr(
+        "bpt_det.comparison.markdown_report.save_figure", lambda figure, path: drawn.append(figure)
+    )
+    curves = {"BPT": {9: [13.0, 14.0, 18.0], 19: [20.0]}}
+    draw_method_curves(curves, "top1", tmp_path / "curves.png")
+    axes = drawn[0].axes[0]
+    assert axes.lines[0].get_ydata() == pytest.approx([15, 20])
+    band = {tuple(point) for point in axes.collections[0].get_paths()[0].vertices}
+    assert band == {(9, 15 - 7**0.5), (9, 15 + 7**0.5), (19, 20)}
 
 
 @pytest.mark.parametrize("behavior", ["diverge", "predict nothing"])
