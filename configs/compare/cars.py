@@ -146,9 +146,13 @@ plan = dict(
                 f"BPT-S, P = {length}, R = {rank}",
                 "bpt_s",
                 {_LENGTH: length, _RANK: rank},
-                seeds=_ONE_SEED,
+                seeds=seeds,
             )
-            for length, rank in ((32, 16), (32, 32), (64, 16))
+            for length, rank, seeds in (
+                (32, 16, _ONE_SEED),
+                (32, 32, [0, 1, 2]),
+                (64, 16, _ONE_SEED),
+            )
         },
         **{
             f"fwhiten_s_scale_{scale}": _variant(
