@@ -154,6 +154,7 @@ plan = dict(
                 (64, 16, _ONE_SEED),
             )
         },
+        "bpt_d_r16": _variant("BPT-D, R = 16", "bpt_d", {**_DEEP, _RANK: 16}),
         **{
             f"fwhiten_s_scale_{scale}": _variant(
                 f"fWhiten-S, scale {scale}",
