@@ -150,11 +150,12 @@ plan = dict(
             )
             for length, rank, seeds in (
                 (32, 16, _ONE_SEED),
+                (32, 24, [0, 1, 2]),  # R / P as published
                 (32, 32, [0, 1, 2]),
                 (64, 16, _ONE_SEED),
             )
         },
-        "bpt_d_r16": _variant("BPT-D, R = 16", "bpt_d", {**_DEEP, _RANK: 16}),
+        "bpt_d_r16": _variant("BPT-D, R = 16", "bpt_d", {**_DEEP, _RANK: 16}),  # R = P as published
         **{
             f"fwhiten_s_scale_{scale}": _variant(
                 f"fWhiten-S, scale {scale}",
