@@ -18,7 +18,7 @@ from .results import Result, choose_point, mean_values
 
 _FIGURE_SIZE = (8, 4.5)  # inches
 # What `train.prompt_rms` records, with the index of a block behind it, and its label.
-_PROMPT_RMS, _RMS_LABEL = "prompt_rms", "root mean square of the prompts"
+_PROMPT_RMS, _RMS_LABEL = "prompt_rms", "RMS of the prompts"
 _HEADING = "# Results\n"
 
 
@@ -101,7 +101,7 @@ def format_results(experiment: Experiment, results: Sequence[Result]) -> str:
     table = tabulate(rows, headers, tablefmt="pipe", disable_numparse=True)
     ended = {result.run.method.name for result in results if result.run.is_final}
     waiting = [method.label for method in experiment.methods if method.name not in ended]
-    return f"{table}\n\nNot run yet: {', '.join(waiting)}." if waiting else table
+    return f"{table}\n\nNot run yet: {'; '.join(waiting)}." if waiting else table
 
 
 def format_grid(experiment: Experiment, results: Sequence[Result]) -> str:

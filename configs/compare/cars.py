@@ -4,7 +4,7 @@ Run:    python tools/compare.py --plan configs/compare/cars.py
 Data:   Stanford Cars, laid out as in datasets/README.md; the first Run also fetches timm's
         ViT-Ti/16 (AugReg, ImageNet-21k then 1k). Others by key=value: data=folder:PATH,
         model.backbone.vit.checkpoint=PATH
-Result: docs/reproduction/raw/2026-11-29_cars.md, eight rows at half length
+Result: docs/reproduction/results.md; docs/reproduction/raw/2026-11-29_cars.md has what was run
 """
 
 from bpt_det.vit import ARCHITECTURES as _ARCHITECTURES
@@ -167,5 +167,5 @@ plan = dict(
             for scale in ("tokens", "none")
         },
     },
-    curves=["linear", "vpt_s", "bpt_s", "vpt_d", "bpt_d"],
+    curves=["linear", "vpt_s", "bpt_s", "bpt_s_p32_r24", "vpt_d", "bpt_d", "bpt_d_r16"],
 )

@@ -38,7 +38,6 @@ def draw_all(folder: Path) -> None:
         "method": draw_method,
         "placement": draw_placement,
         "parameters": draw_parameters,
-        "results": draw_results,
         "kurtosis": draw_kurtosis,
         "soak": draw_soak,
         "scale": draw_scale,
@@ -168,25 +167,6 @@ def _table(page: str, heading: str) -> list[list[str]]:
             break
         rows.append([cell.strip() for cell in line.strip("|").split("|")])
     return rows
-
-
-def draw_results() -> plt.Figure:
-    """Draw accuracies and box AP by method, with their spread over seeds, from results.md."""
-    rows = _table("reproduction/results.md", "method | CUB")
-    figure, (cub, shapes) = plt.subplots(1, 2, figsize=(8, 3.4), sharey=True)
-    for axes, column, label in ((cub, 1, "CUB, test top-1, %"), (shapes, 2, "shapes, box AP")):
-        for i, row in enumerate(rows):
-            numbers = [float(number) for number in re.findall(r"[\d.]+", row[column])]
-            if numbers:
-                color = FROZEN if i == 0 else TRAINED
-                style = {"color": color, "ecolor": INK, "markeredgecolor": INK, "capsize": 3}
-                axes.errorbar(numbers[0], -i, xerr=numbers[1], fmt="o", markersize=7, **style)
-        axes.set_xlabel(label)
-        axes.grid(axis="x", color="#dddddd")
-        axes.set_axisbelow(True)
-    cub.set_yticks([-i for i in range(len(rows))], [row[0].split(" (")[0] for row in rows])
-    figure.tight_layout()
-    return figure
 
 
 def draw_kurtosis() -> plt.Figure:

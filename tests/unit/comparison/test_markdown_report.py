@@ -56,7 +56,7 @@ def test_curves_have_the_values_of_the_seeds_and_prompts_a_root_mean_square_over
         "val/top1, mean ± standard deviation",
     )
     sizes, label = drawn["results_birds_rms.png"]
-    assert sizes == {"BPT": {9: [pytest.approx(12.5**0.5)] * 2}} and "root mean square" in label
+    assert sizes == {"BPT": {9: [pytest.approx(12.5**0.5)] * 2}} and "RMS of the prompts" in label
 
 
 def test_a_curve_is_drawn_as_the_mean_of_the_seeds_in_a_band_of_the_standard_deviation(
