@@ -3,7 +3,7 @@
 Run:    python tools/compare.py --plan configs/compare/cub_mae.py
 Data:   CUB-200-2011, laid out as in datasets/README.md; tiny_imagenet_64.zip to pre-train with, or
         model.backbone.vit.checkpoint=PATH
-Result: docs/reproduction/results.md; docs/reproduction/raw/2026-11-29_cars.md has what was run
+Result: not measured yet
 """
 
 from .cub import plan as _masked
