@@ -135,7 +135,8 @@ def draw_method_curves(
         means = [fmean(values) for values in by_seed]
         (line,) = axes.plot(iterations, means, marker=".", label=name)
         spreads = [stdev(values) if len(values) > 1 else 0 for values in by_seed]
-        low, high = zip(*((m - s, m + s) for m, s in zip(means, spreads, strict=True)), strict=True)
+        low = [mean - spread for mean, spread in zip(means, spreads, strict=True)]
+        high = [mean + spread for mean, spread in zip(means, spreads, strict=True)]
         axes.fill_between(iterations, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
     axes.set_xlabel("iteration")
     axes.set_ylabel(label)

@@ -20,7 +20,7 @@ _LOW_RANK = {_RANK: 8}
 # VPT's own rates, chosen with the first seed; head and prompts have one decay.
 _VPT = {"recipe": "vpt", _DECAY: 1e-3, _HEAD_DECAY: None}
 _VPT_GRID = {_LR: [0.05, 0.1, 0.25]}  # VPT tries 0.1 to 50; at 1 the loss is above 200
-_ONE_SEED = [0]
+_SEEDS, _ONE_SEED = [0, 1, 2], [0]
 
 
 def _variant(label, method, settings, **more):
@@ -68,7 +68,7 @@ plan = dict(
         "train.best_metric": "test/top1",
         "train.curves": ["train/top1", "test/top1"],
     },
-    seeds=[0, 1, 2],
+    seeds=_SEEDS,
     select="val/top1",
     select_last=True,
     report={"test top-1": "test/top1"},
@@ -118,7 +118,7 @@ plan = dict(
                 {**_SHALLOW, **rank, _FACTOR: factor},
                 seeds=seeds,
             )
-            for factor, seeds in ((3, [0, 1, 2]), (10, _ONE_SEED))
+            for factor, seeds in ((3, _SEEDS), (10, _ONE_SEED))
             for method, label, rank in (("vpt_s", "VPT-S", {}), ("bpt_s", "BPT-S", _LOW_RANK))
         },
         **{
@@ -150,8 +150,8 @@ plan = dict(
             )
             for length, rank, seeds in (
                 (32, 16, _ONE_SEED),
-                (32, 24, [0, 1, 2]),  # R / P as published
-                (32, 32, [0, 1, 2]),
+                (32, 24, _SEEDS),  # R / P as published
+                (32, 32, _SEEDS),
                 (64, 16, _ONE_SEED),
             )
         },
