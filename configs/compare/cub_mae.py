@@ -32,3 +32,6 @@ plan.settings.update(
         "optimizer.weight_decay": 5e-3,
     }
 )
+# With this ViT VPT's recipe needs larger rates than on cars.
+for _method in ("vpt_s_original", "vpt_d_original", "bpt_s_vpt_recipe"):
+    plan.methods[_method].grid = {"optimizer.lr": [0.1, 0.25, 0.5, 1.0]}
