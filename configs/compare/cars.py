@@ -84,7 +84,10 @@ plan = dict(
             "VPT-S, VPT's recipe", "vpt_s", {**_SHALLOW, **_VPT}, grid=_VPT_GRID
         ),
         "vpt_d_original": _variant(
-            "VPT-D, VPT's recipe", "vpt_d", {**_DEEP, **_VPT}, grid=_VPT_GRID
+            "VPT-D, VPT's recipe",
+            "vpt_d",
+            {**_DEEP, **_VPT},
+            grid={_LR: [0.01, 0.025, 0.05]},  # at 0.05 and above the loss ends at that of chance
         ),
         "bpt_s_vpt_recipe": _variant(
             "BPT-S, VPT's recipe", "bpt_s", {**_SHALLOW, **_LOW_RANK, **_VPT}, grid=_VPT_GRID
