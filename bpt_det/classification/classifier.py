@@ -3,6 +3,7 @@
 Shape legend: B batch, P prompt_length, N patches, D embed_dim, K num_classes.
 """
 
+import logging
 import math
 from collections.abc import Sequence
 
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 
 from bpt_det.utils.errors import InputError, check_choice, check_count
 from bpt_det.vit import PromptedViT
+
+logger = logging.getLogger(__name__)
 
 POOLINGS = ("all", "prompts", "patches", "cls")
 HEAD_INITS = ("truncated_normal", "kaiming")
@@ -30,7 +33,8 @@ class PromptedClassifier(nn.Module):
     one. The head starts with a truncated normal of standard deviation 0.02 and a bias of 0.
 
     VPT (KMnP/vpt@4410440) differs in both. Its head, src/models/mlp.py, is ``kaiming``: normal of
-    variance 2 / K, with a bias of -log(99). Its MAE, src/models/vit_backbones/vit_mae.py, drops the
+    variance 2 / K, with a bias of -log(99). Where that makes the first loss more than twice that of
+    chance, log K, a warning says so. Its MAE, src/models/vit_backbones/vit_mae.py, drops the
     pre-trained final norm for one whose scale stays 1 and whose shift stays 0: ``identity``.
 
     Features of a masked autoencoder share most of their length, and a head learns slowly from them.
@@ -87,6 +91,7 @@ class PromptedClassifier(nn.Module):
             self.head_norm = kind(backbone.embed_dim, eps=1e-6, affine=False)
         self.head = nn.Linear(backbone.embed_dim, num_classes)
         _initialize_head(self.head, head_init)
+        self._checks_first_loss = head_init == "kaiming"
         self.own_norm: nn.LayerNorm | None = None  # in place of the ViT's
         if final_norm == "identity":
             self.own_norm = nn.LayerNorm(
@@ -127,8 +132,14 @@ class PromptedClassifier(nn.Module):
             return [{"logits": row} for row in logits]
         labels = self._labels(batch)
         is_correct = logits.detach().argmax(dim=1) == labels
-        get_event_storage().put_scalar("train/top1", 100 * is_correct.float().mean().item())
-        return {"loss_ce": F.cross_entropy(logits, labels)}
+        storage = get_event_storage()
+        storage.put_scalar("train/top1", 100 * is_correct.float().mean().item())
+        loss = F.cross_entropy(logits, labels)
+        if self._checks_first_loss:
+            self._checks_first_loss = False
+            if storage.iter == 0:
+                self._warn_of_large_logits(loss.item())
+        return {"loss_ce": loss}
 
     def normalize(self, images: Tensor) -> Tensor:
         """Return images (B, 3, H, W), values in [0, 255], as the ViT takes them."""
@@ -157,6 +168,17 @@ class PromptedClassifier(nn.Module):
             pooled = tokens[:, start:stop].mean(dim=1)
         norm = self.backbone.vit.norm if self.own_norm is None else self.own_norm
         return self.head(self._normalize_channels(norm(pooled))).float()
+
+    def _warn_of_large_logits(self, loss: float) -> None:
+        chance = math.log(self.head.out_features)
+        if loss > 2 * chance:
+            logger.warning(
+                "The first loss is %.1f, where chance has %.1f: a head of model.head_init=kaiming "
+                "is too large for these features, and prompts may make all images alike to lower "
+                "the loss; model.head_init=truncated_normal starts smaller",
+                loss,
+                chance,
+            )
 
     def _normalize_channels(self, features: Tensor) -> Tensor:
         """Apply the norm before the head, in float32 under autocast, to (B, D)."""

@@ -19,7 +19,8 @@ _SHALLOW, _DEEP = {_LENGTH: 32}, {_LENGTH: 16, _PLACEMENT: "all"}
 _LOW_RANK = {_RANK: 8}
 # VPT's own rates, chosen with the first seed; head and prompts have one decay.
 _VPT = {"recipe": "vpt", _DECAY: 1e-3, _HEAD_DECAY: None}
-_VPT_GRID = {_LR: [0.05, 0.1, 0.25]}  # VPT tries 0.1 to 50; at 1 the loss is above 200
+_VPT_GRID = {_LR: [0.025, 0.05, 0.1, 0.25]}  # VPT tries 0.1 to 50; at 1 the loss is above 200
+_VPT_DEEP_GRID = {_LR: [0.01, 0.025, 0.05, 0.1]}
 _SEEDS, _ONE_SEED = [0, 1, 2], [0]
 
 
@@ -87,11 +88,24 @@ plan = dict(
             "VPT-D, VPT's recipe",
             "vpt_d",
             {**_DEEP, **_VPT},
-            grid={_LR: [0.01, 0.025, 0.05]},  # at 0.05 and above the loss ends at that of chance
+            grid=_VPT_DEEP_GRID,
         ),
         "bpt_s_vpt_recipe": _variant(
             "BPT-S, VPT's recipe", "bpt_s", {**_SHALLOW, **_LOW_RANK, **_VPT}, grid=_VPT_GRID
         ),
+        # What is in VPT's recipe but its head, which starts at a loss of 20 on these features.
+        **{
+            f"{method}_original_bpt_head": _variant(
+                f"{label}, VPT's recipe, BPT's head",
+                method,
+                {**size, **_VPT, "model.head_init": "truncated_normal"},
+                grid=grid,
+            )
+            for method, label, size, grid in (
+                ("vpt_s", "VPT-S", _SHALLOW, _VPT_GRID),
+                ("vpt_d", "VPT-D", _DEEP, _VPT_DEEP_GRID),
+            )
+        },
         "full": _variant(
             "full fine-tuning",
             "full",
@@ -119,9 +133,8 @@ plan = dict(
                 f"{label}, prompt rate times {factor}",
                 method,
                 {**_SHALLOW, **rank, _FACTOR: factor},
-                seeds=seeds,
             )
-            for factor, seeds in ((3, _SEEDS), (10, _ONE_SEED))
+            for factor in (3, 10)
             for method, label, rank in (("vpt_s", "VPT-S", {}), ("bpt_s", "BPT-S", _LOW_RANK))
         },
         **{

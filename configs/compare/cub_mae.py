@@ -33,5 +33,6 @@ plan.settings.update(
     }
 )
 # VPT's recipe needs larger rates here than on cars: 0.5 for VPT-S, 0.25 for BPT-S; VPT-D not run.
-for _method in ("vpt_s_original", "vpt_d_original", "bpt_s_vpt_recipe"):
-    plan.methods[_method].grid = {"optimizer.lr": [0.1, 0.25, 0.5, 1.0]}
+for _method in plan.methods.values():
+    if _method.settings.get("recipe") == "vpt":
+        _method.grid = {"optimizer.lr": [0.1, 0.25, 0.5, 1.0]}

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from detectron2.utils.events import EventStorage
 from PIL import Image
 from torch import nn
 from torchvision.transforms import v2
@@ -81,6 +82,34 @@ def test_the_head_starts_with_a_prior_of_1_percent_and_a_variance_of_2_by_classe
     model = PromptedClassifier(PromptedViT(vit), 4000, **PIXELS, head_init="kaiming")
     assert model.head.bias.unique().tolist() == pytest.approx([-math.log(0.99 / 0.01)])
     assert model.head.weight.var().item() == pytest.approx(2 / 4000, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("scale", "head_init", "first", "num_warnings"),
+    [
+        (20, "kaiming", 0, 1),
+        (20, "kaiming", 5, 0),
+        (1, "kaiming", 0, 0),
+        (20, "truncated_normal", 0, 0),
+    ],
+)
+def test_a_head_that_starts_far_above_the_loss_of_chance_is_warned_of_once(
+    scale, head_init, first, num_warnings, caplog
+):
+    vit = tiny_vit()
+    nn.init.constant_(vit.norm.weight, scale)  # features of a norm whose scale is large
+    torch.manual_seed(0)
+    model = build(vit, head_init=head_init).double().train()
+    size = vit.patch_embed.img_size[0]
+    batch = [{"image": torch.full((3, size, size), 90.0 * i), "label": i} for i in range(3)]
+    with EventStorage(first) as storage:
+        for _ in range(2):
+            loss = model(batch)["loss_ce"].item()
+            storage.step()
+    assert (loss > 2 * math.log(NUM_CLASSES)) == (scale > 1 and head_init == "kaiming")
+    warnings = [record.getMessage() for record in caplog.records if "first loss" in record.msg]
+    assert len(warnings) == num_warnings
+    assert all(f"The first loss is {loss:.1f}, where chance has 1.9" in text for text in warnings)
 
 
 def test_the_rate_changes_once_an_epoch_and_the_first_has_none():
