@@ -11,7 +11,7 @@ from tabulate import tabulate
 from bpt_det.engine.metrics import METRICS_NAME, read_records
 from bpt_det.utils.atomic import atomic_write
 from bpt_det.visualization.curves import collect_curves
-from bpt_det.visualization.figures import new_figure, save_figure
+from bpt_det.visualization.figures import add_legend, new_figure, save_figure
 
 from .experiment import Experiment, Method, Settings
 from .results import Result, choose_point, mean_values
@@ -70,7 +70,8 @@ def _draw_curves(
             continue
         label = _RMS_LABEL if suffix else metric
         picture = report.parent / f"{report.stem}_{experiment.name}{suffix}.png"
-        draw_method_curves(curves, f"{label}, mean ± standard deviation", picture)
+        title = f"{label}, mean ± standard deviation"
+        draw_method_curves(curves, title, picture, log_scale=bool(suffix))
         lines += [f"![{label} over the training]({picture.name})", ""]
     return lines
 
@@ -119,7 +120,11 @@ def format_grid(experiment: Experiment, results: Sequence[Result]) -> str:
 
 
 def draw_method_curves(
-    curves: Mapping[str, Mapping[int, Sequence[float]]], label: str, path: Path
+    curves: Mapping[str, Mapping[int, Sequence[float]]],
+    label: str,
+    path: Path,
+    *,
+    log_scale: bool = False,
 ) -> None:
     """Draw means over the training, in bands of ± the standard deviation.
 
@@ -127,6 +132,7 @@ def draw_method_curves(
         curves: values of the seeds by iteration, by name.
         label: what they are.
         path: of the picture.
+        log_scale: whether equal factors are equal distances.
     """
     figure = new_figure(*_FIGURE_SIZE)
     axes = figure.subplots()
@@ -139,9 +145,11 @@ def draw_method_curves(
         high = [mean + spread for mean, spread in zip(means, spreads, strict=True)]
         axes.fill_between(iterations, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
     axes.set_xlabel("iteration")
-    axes.set_ylabel(label)
+    axes.set_ylabel(label, fontsize=9)  # fits beside a panel with a legend below
     axes.grid(alpha=0.3)
-    axes.legend()
+    if log_scale:
+        axes.set_yscale("log")
+    add_legend(axes)
     save_figure(figure, path)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .figures import new_figure, save_figure
+from .figures import add_legend, new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +17,6 @@ _TOTAL_LOSS = "total_loss"
 _LEARNING_RATE = "lr"
 PROMPT_RMS = "prompt_rms_"  # with the index of a block behind it
 _SIZE = (14, 4.5)  # inches
-_MANY = 5  # curves; of more, the legend stands below the panel
 _MARKED = 50  # curves of so few points get a mark at each
 
 Curve = list[tuple[int, float]]  # (iteration, value) with rising iterations
@@ -117,7 +116,4 @@ def _draw(axes: Axes, title: str, curves: Mapping[str, Curve]) -> None:
     axes.set_title(title)
     axes.set_xlabel("iteration")
     axes.grid(alpha=0.3)
-    if len(curves) > _MANY:  # a legend inside would cover some
-        axes.legend(fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.15))
-    elif curves:
-        axes.legend(fontsize=8)
+    add_legend(axes)

@@ -137,6 +137,9 @@ plan = dict(
             for factor in (3, 10)
             for method, label, rank in (("vpt_s", "VPT-S", {}), ("bpt_s", "BPT-S", _LOW_RANK))
         },
+        "bpt_d_factor_10": _variant(
+            "BPT-D, prompt rate times 10", "bpt_d", {**_DEEP, **_LOW_RANK, _FACTOR: 10}
+        ),
         **{
             f"{method}_head_decay_{decay}": _variant(
                 f"{label}, head decay {decay}",
@@ -183,5 +186,13 @@ plan = dict(
             for scale in ("tokens", "none")
         },
     },
-    curves=["linear", "vpt_s", "bpt_s", "bpt_s_p32_r24", "vpt_d", "bpt_d", "bpt_d_r16"],
+    curves=[
+        "vpt_s",
+        "bpt_s",
+        "bpt_s_factor_10",
+        "vpt_s_original",
+        "vpt_s_original_bpt_head",
+        "vpt_d",
+        "bpt_d_r16",
+    ],
 )

@@ -45,7 +45,9 @@ def test_curves_have_the_values_of_the_seeds_and_prompts_a_root_mean_square_over
     drawn = {}
     monkeypatch.setattr(
         "bpt_det.comparison.markdown_report.draw_method_curves",
-        lambda curves, label, path: drawn.update({path.name: (curves, label)}),
+        lambda curves, label, path, log_scale: drawn.update(
+            {path.name: (curves, label, log_scale)}
+        ),
     )
     results = run_experiment(experiment, output, program.words)
     write_report(experiment, results, tmp_path / "results.md", output, "command")
@@ -54,9 +56,11 @@ def test_curves_have_the_values_of_the_seeds_and_prompts_a_root_mean_square_over
     assert drawn["results_birds.png"] == (
         {"BPT": {9: [13.0, 14.0], 19: [11.0, 12.0]}},
         "val/top1, mean ± standard deviation",
+        False,
     )
-    sizes, label = drawn["results_birds_rms.png"]
+    sizes, label, log_scale = drawn["results_birds_rms.png"]
     assert sizes == {"BPT": {9: [pytest.approx(12.5**0.5)] * 2}} and "RMS of the prompts" in label
+    assert log_scale
 
 
 def test_a_curve_is_drawn_as_the_mean_of_the_seeds_in_a_band_of_the_standard_deviation(
@@ -67,8 +71,9 @@ def test_a_curve_is_drawn_as_the_mean_of_the_seeds_in_a_band_of_the_standard_dev
         "bpt_det.comparison.markdown_report.save_figure", lambda figure, path: drawn.append(figure)
     )
     curves = {"BPT": {9: [13.0, 14.0, 18.0], 19: [20.0]}}
-    draw_method_curves(curves, "top1", tmp_path / "curves.png")
+    draw_method_curves(curves, "top1", tmp_path / "curves.png", log_scale=True)
     axes = drawn[0].axes[0]
+    assert axes.get_yscale() == "log"
     assert axes.lines[0].get_ydata() == pytest.approx([15, 20])
     band = {tuple(point) for point in axes.collections[0].get_paths()[0].vertices}
     assert band == {(9, 15 - 7**0.5), (9, 15 + 7**0.5), (19, 20)}

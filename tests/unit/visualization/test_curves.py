@@ -7,6 +7,7 @@ from PIL import Image
 from bpt_det.engine import train
 from bpt_det.utils.errors import InputError
 from bpt_det.visualization.curves import collect_curves, draw_curves
+from bpt_det.visualization.figures import add_legend, new_figure
 from tests.support.regression import regression_config
 
 
@@ -118,3 +119,18 @@ def test_a_picture_that_cannot_be_written_fails_no_run(cfg, monkeypatch, caplog)
     monkeypatch.setattr("bpt_det.engine.hooks.writers.draw_curves", fail)
     assert train(cfg).keys() == {"val"}
     assert "run/curves.png' could not be drawn: the disk is full" in caplog.text
+
+
+@pytest.mark.parametrize(("num_curves", "is_below"), [(0, None), (5, False), (6, True)])
+def test_a_legend_of_many_curves_stands_below_the_panel(num_curves, is_below):
+    figure = new_figure(8, 4.5)
+    axes = figure.subplots()
+    for index in range(num_curves):
+        axes.plot([0, 1], [index, index + 1], label=f"method {index}")
+    add_legend(axes)
+    legend = axes.get_legend()
+    assert (legend is None) == (is_below is None)
+    if legend is not None:
+        figure.draw_without_rendering()
+        box, panel = legend.get_window_extent(), axes.get_window_extent()
+        assert (box.y1 < panel.y0) == is_below and box.y0 >= 0 and box.x0 >= 0
