@@ -173,9 +173,9 @@ class PromptedClassifier(nn.Module):
         chance = math.log(self.head.out_features)
         if loss > 2 * chance:
             logger.warning(
-                "The first loss is %.1f, where chance has %.1f: a head of model.head_init=kaiming "
-                "is too large for these features, and prompts may make all images alike to lower "
-                "the loss; model.head_init=truncated_normal starts smaller",
+                "The first loss is %.1f, that of chance %.1f: a head that starts with "
+                "model.head_init=kaiming may be too large for these features, and training may not "
+                "recover; try model.head_init=truncated_normal",
                 loss,
                 chance,
             )

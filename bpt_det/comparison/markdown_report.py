@@ -132,7 +132,7 @@ def draw_method_curves(
         curves: values of the seeds by iteration, by name.
         label: what they are.
         path: of the picture.
-        log_scale: whether equal factors are equal distances.
+        log_scale: whether equal factors are equal distances, where all means are positive.
     """
     figure = new_figure(*_FIGURE_SIZE)
     axes = figure.subplots()
@@ -147,7 +147,7 @@ def draw_method_curves(
     axes.set_xlabel("iteration")
     axes.set_ylabel(label, fontsize=9)  # fits beside a panel with a legend below
     axes.grid(alpha=0.3)
-    if log_scale:
+    if log_scale and all(value > 0 for line in axes.lines for value in line.get_ydata()):
         axes.set_yscale("log")
     add_legend(axes)
     save_figure(figure, path)

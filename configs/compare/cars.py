@@ -4,7 +4,7 @@ Run:    python tools/compare.py --plan configs/compare/cars.py
 Data:   Stanford Cars, laid out as in datasets/README.md; the first Run also fetches timm's
         ViT-Ti/16 (AugReg, ImageNet-21k then 1k). Others by key=value: data=folder:PATH,
         model.backbone.vit.checkpoint=PATH
-Result: docs/reproduction/results.md; docs/reproduction/raw/2026-11-29_cars.md has what was run
+Result: docs/reproduction/results.md; docs/reproduction/raw/2026-11-30_recipes.md has what was run
 """
 
 from bpt_det.vit import ARCHITECTURES as _ARCHITECTURES
@@ -19,7 +19,7 @@ _SHALLOW, _DEEP = {_LENGTH: 32}, {_LENGTH: 16, _PLACEMENT: "all"}
 _LOW_RANK = {_RANK: 8}
 # VPT's own rates, chosen with the first seed; head and prompts have one decay.
 _VPT = {"recipe": "vpt", _DECAY: 1e-3, _HEAD_DECAY: None}
-_VPT_GRID = {_LR: [0.025, 0.05, 0.1, 0.25]}  # VPT tries 0.1 to 50; at 1 the loss is above 200
+_VPT_GRID = {_LR: [0.025, 0.05, 0.1, 0.25]}  # VPT tries 0.1 to 50; at 1 its loss is above 200
 _VPT_DEEP_GRID = {_LR: [0.01, 0.025, 0.05, 0.1]}
 _SEEDS, _ONE_SEED = [0, 1, 2], [0]
 
@@ -93,7 +93,7 @@ plan = dict(
         "bpt_s_vpt_recipe": _variant(
             "BPT-S, VPT's recipe", "bpt_s", {**_SHALLOW, **_LOW_RANK, **_VPT}, grid=_VPT_GRID
         ),
-        # What is in VPT's recipe but its head, which starts at a loss of 20 on these features.
+        # VPT's recipe but its head, which starts at a loss of about 22 on these features.
         **{
             f"{method}_original_bpt_head": _variant(
                 f"{label}, VPT's recipe, BPT's head",
@@ -127,7 +127,7 @@ plan = dict(
         "spt_d": _variant("SPT-D", "spt_d", _DEEP, statistics="spt_d"),
         "fwhiten_s": _variant("fWhiten-S", "fwhiten_s", _SHALLOW, statistics="whiten_s"),
         "twhiten_s": _variant("tWhiten-S", "twhiten_s", _SHALLOW, statistics="whiten_s"),
-        # What decides: one seed each, but for what the text claims.
+        # What decides: three seeds for what the text claims, else one.
         **{
             f"{method}_factor_{factor}": _variant(
                 f"{label}, prompt rate times {factor}",

@@ -3,7 +3,7 @@
 Run:    python tools/compare.py --plan configs/compare/cub_mae.py
 Data:   CUB-200-2011, laid out as in datasets/README.md; tiny_imagenet_64.zip to pre-train with, or
         model.backbone.vit.checkpoint=PATH
-Result: docs/reproduction/results.md; docs/reproduction/raw/2026-11-29_cars.md has what was run
+Result: docs/reproduction/results.md; docs/reproduction/raw/2026-11-30_recipes.md has what was run
 """
 
 from .cub import plan as _masked
@@ -32,7 +32,8 @@ plan.settings.update(
         "optimizer.weight_decay": 5e-3,
     }
 )
-# VPT's recipe needs larger rates here than on cars: 0.5 for VPT-S, 0.25 for BPT-S; VPT-D not run.
+# VPT's recipe needs larger rates here than on cars: 0.5 for VPT-S, 0.25 for BPT-S. No
+# other of these has been run.
 for _method in plan.methods.values():
     if _method.settings.get("recipe") == "vpt":
         _method.grid = {"optimizer.lr": [0.1, 0.25, 0.5, 1.0]}

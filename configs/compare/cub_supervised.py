@@ -2,7 +2,7 @@
 
 Run:    python tools/compare.py --plan configs/compare/cub_supervised.py
 Data:   CUB-200-2011, laid out as in datasets/README.md, and the weights of cars.py
-Result: docs/reproduction/results.md; docs/reproduction/raw/2026-11-29_cars.md has what was run
+Result: docs/reproduction/results.md; docs/reproduction/raw/2026-11-30_recipes.md has what was run
 """
 
 from .cars import plan

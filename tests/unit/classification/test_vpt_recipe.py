@@ -109,7 +109,7 @@ def test_a_head_that_starts_far_above_the_loss_of_chance_is_warned_of_once(
     assert (loss > 2 * math.log(NUM_CLASSES)) == (scale > 1 and head_init == "kaiming")
     warnings = [record.getMessage() for record in caplog.records if "first loss" in record.msg]
     assert len(warnings) == num_warnings
-    assert all(f"The first loss is {loss:.1f}, where chance has 1.9" in text for text in warnings)
+    assert all(f"The first loss is {loss:.1f}, that of chance 1.9" in text for text in warnings)
 
 
 def test_the_rate_changes_once_an_epoch_and_the_first_has_none():

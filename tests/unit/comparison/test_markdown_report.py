@@ -73,7 +73,8 @@ def test_a_curve_is_drawn_as_the_mean_of_the_seeds_in_a_band_of_the_standard_dev
     curves = {"BPT": {9: [13.0, 14.0, 18.0], 19: [20.0]}}
     draw_method_curves(curves, "top1", tmp_path / "curves.png", log_scale=True)
     axes = drawn[0].axes[0]
-    assert axes.get_yscale() == "log"
+    draw_method_curves({"VPT": {9: [0.0]}}, "top1", tmp_path / "curves.png", log_scale=True)
+    assert [figure.axes[0].get_yscale() for figure in drawn] == ["log", "linear"]
     assert axes.lines[0].get_ydata() == pytest.approx([15, 20])
     band = {tuple(point) for point in axes.collections[0].get_paths()[0].vertices}
     assert band == {(9, 15 - 7**0.5), (9, 15 + 7**0.5), (19, 20)}
