@@ -147,7 +147,7 @@ def draw_method_curves(
     axes.set_xlabel("iteration")
     axes.set_ylabel(label, fontsize=9)  # fits beside a panel with a legend below
     axes.grid(alpha=0.3)
-    if log_scale and all(value > 0 for line in axes.lines for value in line.get_ydata()):
+    if log_scale and all(fmean(seeds) > 0 for curve in curves.values() for seeds in curve.values()):
         axes.set_yscale("log")
     add_legend(axes)
     save_figure(figure, path)
