@@ -71,7 +71,7 @@ def _draw_curves(
         label = _RMS_LABEL if suffix else metric
         picture = report.parent / f"{report.stem}_{experiment.name}{suffix}.png"
         title = f"{label}, mean ± standard deviation"
-        draw_method_curves(curves, title, picture, log_scale=bool(suffix))
+        draw_method_curves(curves, title, picture, log_scale=metric == _PROMPT_RMS)
         lines += [f"![{label} over the training]({picture.name})", ""]
     return lines
 

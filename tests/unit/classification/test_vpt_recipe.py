@@ -85,7 +85,7 @@ def test_the_head_starts_with_a_prior_of_1_percent_and_a_variance_of_2_by_classe
 
 
 @pytest.mark.parametrize(
-    ("scale", "head_init", "first", "num_warnings"),
+    ("scale", "head_init", "first_iteration", "num_warnings"),
     [
         (20, "kaiming", 0, 1),
         (20, "kaiming", 5, 0),
@@ -94,7 +94,7 @@ def test_the_head_starts_with_a_prior_of_1_percent_and_a_variance_of_2_by_classe
     ],
 )
 def test_a_head_that_starts_far_above_the_loss_of_chance_is_warned_of_once(
-    scale, head_init, first, num_warnings, caplog
+    scale, head_init, first_iteration, num_warnings, caplog
 ):
     vit = tiny_vit()
     nn.init.constant_(vit.norm.weight, scale)  # features of a norm whose scale is large
@@ -102,7 +102,7 @@ def test_a_head_that_starts_far_above_the_loss_of_chance_is_warned_of_once(
     model = build(vit, head_init=head_init).double().train()
     size = vit.patch_embed.img_size[0]
     batch = [{"image": torch.full((3, size, size), 90.0 * i), "label": i} for i in range(3)]
-    with EventStorage(first) as storage:
+    with EventStorage(first_iteration) as storage:
         for _ in range(2):
             loss = model(batch)["loss_ce"].item()
             storage.step()
