@@ -134,9 +134,12 @@ plan = dict(
             for factor in (3, 10)
             for method, label, rank in (("vpt_s", "VPT-S", {}), ("bpt_s", "BPT-S", _LOW_RANK))
         },
-        "bpt_d_factor_10": _variant(
-            "BPT-D, prompt rate times 10", "bpt_d", {**_DEEP, **_LOW_RANK, _FACTOR: 10}
-        ),
+        **{
+            f"{method}_factor_10": _variant(
+                f"{label}, prompt rate times 10", method, {**_DEEP, **rank, _FACTOR: 10}
+            )
+            for method, label, rank in (("bpt_d", "BPT-D", _LOW_RANK), ("vpt_d", "VPT-D", {}))
+        },
         **{
             f"{method}_head_decay_{decay}": _variant(
                 f"{label}, head decay {decay}",
