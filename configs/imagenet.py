@@ -1,14 +1,16 @@
 """Base: a linear head on a MAE ViT-B, ImageNet-1k.
 
 Run:    python tools/train_cls.py --config-file configs/imagenet.py --num-gpus 8 \
-            method=NAME [vit=vit_l|vit_h|vit_2b] [fraction=1pct|3pct|10pct|30pct] [recipe=vpt]
+            method=NAME [vit=vit_l|vit_h|vit_2b] [fraction=1pct|3pct|10pct|30pct] \
+            [recipe=vpt|ours]
 Data:   ImageNet-1k, laid out as in datasets/README.md; MAE or MAWS weights, see README.md
 Result: docs/reproduction/published.md; ours: not measured yet
 Source: Table 8 of the supplementary of arXiv:2506.22908
 """
 
 from .common.classification import data, dataloader, lr_multiplier, model, optimizer, train
-from .common.recipe_vpt import recipe_vpt as _vpt, recipe_vpt_mae as _vpt_mae
+from .common.recipe_vpt import recipe_vpt_mae as _vpt_mae
+from .common.recipes import recipes as _recipes
 from .common.vits import vit_2b as _vit_2b, vit_h as _vit_h, vit_l as _vit_l
 
 data.name = "imagenet"
@@ -37,7 +39,6 @@ choices = {
     "method=full vit=vit_l": {_LAYER_DECAY: 0.75, "train.epochs": 50},
     "method=full vit=vit_h": {_LAYER_DECAY: 0.75, "train.epochs": 50, _DROP_PATH: 0.2},
     "method=full vit=vit_2b": {_LR: 1e-2, _LAYER_DECAY: 0.75, "train.epochs": 35, _DROP_PATH: 0.3},
-    "recipe=bpt": {},
-    "recipe=vpt": _vpt,
+    **_recipes,
     "recipe=vpt method=*": _vpt_mae,
 }

@@ -3,7 +3,8 @@
 Source: the supplementary of arXiv:2506.22908, but for full fine-tuning, whose recipe is ours.
 """
 
-from .recipe_vpt import recipe_vpt as _vpt, recipe_vpt_mae as _vpt_mae
+from .recipe_vpt import recipe_vpt_mae as _vpt_mae
+from .recipes import recipes as _common
 
 # Learning rate, weight decay, weight decay of the head.
 _recipes = dict(
@@ -48,4 +49,4 @@ recipes["cub"]["method=*bpt_s pretraining=supervised"] = {_RANK: 25}
 recipes["nabirds"]["method=*_d pretraining=mae"] = {_HEAD_DECAY: 0.3}
 recipes["cars"]["method=*_d pretraining=mae"] = {_DECAY: 5e-3}
 for _choices in recipes.values():
-    _choices.update({"recipe=bpt": {}, "recipe=vpt": _vpt, "recipe=vpt pretraining=mae": _vpt_mae})
+    _choices.update({**_common, "recipe=vpt pretraining=mae": _vpt_mae})

@@ -1,7 +1,7 @@
 """Base: a linear head on a ViT-B, Stanford Cars.
 
 Run:    python tools/train_cls.py --config-file configs/fgvc/cars.py method=NAME \
-            [pretraining=supervised] [recipe=vpt]
+            [pretraining=supervised] [recipe=vpt|ours]
 Data:   Stanford Cars, laid out as in datasets/README.md; weights, see README.md
 Result: docs/reproduction/published.md; ours: not measured yet
 """

@@ -1,7 +1,7 @@
 """Base: a linear head on a ViT-B, CUB-200-2011.
 
 Run:    python tools/train_cls.py --config-file configs/fgvc/cub.py method=NAME \
-            [pretraining=moco|supervised] [recipe=vpt]
+            [pretraining=moco|supervised] [recipe=vpt|ours]
 Data:   CUB-200-2011, laid out as in datasets/README.md; weights, see README.md
 Result: docs/reproduction/published.md; ours: not measured yet
 """

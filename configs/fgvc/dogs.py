@@ -1,7 +1,7 @@
 """Base: a linear head on a ViT-B, Stanford Dogs.
 
 Run:    python tools/train_cls.py --config-file configs/fgvc/dogs.py method=NAME \
-            [pretraining=moco|supervised] [recipe=vpt]
+            [pretraining=moco|supervised] [recipe=vpt|ours]
 Data:   Stanford Dogs, laid out as in datasets/README.md; weights, see README.md
 Result: docs/reproduction/published.md; ours: not measured yet
 """

@@ -1,7 +1,7 @@
 """Base: a linear head on a ViT-B, Oxford Flowers 102.
 
 Run:    python tools/train_cls.py --config-file configs/fgvc/flowers.py method=NAME \
-            [pretraining=moco|supervised] [recipe=vpt]
+            [pretraining=moco|supervised] [recipe=vpt|ours]
 Data:   Oxford Flowers 102, laid out as in datasets/README.md; weights, see README.md
 Result: docs/reproduction/published.md; ours: not measured yet
 """

@@ -1,6 +1,7 @@
 """Base: a linear head on a micro ViT, crops of rendered shapes; for two CPU cores.
 
-Run:    python tools/train_cls.py --config-file configs/shapes/crops.py method=NAME [recipe=vpt]
+Run:    python tools/train_cls.py --config-file configs/shapes/crops.py method=NAME \
+            [recipe=vpt|ours]
 Data:   python -m bpt_det.shapes --crops --output datasets/shapes_crops
 Result: docs/how_to/classification.md
 """
@@ -8,7 +9,8 @@ Result: docs/how_to/classification.md
 from ..common.classification import lr_multiplier, optimizer, train
 from ..common.data.classification import data, dataloader
 from ..common.models.classifier_micro import model
-from ..common.recipe_vpt import recipe_vpt as _vpt, recipe_vpt_mae as _vpt_mae
+from ..common.recipe_vpt import recipe_vpt_mae as _vpt_mae
+from ..common.recipes import recipes as _recipes
 
 data.name = "shapes_crops"
 dataloader.image_size = dataloader.resize_size = 64
@@ -37,7 +39,6 @@ choices = {
         "optimizer.weight_decay": 0.05,
         "optimizer.params": dict(head_weight_decay=0.05, layer_decay=0.75),
     },
-    "recipe=bpt": {},
-    "recipe=vpt": _vpt,
+    **_recipes,
     "recipe=vpt method=*": _vpt_mae,
 }

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from detectron2.config import instantiate
+from omegaconf import OmegaConf
 
 from bpt_det.config import load_config
 from bpt_det.config.files import config_folder, find_methods
@@ -189,6 +190,24 @@ def test_only_the_norm_of_mae_is_dropped(base, choices, norm):
 
 def test_the_recipe_of_bpt_is_the_default():
     assert load_config("fgvc/cars", ["recipe=bpt"]) == load_config("fgvc/cars")
+
+
+@pytest.mark.parametrize("base", ["fgvc/cub", "imagenet", "shapes/crops"])
+@pytest.mark.parametrize(
+    ("method", "changes"),
+    [
+        ("bpt_s", {"optimizer.params.prompt_lr_factor": 10}),
+        ("bpt_d", {"model.backbone.placement": "all", "dataloader.cache_prefix": False}),
+        ("vpt_d", {}),
+    ],
+)
+def test_our_recipe_changes_the_methods_that_gained(base, method, changes):
+    published = load_config(base, [f"method={method}", "train.output_dir=output/run"])
+    cfg = load_config(base, [f"method={method}", "recipe=ours", "train.output_dir=output/run"])
+    assert all(OmegaConf.select(cfg, key) == value for key, value in changes.items())
+    for key, value in changes.items():
+        OmegaConf.update(published, key, value)
+    assert cfg == published
 
 
 def test_an_override_counts_more_than_the_recipe():
