@@ -32,8 +32,3 @@ plan.settings.update(
         "optimizer.weight_decay": 5e-3,
     }
 )
-# VPT's recipe needs larger rates here than on cars: 0.5 for VPT-S, 0.25 for BPT-S.
-# No other of these has been run.
-for _method in plan.methods.values():
-    if _method.settings.get("recipe") == "vpt":
-        _method.grid = {"optimizer.lr": [0.1, 0.25, 0.5, 1.0]}
