@@ -10,6 +10,6 @@ from .cars import plan
 plan.update(name="cub_supervised", title="CUB-200-2011, frozen ViT-Tiny, supervised")
 for _method in plan.methods.values():
     _method.config = "configs/fgvc/cub.py"
-    # VPT's recipe needs larger rates than on cars: 0.05 is for BPT-S.
+    # VPT's recipe needs larger rates than on cars; those of VPT-D have not been run.
     if _method.settings.get("recipe") == "vpt":
         _method.grid = {"optimizer.lr": [0.05, 0.1, 0.25, 0.5, 1.0]}
