@@ -171,6 +171,20 @@ class Experiment:
         grid = self.grid if method.grid is None else method.grid
         return {key: values[0] for key, values in grid.items()}
 
+    def at_end_of_grid(self, method: Method, point: Settings) -> Settings:
+        """Return of a point those numbers that are the lowest or highest of three or more tried."""
+        grid = self.grid if method.grid is None else method.grid
+        numbers = {
+            key: values
+            for key, values in grid.items()
+            if len(values) > 2 and all(isinstance(value, int | float) for value in values)
+        }
+        return {
+            key: point[key]
+            for key, values in numbers.items()
+            if point[key] in (min(values), max(values))
+        }
+
     def statistics_setting(self, method: Method, output: Path) -> Settings:
         """Return the setting that names a method's token statistics; none where it needs none."""
         if method.statistics is None:

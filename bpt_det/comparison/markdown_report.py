@@ -43,7 +43,7 @@ def write_report(
     if any(not result.run.is_final for result in results):
         how = f" The mean of {experiment.folds} folds counts." if experiment.folds else ""
         lines += [f"Settings tried, with the first seed. {experiment.choice_length}{how}", ""]
-        lines += [format_grid(experiment, results), ""]
+        lines += [format_grid(experiment, results), "", *_choices_at_an_end(experiment, results)]
     if experiment.curves:
         lines += _draw_curves(experiment, results, report, output)
     section = "\n".join(lines)
@@ -117,6 +117,19 @@ def format_grid(experiment: Experiment, results: Sequence[Result]) -> str:
         rows.append([method.label, "; ".join(cells) or "no choice"])
     which = "last" if experiment.select_last else "best"
     return tabulate(rows, ["method", f"{which} {experiment.select}"], tablefmt="pipe")
+
+
+def _choices_at_an_end(experiment: Experiment, results: Sequence[Result]) -> list[str]:
+    """Return a sentence of the methods whose chosen value is at the end of its grid."""
+    names = []
+    for method in experiment.methods:
+        for final in _of(results, method, is_final=True)[:1]:  # all have the point that was chosen
+            ends = experiment.at_end_of_grid(method, final.run.point)
+            names += [f"{method.label} ({_join({key: value})})" for key, value in ends.items()]
+    if not names:
+        return []
+    sentence = "Chosen at the end of a grid, where values beyond may be better"
+    return [f"{sentence}: {'; '.join(names)}.", ""]
 
 
 def draw_method_curves(

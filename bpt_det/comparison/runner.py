@@ -133,8 +133,7 @@ class _Runner:
                 if waiting[index] or index in running.values():
                     continue
                 if not result.run.is_final:
-                    point = choose_point(self.experiment, method, self.results)
-                    waiting[index] = self.experiment.final_runs(method, point)
+                    waiting[index] = self.chosen_runs(method)
                 elif report is not None:
                     report(self.all_results())
 
@@ -143,6 +142,18 @@ class _Runner:
         experiment = self.experiment
         grid = experiment.grid_runs(method)
         return grid or experiment.final_runs(method, experiment.only_point(method))
+
+    def chosen_runs(self, method: Method) -> list[Run]:
+        """Return the final runs of a method whose grid search has ended."""
+        point = choose_point(self.experiment, method, self.results)
+        for key, value in self.experiment.at_end_of_grid(method, point).items():
+            logger.warning(
+                "%s: %s=%s was chosen, at the end of its grid; values beyond it may be better",
+                method.name,
+                key,
+                value,
+            )
+        return self.experiment.final_runs(method, point)
 
     def all_results(self) -> list[Result]:
         """Return the results of all methods, in their order: grid searches, then final runs."""

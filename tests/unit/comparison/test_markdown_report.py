@@ -123,6 +123,16 @@ def test_a_part_of_a_comparison_is_reported_with_what_is_missing(
     assert "Not run yet: linear head." in text
 
 
+@pytest.mark.parametrize("grid", ["[0.1, 0.01, 0.03]", "[0.1, 0.01]"])
+def test_a_choice_at_the_end_of_its_grid_is_said(output, program, tmp_path, grid):
+    (tmp_path / "plan.py").write_text(PLAN.replace("[0.1, 0.01]", grid))
+    experiment = load_experiment(str(tmp_path / "plan.py"))
+    results = run_experiment(experiment, output, program.words)
+    write_report(experiment, results, tmp_path / "results.md", output, "command")
+    sentence = "Chosen at the end of a grid, where values beyond may be better: BPT (lr 0.1).\n"
+    assert (sentence in (tmp_path / "results.md").read_text()) == ("0.03" in grid)
+
+
 @pytest.mark.parametrize(
     ("grid_settings", "text"),
     [

@@ -246,6 +246,26 @@ def test_each_point_is_chosen_by_the_mean_of_its_folds(load, output, program):
     assert not any("dataloader.fold" in word for call in program.calls[1:] for word in call)
 
 
+@pytest.mark.parametrize(
+    ("grid", "end"),
+    [("[0.01, 0.2, 0.1]", "0.2"), ("[0.2, 0.1, 0.2]", "0.2"), ("[0.01, 0.2]", None)],
+)
+def test_a_choice_at_the_end_of_its_grid_is_warned_of(load, output, program, caplog, grid, end):
+    """Of two values each is at an end, so that nothing is said."""
+    experiment = load("[0.1, 0.01]", grid)
+    run_experiment(experiment, output, program.words)
+    warning = f"bpt: optimizer.lr={end} was chosen, at the end of its grid"
+    assert caplog.text.count("at the end of its grid") == (end is not None)
+    assert (warning in caplog.text) == (end is not None)
+
+
+def test_a_choice_within_its_grid_is_not_warned_of(load, output, program, caplog):
+    program.behave({"optimizer.lr=0.3": "diverge"})
+    results = run_experiment(load("[0.1, 0.01]", "[0.1, 0.3, 0.01]"), output, program.words)
+    assert results[-1].run.point == {"optimizer.lr": 0.1}
+    assert "at the end of its grid" not in caplog.text
+
+
 def test_the_last_value_counts_where_the_plan_says_so(load, output, program):
     results = run_experiment(load("curves=[", "select_last=True, curves=["), output, program.words)
     assert [result.selected for result in results[:2]] == [11.0, 2.0]
