@@ -66,7 +66,7 @@ def _draw_curves(
     lines = []
     for metric, suffix in ((experiment.final_metric, ""), (_PROMPT_RMS, "_rms")):
         curves = _method_curves(experiment, results, output, metric)
-        if not curves:  # no method of `curves` has ended
+        if not any(curves.values()):  # no method of `curves` has ended
             continue
         label = _RMS_LABEL if suffix else metric
         picture = report.parent / f"{report.stem}_{experiment.name}{suffix}.png"
@@ -142,7 +142,8 @@ def draw_method_curves(
     """Draw means over the training, in bands of ± the standard deviation.
 
     Args:
-        curves: values of the seeds by iteration, by name.
+        curves: values of the seeds by iteration, by name; one without any has no line, but a color
+            of its own, so that a name has the same in several pictures.
         label: what they are.
         path: of the picture.
         log_scale: whether equal factors are equal distances, where all means are positive.
@@ -152,7 +153,7 @@ def draw_method_curves(
     for name, curve in curves.items():
         iterations, by_seed = list(curve), list(curve.values())
         means = [fmean(values) for values in by_seed]
-        (line,) = axes.plot(iterations, means, marker=".", label=name)
+        (line,) = axes.plot(iterations, means, marker=".", label=name if curve else None)
         spreads = [stdev(values) if len(values) > 1 else 0 for values in by_seed]
         low = [mean - spread for mean, spread in zip(means, spreads, strict=True)]
         high = [mean + spread for mean, spread in zip(means, spreads, strict=True)]
@@ -169,7 +170,7 @@ def draw_method_curves(
 def _method_curves(
     experiment: Experiment, results: Sequence[Result], output: Path, metric: str
 ) -> dict[str, dict[int, list[float]]]:
-    """Return the values of the seeds by iteration, by label; of methods that have a curve."""
+    """Return the values of the seeds by iteration, by label; of methods in `curves` that ended."""
     curves = {}
     for method in experiment.methods:
         if method.name not in experiment.curves:
@@ -179,8 +180,8 @@ def _method_curves(
             for result in _of(results, method, is_final=True)
             if result.selected is not None
         ]
-        shared = sorted(set.intersection(*map(set, of_seeds))) if of_seeds else []
-        if shared:
+        if of_seeds:
+            shared = sorted(set.intersection(*map(set, of_seeds)))
             curves[method.label] = {i: [curve[i] for curve in of_seeds] for i in shared}
     return curves
 

@@ -187,8 +187,10 @@ plan = dict(
         },
     },
     curves=[
+        "linear",
         "vpt_s",
         "bpt_s",
+        "vpt_s_factor_10",
         "bpt_s_factor_10",
         "vpt_s_original",
         "vpt_s_original_bpt_head",

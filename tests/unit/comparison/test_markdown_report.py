@@ -80,6 +80,23 @@ def test_a_curve_is_drawn_as_the_mean_of_the_seeds_in_a_band_of_the_standard_dev
     assert band == {(9, 15 - 7**0.5), (9, 15 + 7**0.5), (19, 20)}
 
 
+def test_a_method_has_the_same_color_in_a_picture_where_another_has_no_values(
+    tmp_path, monkeypatch
+):
+    drawn = []
+    monkeypatch.setattr(
+        "bpt_det.comparison.markdown_report.save_figure", lambda figure, path: drawn.append(figure)
+    )
+    for linear in ({9: [1.0]}, {}):
+        curves = {"VPT": {9: [1.0]}, "linear": linear, "BPT": {9: [2.0]}}
+        draw_method_curves(curves, "top1", tmp_path / "curves.png", log_scale=True)
+    axes = [figure.axes[0] for figure in drawn]
+    colors = [[line.get_color() for line in each.lines] for each in axes]
+    assert colors[0] == colors[1] and len(set(colors[0])) == 3
+    labels = [each.get_legend_handles_labels()[1] for each in axes]
+    assert labels == [["VPT", "linear", "BPT"], ["VPT", "BPT"]]
+
+
 @pytest.mark.parametrize("behavior", ["diverge", "predict nothing"])
 def test_a_run_without_a_value_is_reported_as_such(experiment, output, program, tmp_path, behavior):
     program.behave({"optimizer.lr=0.1": behavior, "train.seed=4": behavior})
