@@ -12,5 +12,5 @@ for _method in plan.methods.values():
     _method.config = "configs/fgvc/cub.py"
     # VPT's recipe needs larger rates than on cars.
     if _method.settings.get("recipe") == "vpt":
-        _shallow, _deep = [0.025, 0.05, 0.1, 0.25, 0.5, 1.0], [0.01, 0.025, 0.05, 0.1, 0.25]
+        _shallow, _deep = [0.025, 0.05, 0.1, 0.25, 0.5, 1.0], [0.01, 0.025, 0.05, 0.1, 0.25, 0.5]
         _method.grid = {"optimizer.lr": _deep if _method.method == "vpt_d" else _shallow}
