@@ -111,9 +111,13 @@ class Experiment:
     select_last: bool = False
     folds: int | None = None
 
+    def grid_of(self, method: Method) -> Mapping[str, Sequence]:
+        """Return the values that a method tries by key: its own, or else the experiment's."""
+        return self.grid if method.grid is None else method.grid
+
     def grid_runs(self, method: Method) -> list[Run]:
         """Return the runs of each point of a method's grid; none where there is no choice."""
-        grid = self.grid if method.grid is None else method.grid
+        grid = self.grid_of(method)
         points = [
             dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())
         ]
@@ -168,15 +172,13 @@ class Experiment:
 
     def only_point(self, method: Method) -> Settings:
         """Return the one point of a method's grid where there is no choice."""
-        grid = self.grid if method.grid is None else method.grid
-        return {key: values[0] for key, values in grid.items()}
+        return {key: values[0] for key, values in self.grid_of(method).items()}
 
     def at_end_of_grid(self, method: Method, point: Settings) -> Settings:
-        """Return of a point those numbers that are the lowest or highest of three or more tried."""
-        grid = self.grid if method.grid is None else method.grid
+        """Return the part of a point that is the lowest or highest of at least three numbers."""
         numbers = {
             key: values
-            for key, values in grid.items()
+            for key, values in self.grid_of(method).items()
             if len(values) > 2 and all(isinstance(value, int | float) for value in values)
         }
         return {

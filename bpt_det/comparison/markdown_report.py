@@ -66,7 +66,7 @@ def _draw_curves(
     lines = []
     for metric, suffix in ((experiment.final_metric, ""), (_PROMPT_RMS, "_rms")):
         curves = _method_curves(experiment, results, output, metric)
-        if not any(curves.values()):  # no method of `curves` has ended
+        if not any(curves.values()):  # none of `curves` has ended, or none has prompts
             continue
         label = _RMS_LABEL if suffix else metric
         picture = report.parent / f"{report.stem}_{experiment.name}{suffix}.png"
@@ -120,12 +120,13 @@ def format_grid(experiment: Experiment, results: Sequence[Result]) -> str:
 
 
 def _choices_at_an_end(experiment: Experiment, results: Sequence[Result]) -> list[str]:
-    """Return a sentence of the methods whose chosen value is at the end of its grid."""
+    """Return a sentence that names the methods whose choice is at an end of its grid, if any."""
     names = []
     for method in experiment.methods:
-        for final in _of(results, method, is_final=True)[:1]:  # all have the point that was chosen
-            ends = experiment.at_end_of_grid(method, final.run.point)
-            names += [f"{method.label} ({_join({key: value})})" for key, value in ends.items()]
+        finals = _of(results, method, is_final=True)
+        ends = experiment.at_end_of_grid(method, finals[0].run.point) if finals else {}
+        if ends:
+            names.append(f"{method.label} ({_join(ends)})")
     if not names:
         return []
     sentence = "Chosen at the end of a grid, where values beyond may be better"

@@ -7,10 +7,13 @@ Result: docs/reproduction/results.md; docs/reproduction/raw/2026-11-30_recipes.m
 
 from .cars import plan
 
+# VPT's recipe needs larger rates than on cars.
+_VPT_RATES = [0.025, 0.05, 0.1, 0.25, 0.5, 1.0]
+_VPT_DEEP_RATES = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5]
+
 plan.update(name="cub_supervised", title="CUB-200-2011, frozen ViT-Tiny, supervised")
 for _method in plan.methods.values():
     _method.config = "configs/fgvc/cub.py"
-    # VPT's recipe needs larger rates than on cars.
     if _method.settings.get("recipe") == "vpt":
-        _shallow, _deep = [0.025, 0.05, 0.1, 0.25, 0.5, 1.0], [0.01, 0.025, 0.05, 0.1, 0.25, 0.5]
-        _method.grid = {"optimizer.lr": _deep if _method.method == "vpt_d" else _shallow}
+        _rates = _VPT_DEEP_RATES if _method.method == "vpt_d" else _VPT_RATES
+        _method.grid = {"optimizer.lr": _rates}

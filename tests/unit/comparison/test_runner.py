@@ -248,10 +248,15 @@ def test_each_point_is_chosen_by_the_mean_of_its_folds(load, output, program):
 
 @pytest.mark.parametrize(
     ("grid", "end"),
-    [("[0.01, 0.2, 0.1]", "0.2"), ("[0.2, 0.1, 0.2]", "0.2"), ("[0.01, 0.2]", None)],
+    [
+        *(("[0.01, 0.2, 0.1]", "0.2"), ("[0.2, 0.1, 0.01]", "0.2")),
+        ("[0.3, 0.01, 0.4]", "0.01"),  # the others diverge
+        ("[0.01, 0.2]", None),
+    ],
 )
 def test_a_choice_at_the_end_of_its_grid_is_warned_of(load, output, program, caplog, grid, end):
     """Of two values each is at an end, so that nothing is said."""
+    program.behave({"optimizer.lr=0.3": "diverge", "optimizer.lr=0.4": "diverge"})
     experiment = load("[0.1, 0.01]", grid)
     run_experiment(experiment, output, program.words)
     warning = f"bpt: optimizer.lr={end} was chosen, at the end of its grid"
